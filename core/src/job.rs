@@ -1,0 +1,143 @@
+//! What a program is: a lazy map from a record to pairs, and a reduce.
+//!
+//! A program knows nothing of chunks, partitions, queues or files. What would surprise: there is one kind of reduce beneath.
+//! A *grouping* program is a combining one whose inner key also holds the place of the value, so that no two of its pairs are
+//! ever equal, its values come back in their defined order, and no list of them is ever held (see [`crate::grouping`]).
+
+use crate::boundary::Boundary;
+use crate::id::SourceNumber;
+use crate::pairs::PairSource;
+use crate::rows::RowSink;
+use std::borrow::Cow;
+use std::fmt;
+use std::io;
+
+/// A stretch of one source: whole records, cut where the program's [`Boundary`] allows.
+#[derive(Clone, Copy, Debug)]
+pub struct Piece<'a> {
+    /// The source's place in the job's list.
+    pub source: SourceNumber,
+    /// The source's name, as typed.
+    pub name: &'a [u8],
+    /// Where the piece begins in the source, in bytes.
+    pub offset: u64,
+    /// The piece itself.
+    pub bytes: &'a [u8],
+    /// The piece begins inside a run that had no boundary (only for [`Boundary::SpaceOrCharacter`]).
+    pub continues: bool,
+    /// The piece ends where its source ends.
+    pub ends: bool,
+}
+
+/// How a piece falls into records, the unit that is counted wholly or not at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Records {
+    /// The whole piece is one record: for programs that cannot fail on any input.
+    Piece,
+    /// A record a line, without its line feed.
+    Lines,
+    /// A record a run of anything but Unicode white space.
+    Tokens,
+}
+
+/// A pair that a map yields: a key, and a value that merges.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pair<'r, V> {
+    /// Keys are compared, and sorted, as bytes.
+    pub key: Cow<'r, [u8]>,
+    /// The value.
+    pub value: V,
+}
+
+/// Why a record is not counted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct RecordError {
+    /// One line for people.
+    pub reason: String,
+}
+
+/// A value with a byte form. The form is canonical: equal values have equal bytes.
+pub trait Value: Clone + fmt::Debug + Send + Sync + 'static {
+    /// Appends the byte form.
+    fn encode(&self, out: &mut Vec<u8>);
+    /// Reads a byte form back, all of it.
+    ///
+    /// # Errors
+    /// Fails on bytes that [`Value::encode`] does not produce.
+    fn decode(bytes: &[u8]) -> Result<Self, ValueError>;
+}
+
+/// Bytes that are no value of this program.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a value of this program: {0}")]
+pub struct ValueError(pub &'static str);
+
+/// A MapReduce program. Deterministic: the same records give the same pairs, everywhere.
+pub trait Program: Send + Sync + 'static {
+    /// What a key's value is.
+    type Value: Value;
+
+    /// Where a chunk may be cut.
+    fn boundary(&self) -> Boundary;
+
+    /// How a piece falls into records.
+    fn records(&self) -> Records;
+
+    /// Maps one record (a [`Piece`] whose bytes are just that record) to pairs, lazily.
+    fn map<'r>(&'r self, record: Piece<'r>) -> impl Iterator<Item = Result<Pair<'r, Self::Value>, RecordError>> + 'r;
+
+    /// Adds `other` into `total`. Associative and commutative.
+    fn merge(&self, key: &[u8], total: &mut Self::Value, other: Self::Value);
+
+    /// The part of a key that chooses its partition: all of it, unless keys that begin alike must meet.
+    fn group<'k>(&self, key: &'k [u8]) -> &'k [u8] {
+        key
+    }
+
+    /// The names of the columns of [`Program::rows`].
+    fn columns(&self) -> &'static [&'static str];
+
+    /// Whether the last column counts, so that rows can be asked for by value, largest first.
+    fn ranked(&self) -> bool {
+        false
+    }
+
+    /// Turns a whole result, its pairs in ascending order of keys, into rows. `sources` are the names of the job's sources,
+    /// in their order.
+    ///
+    /// # Errors
+    /// Fails where the pairs come from or the rows go, and with `InvalidData` on a pair that this program never makes.
+    fn rows(&self, sources: &[Vec<u8>], pairs: &mut dyn PairSource, sink: &mut dyn RowSink) -> io::Result<()>;
+}
+
+impl Value for u64 {
+    fn encode(&self, out: &mut Vec<u8>) {
+        crate::pairs::put_varint(out, *self);
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, ValueError> {
+        let mut rest = bytes;
+        let number = crate::pairs::take_varint(&mut rest).ok_or(ValueError("a number is cut short"))?;
+        if rest.is_empty() { Ok(number) } else { Err(ValueError("bytes follow the number")) }
+    }
+}
+
+impl Value for () {
+    fn encode(&self, _: &mut Vec<u8>) {}
+
+    fn decode(bytes: &[u8]) -> Result<Self, ValueError> {
+        if bytes.is_empty() { Ok(()) } else { Err(ValueError("a value where none belongs")) }
+    }
+}
+
+/// Bytes merge by nothing: for keys that never meet, such as a line at its place.
+impl Value for Vec<u8> {
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self);
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, ValueError> {
+        Ok(bytes.to_vec())
+    }
+}

@@ -1,0 +1,18 @@
+//! The pure half of rabbit-reduce: programs, splitting, codecs, the ledger, merging.
+//!
+//! Nothing here is asynchronous, opens a socket or reads a clock: time, randomness and input are arguments. The other crates
+//! interpret what this one decides.
+#![warn(missing_docs)]
+
+pub mod boundary;
+pub mod decimal;
+pub mod id;
+pub mod job;
+pub mod jobs;
+pub mod merge;
+pub mod pairs;
+pub mod partition;
+pub mod rows;
+pub mod text;
+pub mod tokens;
+pub mod topology;

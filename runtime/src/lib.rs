@@ -1,0 +1,6 @@
+//! The half of rabbit-reduce that touches the world but is no role: brokers, stores, the process.
+#![warn(missing_docs)]
+
+pub mod broker;
+pub mod process;
+pub mod store;
