@@ -7,7 +7,7 @@
 //! 2. A publication to a queue that is full is refused; nothing of it is stored.
 //! 3. A publication that no queue takes is returned, and told apart from a refusal. The news is the exception.
 //! 4. A delivery that is not settled comes back when its consumer, channel or connection ends, with its count raised.
-//! 5. A delivery is settled once: acked (gone), returned to the queue (count raised), or handed back uncounted.
+//! 5. A delivery is settled once: acked (gone) or returned to its queue (its count raised).
 //! 6. A consumer holds at most its prefetch of unsettled deliveries.
 //! 7. A delivery returned more often than its queue's limit goes to the queue's dead letters, once or more, with the reason.
 //! 8. A message older than its queue's time to live goes to the queue's dead letters.
