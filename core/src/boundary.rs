@@ -1,4 +1,15 @@
 //! Where a source may be cut so that no record is.
+//!
+//! Whether a place is a boundary is told by the three bytes before it and the one after, so that a reader looks at the
+//! neighbourhood of a cut alone. What would surprise: ill-formed bytes need no care here, since a lead byte never stands
+//! inside a well-formed character, and so every character is found wherever the reading began.
+
+use crate::text;
+
+/// Bytes before a place that tell whether it is a boundary.
+pub const LOOK_BEHIND: usize = 3;
+/// Bytes after a place that tell whether it is a boundary.
+pub const LOOK_AHEAD: usize = 1;
 
 /// A program's rule for cutting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,4 +22,88 @@ pub enum Boundary {
     Word,
     /// After a line feed.
     Line,
+}
+
+impl Boundary {
+    /// Whether `at` is a boundary inside `bytes`. Both ends of `bytes` are taken for the middle of something: only what the
+    /// bytes themselves tell counts.
+    #[must_use]
+    #[inline]
+    pub fn is_at(self, bytes: &[u8], at: usize) -> bool {
+        let Some(&before) = at.checked_sub(1).and_then(|last| bytes.get(last)) else { return false };
+        match self {
+            Self::Line => before == b'\n',
+            Self::Word => {
+                before == b'\n' || (matches!(before, b' ' | b'\t') && bytes.get(at).is_some_and(u8::is_ascii))
+            }
+            Self::Space | Self::SpaceOrCharacter => ends_in_white_space(&bytes[..at]),
+        }
+    }
+
+    /// The last boundary in `(from, to]`.
+    #[must_use]
+    pub fn last_in(self, bytes: &[u8], from: usize, to: usize) -> Option<usize> {
+        if self == Self::Line {
+            return memchr::memrchr(b'\n', &bytes[from..to]).map(|at| from + at + 1);
+        }
+        (from + 1..=to).rev().find(|&at| self.is_at(bytes, at))
+    }
+
+    /// The first boundary in `(from, to]`.
+    #[must_use]
+    pub fn first_in(self, bytes: &[u8], from: usize, to: usize) -> Option<usize> {
+        if self == Self::Line {
+            return memchr::memchr(b'\n', &bytes[from..to]).map(|at| from + at + 1);
+        }
+        (from + 1..=to).find(|&at| self.is_at(bytes, at))
+    }
+}
+
+/// The greatest place at or below `at` that stands before a whole character, however ill-formed the bytes around it.
+///
+/// A character has at most three bytes after its lead: behind four of them, no character goes on.
+#[must_use]
+pub fn character_at_or_before(bytes: &[u8], at: usize) -> usize {
+    let continues = |place: usize| bytes.get(place).is_some_and(|byte| byte & 0xC0 == 0x80);
+    (at.saturating_sub(3)..=at).rev().find(|&place| !continues(place)).unwrap_or(at)
+}
+
+#[inline]
+fn ends_in_white_space(bytes: &[u8]) -> bool {
+    match bytes {
+        [.., last] if last.is_ascii() => matches!(last, b'\t'..=b'\r' | b' '),
+        [.., a, b, c] if text::is_white_space(&[*a, *b, *c]) => true,
+        [.., b, c] => text::is_white_space(&[*b, *c]),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_unicode_white_space_character_is_a_boundary() {
+        for character in ('\0'..=char::MAX).filter(|c| c.is_whitespace()) {
+            let text = format!("a{character}b");
+            let after = 1 + character.len_utf8();
+            let found: Vec<_> = (0..=text.len()).filter(|&at| Boundary::Space.is_at(text.as_bytes(), at)).collect();
+            assert_eq!(found, [after], "{character:?}");
+        }
+    }
+
+    #[test]
+    fn a_space_before_a_combining_mark_is_no_boundary_of_words() {
+        assert!(!Boundary::Word.is_at("a \u{308}b".as_bytes(), 2));
+        assert!(Boundary::Word.is_at(b"a b", 2));
+        assert!(!Boundary::Word.is_at(b"a ", 2), "what follows is not known");
+    }
+
+    #[test]
+    fn a_cut_before_a_character_leaves_its_bytes_together() {
+        let text = "aé€😀".as_bytes();
+        let places: Vec<_> = (0..=text.len()).map(|at| character_at_or_before(text, at)).collect();
+        assert_eq!(places, [0, 1, 1, 3, 3, 3, 6, 6, 6, 6, 10]);
+        assert_eq!(character_at_or_before(&[0x80; 9], 5), 5, "nothing well-formed is there to be cut");
+    }
 }

@@ -5,14 +5,15 @@
 #![warn(missing_docs)]
 
 pub mod boundary;
-pub mod decimal;
+
 pub mod id;
 pub mod job;
-pub mod jobs;
-pub mod merge;
+
+
 pub mod pairs;
 pub mod partition;
 pub mod rows;
+pub mod split;
 pub mod text;
-pub mod tokens;
+
 pub mod topology;

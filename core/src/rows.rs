@@ -3,7 +3,7 @@
 //! A result holds pairs; a program turns them into rows one at a time, and a format (see [`format`]) writes them. Nothing here
 //! holds more than one row.
 
-pub mod format;
+
 
 use std::borrow::Cow;
 use std::io;
