@@ -5,15 +5,13 @@
 #![warn(missing_docs)]
 
 pub mod boundary;
-
 pub mod id;
 pub mod job;
-
-
+pub mod merge;
 pub mod pairs;
 pub mod partition;
 pub mod rows;
+pub mod run;
 pub mod split;
 pub mod text;
-
 pub mod topology;

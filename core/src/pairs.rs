@@ -52,6 +52,25 @@ pub trait PairSource {
     fn next(&mut self) -> io::Result<Option<(&[u8], &[u8])>>;
 }
 
+/// A stream of pairs that stands on one of them.
+pub trait Cursor {
+    /// Moves to the next pair; `false` at the end.
+    ///
+    /// # Errors
+    /// Fails where the pairs come from, or with `InvalidData` on bytes that are no sorted pairs.
+    fn advance(&mut self) -> io::Result<bool>;
+    /// The key of the pair last moved to.
+    fn key(&self) -> &[u8];
+    /// The value of the pair last moved to.
+    fn value(&self) -> &[u8];
+}
+
+impl<C: Cursor> PairSource for C {
+    fn next(&mut self) -> io::Result<Option<(&[u8], &[u8])>> {
+        Ok(if self.advance()? { Some((self.key(), self.value())) } else { None })
+    }
+}
+
 /// Writes pairs into bytes.
 #[derive(Debug, Default)]
 pub struct PairWriter {
@@ -92,11 +111,30 @@ impl<R: BufRead> PairReader<R> {
         Self { input, key: Vec::new(), value: Vec::new(), first: true }
     }
 
-    /// Moves to the next pair; `false` at the end. [`PairReader::key`] and [`PairReader::value`] then tell it.
-    ///
-    /// # Errors
-    /// `InvalidData` on bytes that are no sorted pairs; otherwise what the input says.
-    pub fn advance(&mut self) -> io::Result<bool> {
+    /// A length; `None` at the end of the input. Lengths over [`MAX_FIELD_BYTES`] are cut to just above it, to be refused.
+    fn number(&mut self) -> io::Result<Option<usize>> {
+        let buffer = self.input.fill_buf()?;
+        let Some(&first) = buffer.first() else { return Ok(None) };
+        if first < 0x80 {
+            self.input.consume(1);
+            return Ok(Some(usize::from(first)));
+        }
+        let mut bytes = Vec::with_capacity(10);
+        loop {
+            let Some(&byte) = self.input.fill_buf()?.first() else { return Err(cut_short()) };
+            self.input.consume(1);
+            bytes.push(byte);
+            if byte < 0x80 || bytes.len() == 10 {
+                break;
+            }
+        }
+        let number = take_varint(&mut bytes.as_slice()).ok_or_else(|| invalid("a length is not a number"))?;
+        Ok(Some(usize::try_from(number).unwrap_or(usize::MAX).min(MAX_FIELD_BYTES + 1)))
+    }
+}
+
+impl<R: BufRead> Cursor for PairReader<R> {
+    fn advance(&mut self) -> io::Result<bool> {
         let shared = match self.number()? {
             None => return Ok(false),
             Some(shared) => shared,
@@ -126,43 +164,12 @@ impl<R: BufRead> PairReader<R> {
         Ok(true)
     }
 
-    /// The key of the pair last moved to.
-    #[must_use]
-    pub fn key(&self) -> &[u8] {
+    fn key(&self) -> &[u8] {
         &self.key
     }
 
-    /// The value of the pair last moved to.
-    #[must_use]
-    pub fn value(&self) -> &[u8] {
+    fn value(&self) -> &[u8] {
         &self.value
-    }
-
-    /// A length; `None` at the end of the input. Lengths over [`MAX_FIELD_BYTES`] are cut to just above it, to be refused.
-    fn number(&mut self) -> io::Result<Option<usize>> {
-        let buffer = self.input.fill_buf()?;
-        let Some(&first) = buffer.first() else { return Ok(None) };
-        if first < 0x80 {
-            self.input.consume(1);
-            return Ok(Some(usize::from(first)));
-        }
-        let mut bytes = Vec::with_capacity(10);
-        loop {
-            let Some(&byte) = self.input.fill_buf()?.first() else { return Err(cut_short()) };
-            self.input.consume(1);
-            bytes.push(byte);
-            if byte < 0x80 || bytes.len() == 10 {
-                break;
-            }
-        }
-        let number = take_varint(&mut bytes.as_slice()).ok_or_else(|| invalid("a length is not a number"))?;
-        Ok(Some(usize::try_from(number).unwrap_or(usize::MAX).min(MAX_FIELD_BYTES + 1)))
-    }
-}
-
-impl<R: BufRead> PairSource for PairReader<R> {
-    fn next(&mut self) -> io::Result<Option<(&[u8], &[u8])>> {
-        Ok(if self.advance()? { Some((&self.key, &self.value)) } else { None })
     }
 }
 
