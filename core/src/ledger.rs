@@ -1,0 +1,420 @@
+//! The ledger of one (job, partition): the log that decides what is counted, as a state folded from its entries.
+//!
+//! Everything here is synchronous and pure: an entry is judged against the whole state before it, then put at n+1 by somebody
+//! else ([`append`]), then applied. What would surprise: an entry that lost the race for n+1 is judged again against what won;
+//! validity is never remembered.
+
+pub mod append;
+pub mod delta;
+
+use crate::id::{ChunkNumber, Unit};
+use crate::map::SkipList;
+use crate::message::Home;
+use crate::run::RunSize;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use uuid::Uuid;
+
+/// One entry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Entry {
+    /// This run holds these units.
+    Commit(Commit),
+    /// This partition lacks (some of) this chunk.
+    Lose {
+        /// The chunk.
+        chunk: ChunkNumber,
+        /// Why.
+        reason: String,
+    },
+    /// A merge of runs, to bound how many there are.
+    Replace {
+        /// The runs that were merged.
+        runs: Vec<Uuid>,
+        /// Their sum.
+        run: Uuid,
+        /// Its size.
+        size: RunSize,
+    },
+    /// This part holds all live runs.
+    Finish(Finish),
+    /// These files will be deleted.
+    Retire {
+        /// Runs and parts.
+        files: Vec<Uuid>,
+    },
+}
+
+/// See [`Entry::Commit`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Commit {
+    /// The run.
+    pub run: Uuid,
+    /// Its size.
+    pub size: RunSize,
+    /// Who mapped the chunks; [`CommitChunk::worker`] points in here.
+    pub workers: Vec<String>,
+    /// What the run holds, by chunk.
+    pub chunks: Vec<CommitChunk>,
+}
+
+/// Units of one chunk in a commit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommitChunk {
+    /// The chunk.
+    pub chunk: ChunkNumber,
+    /// Of the attempt that these units stem from.
+    pub digest: u64,
+    /// Who made it, as a place in [`Commit::workers`].
+    pub worker: u32,
+    /// Segment, whether it is the last, the mapped pairs it stands for.
+    pub units: Vec<(u32, bool, u64)>,
+    /// With segment 0: records not counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skips: Option<SkipList>,
+    /// With segment 0 of the home partition.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub home: Option<Home>,
+}
+
+/// See [`Entry::Finish`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finish {
+    /// The part: a file.
+    pub part: Uuid,
+    /// Its size.
+    pub size: RunSize,
+    /// The entries that it holds: all before this number.
+    pub at: u64,
+}
+
+/// Why an entry may not be appended.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Invalid {
+    /// Some of its units are counted already.
+    #[error("chunk {} segment {} is counted already", .0.chunk, .0.segment)]
+    Covered(Unit),
+    /// Two attempts at a chunk disagree.
+    #[error("{0}")]
+    Disagreement(Disagreement),
+    /// The chunk is covered, or lost already.
+    #[error("chunk {0} is covered or lost already")]
+    Decided(ChunkNumber),
+    /// It names a run that is not live, or makes one that was before, or retires one that is.
+    #[error("file {0} is live, retired or gone")]
+    File(Uuid),
+    /// A finish with something open, or of a state that is no more.
+    #[error("the partition is not at its end, or has moved on")]
+    Open,
+}
+
+/// Two attempts at one chunk that differ: the program is not deterministic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Disagreement {
+    /// The chunk.
+    pub chunk: ChunkNumber,
+    /// Who mapped it.
+    pub workers: [String; 2],
+}
+
+impl std::fmt::Display for Disagreement {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let [first, second] = &self.workers;
+        write!(out, "workers {first} and {second} map chunk {} to different pairs: the program is not deterministic", self.chunk)
+    }
+}
+
+/// What is known of one chunk in this partition.
+#[derive(Clone, Debug, Default)]
+struct ChunkState {
+    /// Segments counted while some are missing; empty once the chunk is whole.
+    segments: BTreeSet<u32>,
+    last: Option<u32>,
+    whole: bool,
+    lost: Option<String>,
+    digest: u64,
+    worker: u32,
+    pairs: u64,
+    skips: Option<SkipList>,
+    home: Option<Home>,
+}
+
+/// The state that entries fold into.
+#[derive(Clone, Debug, Default)]
+pub struct Ledger {
+    next: u64,
+    chunks: BTreeMap<ChunkNumber, ChunkState>,
+    workers: Vec<String>,
+    whole: u32,
+    /// Chunks that are lost and not whole.
+    lost: BTreeSet<ChunkNumber>,
+    runs: BTreeMap<Uuid, RunSize>,
+    /// Every file that was live once; none may be named anew.
+    gone: BTreeSet<Uuid>,
+    finish: Option<Finish>,
+    /// The part before the newest, which readers may still be reading.
+    previous_part: Option<Uuid>,
+    /// Something was decided since the last finish.
+    moved: bool,
+}
+
+impl Ledger {
+    /// The number that the next entry gets.
+    #[must_use]
+    pub const fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// Whether an entry may follow this very state. `chunks` is C, once the job is sealed.
+    ///
+    /// # Errors
+    /// Says why not.
+    pub fn judge(&self, entry: &Entry, chunks: Option<u32>) -> Result<(), Invalid> {
+        match entry {
+            Entry::Commit(commit) => self.judge_commit(commit),
+            Entry::Lose { chunk, .. } => {
+                let decided = self.chunks.get(chunk).is_some_and(|state| state.whole || state.lost.is_some());
+                if decided { Err(Invalid::Decided(*chunk)) } else { Ok(()) }
+            }
+            Entry::Replace { runs, run, .. } => {
+                let dead = runs.iter().find(|run| !self.runs.contains_key(run));
+                dead.map_or_else(|| self.judge_new(*run), |run| Err(Invalid::File(*run)))
+            }
+            Entry::Finish(finish) => {
+                // A single live run may be the part as it stands.
+                let new = if self.runs.contains_key(&finish.part) { Ok(()) } else { self.judge_new(finish.part) };
+                let complete = chunks.is_some_and(|chunks| self.complete(chunks));
+                if finish.at == self.next && complete && self.unfinished() { new } else { Err(Invalid::Open) }
+            }
+            Entry::Retire { files } => {
+                let named = files.iter().find(|file| self.names(**file));
+                named.map_or(Ok(()), |file| Err(Invalid::File(*file)))
+            }
+        }
+    }
+
+    fn judge_new(&self, file: Uuid) -> Result<(), Invalid> {
+        if self.names(file) || self.gone.contains(&file) { Err(Invalid::File(file)) } else { Ok(()) }
+    }
+
+    fn judge_commit(&self, commit: &Commit) -> Result<(), Invalid> {
+        self.judge_new(commit.run)?;
+        for chunk in &commit.chunks {
+            let worker = commit.workers.get(chunk.worker as usize).map_or("", String::as_str);
+            self.agrees(chunk.chunk, chunk.digest, worker).map_err(Invalid::Disagreement)?;
+            for &(segment, last, _) in &chunk.units {
+                let unit = Unit { chunk: chunk.chunk, segment, last };
+                if self.covers(unit) {
+                    return Err(Invalid::Covered(unit));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Applies an entry that was judged valid and put at [`Ledger::next`].
+    pub fn apply(&mut self, entry: &Entry) {
+        self.next += 1;
+        match entry {
+            Entry::Commit(commit) => self.apply_commit(commit),
+            Entry::Lose { chunk, reason } => {
+                self.chunks.entry(*chunk).or_default().lost = Some(reason.clone());
+                self.lost.insert(*chunk);
+                self.moved = true;
+            }
+            Entry::Replace { runs, run, size } => {
+                for old in runs {
+                    self.runs.remove(old);
+                    self.gone.insert(*old);
+                }
+                self.runs.insert(*run, *size);
+            }
+            Entry::Finish(finish) => {
+                self.previous_part = self.finish.replace(finish.clone()).map(|previous| previous.part);
+                self.moved = false;
+            }
+            Entry::Retire { files } => self.gone.extend(files),
+        }
+    }
+
+    fn apply_commit(&mut self, commit: &Commit) {
+        let places: Vec<u32> = commit.workers.iter().map(|worker| self.worker_place(worker)).collect();
+        for part in &commit.chunks {
+            let chunk = self.chunks.entry(part.chunk).or_default();
+            chunk.digest = part.digest;
+            chunk.worker = places.get(part.worker as usize).copied().unwrap_or(u32::MAX);
+            chunk.skips = chunk.skips.take().or_else(|| part.skips.clone().filter(|skips| skips.count() > 0));
+            chunk.home = chunk.home.take().or_else(|| part.home.clone());
+            for &(segment, last, pairs) in &part.units {
+                chunk.segments.insert(segment);
+                chunk.pairs += pairs;
+                if last {
+                    chunk.last = Some(segment);
+                }
+            }
+            if !chunk.whole && chunk.last.is_some_and(|last| chunk.segments.len() as u64 == u64::from(last) + 1) {
+                chunk.whole = true;
+                chunk.segments = BTreeSet::new();
+                self.whole += 1;
+                self.lost.remove(&part.chunk);
+            }
+        }
+        self.runs.insert(commit.run, commit.size);
+        self.moved = true;
+    }
+
+    fn worker_place(&mut self, worker: &str) -> u32 {
+        let place = self.workers.iter().position(|known| known == worker).unwrap_or_else(|| {
+            self.workers.push(worker.to_owned());
+            self.workers.len() - 1
+        });
+        u32::try_from(place).unwrap_or(u32::MAX)
+    }
+
+    /// Whether a unit is counted.
+    #[must_use]
+    pub fn covers(&self, unit: Unit) -> bool {
+        self.chunks.get(&unit.chunk).is_some_and(|chunk| chunk.whole || chunk.segments.contains(&unit.segment))
+    }
+
+    /// Whether all of a chunk is counted here.
+    #[must_use]
+    pub fn covers_chunk(&self, chunk: ChunkNumber) -> bool {
+        self.chunks.get(&chunk).is_some_and(|chunk| chunk.whole)
+    }
+
+    /// Whether an attempt's digest is that of what is counted of the chunk, if anything is.
+    ///
+    /// # Errors
+    /// Names the chunk and who disagrees.
+    pub fn agrees(&self, chunk: ChunkNumber, digest: u64, worker: &str) -> Result<(), Disagreement> {
+        let Some(state) = self.chunks.get(&chunk).filter(|state| state.whole || !state.segments.is_empty()) else {
+            return Ok(());
+        };
+        if state.digest == digest {
+            return Ok(());
+        }
+        Err(Disagreement { chunk, workers: [self.worker_of(state).to_owned(), worker.to_owned()] })
+    }
+
+    fn worker_of(&self, state: &ChunkState) -> &str {
+        self.workers.get(state.worker as usize).map_or("?", String::as_str)
+    }
+
+    /// Whether every one of `chunks` chunks is counted or lost.
+    #[must_use]
+    pub fn complete(&self, chunks: u32) -> bool {
+        self.complete_with(std::iter::empty(), chunks)
+    }
+
+    /// Whether every one of `chunks` chunks would be counted or lost if `units` (sorted) were counted too.
+    #[must_use]
+    pub fn complete_with(&self, units: impl Iterator<Item = Unit>, chunks: u32) -> bool {
+        let (mut whole, mut lost) = (self.whole, self.lost.len());
+        let mut count = |chunk: ChunkNumber, more: &BTreeSet<u32>, last: Option<u32>| {
+            let state = self.chunks.get(&chunk);
+            let known = state.map(|state| &state.segments);
+            let segments = more.len() + known.map_or(0, |known| known.difference(more).count());
+            let last = last.or_else(|| state.and_then(|state| state.last));
+            if state.is_none_or(|state| !state.whole) && last.is_some_and(|last| segments as u64 == u64::from(last) + 1) {
+                whole += 1;
+                lost -= usize::from(self.lost.contains(&chunk));
+            }
+        };
+        let mut open: Option<(ChunkNumber, BTreeSet<u32>, Option<u32>)> = None;
+        for unit in units {
+            if let Some((chunk, segments, last)) = open.take_if(|(chunk, ..)| *chunk != unit.chunk) {
+                count(chunk, &segments, last);
+            }
+            let (_, segments, last) = open.get_or_insert_with(|| (unit.chunk, BTreeSet::new(), None));
+            segments.insert(unit.segment);
+            *last = last.or(unit.last.then_some(unit.segment));
+        }
+        if let Some((chunk, segments, last)) = open {
+            count(chunk, &segments, last);
+        }
+        u64::from(whole) + lost as u64 >= u64::from(chunks)
+    }
+
+    /// Whether something was decided that no part holds yet.
+    #[must_use]
+    pub const fn unfinished(&self) -> bool {
+        self.finish.is_none() || self.moved
+    }
+
+    /// The newest finish, if nothing was decided after it.
+    #[must_use]
+    pub fn finished(&self) -> Option<&Finish> {
+        self.finish.as_ref().filter(|_| !self.moved)
+    }
+
+    /// Chunks that are counted wholly.
+    #[must_use]
+    pub const fn whole(&self) -> u32 {
+        self.whole
+    }
+
+    /// Chunks that are not, and the reasons.
+    pub fn lost(&self) -> impl Iterator<Item = (ChunkNumber, &str)> {
+        self.lost.iter().map(|chunk| {
+            let reason = self.chunks.get(chunk).and_then(|state| state.lost.as_deref());
+            (*chunk, reason.unwrap_or_default())
+        })
+    }
+
+    /// The runs that make up what is counted.
+    #[must_use]
+    pub const fn runs(&self) -> &BTreeMap<Uuid, RunSize> {
+        &self.runs
+    }
+
+    /// Whether a file is live: a run, the part, or the part before it.
+    #[must_use]
+    pub fn names(&self, file: Uuid) -> bool {
+        self.runs.contains_key(&file)
+            || self.finish.as_ref().is_some_and(|finish| finish.part == file)
+            || self.previous_part == Some(file)
+    }
+
+    /// Whether a file was given up by an entry, so that it may be deleted.
+    #[must_use]
+    pub fn gave_up(&self, file: Uuid) -> bool {
+        self.gone.contains(&file) && !self.names(file)
+    }
+
+    /// What is counted of each chunk: the basis of the last checks over all partitions.
+    pub fn chunks(&self) -> impl Iterator<Item = Counted<'_>> {
+        self.chunks.iter().map(|(chunk, state)| Counted {
+            chunk: *chunk,
+            whole: state.whole,
+            lost: !state.whole && state.lost.is_some(),
+            digest: (state.whole || !state.segments.is_empty()).then_some(state.digest),
+            worker: self.worker_of(state),
+            pairs: state.pairs,
+            skips: state.skips.as_ref(),
+            home: state.home.as_ref(),
+        })
+    }
+}
+
+/// What a ledger counts of a chunk.
+#[derive(Clone, Copy, Debug)]
+pub struct Counted<'l> {
+    /// The chunk.
+    pub chunk: ChunkNumber,
+    /// All of it is counted here.
+    pub whole: bool,
+    /// It is a loss here.
+    pub lost: bool,
+    /// Of the attempt that is counted.
+    pub digest: Option<u64>,
+    /// Who made that.
+    pub worker: &'l str,
+    /// Mapped pairs that are counted here.
+    pub pairs: u64,
+    /// Records not counted.
+    pub skips: Option<&'l SkipList>,
+    /// What the chunk says of itself, in its home partition.
+    pub home: Option<&'l Home>,
+}

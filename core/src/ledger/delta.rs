@@ -1,0 +1,156 @@
+//! What was folded and not yet committed: the segments of one (job, partition), each with the delivery that brought it.
+//!
+//! It knows nothing of what a delivery is (`R`), only that it must be settled after the commit, or given back. What would
+//! surprise: nothing is merged here; a delta holds the segments as they came, so one channel's can be taken out again.
+
+use super::{Commit, CommitChunk, Disagreement, Ledger};
+use crate::id::{ChunkNumber, Unit};
+use crate::message::{Home, Partial};
+use crate::map::SkipList;
+use crate::run::RunSize;
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use uuid::Uuid;
+
+/// A segment that waits for its commit.
+#[derive(Debug)]
+pub struct Held<R> {
+    /// Its pairs.
+    pub body: Bytes,
+    /// What it says of itself.
+    pub partial: Partial,
+    /// The delivery that brought it.
+    pub receipt: R,
+}
+
+/// The delta.
+#[derive(Debug)]
+pub struct Delta<R> {
+    held: BTreeMap<(ChunkNumber, u32), Held<R>>,
+    bytes: usize,
+}
+
+impl<R> Default for Delta<R> {
+    fn default() -> Self {
+        Self { held: BTreeMap::new(), bytes: 0 }
+    }
+}
+
+/// What becomes of a segment that arrives.
+#[derive(Debug)]
+pub enum Fold<R> {
+    /// It waits for its commit.
+    Held,
+    /// It is here already: the delivery can be acked.
+    Duplicate(R),
+    /// Another attempt at the chunk is here and differs: the job fails.
+    Disagreement(R, Disagreement),
+}
+
+impl<R> Delta<R> {
+    /// Takes a segment in.
+    pub fn fold(&mut self, partial: Partial, body: Bytes, receipt: R) -> Fold<R> {
+        let (chunk, unit) = (partial.chunk, (partial.chunk, partial.segment));
+        let of_chunk = self.held.range((chunk, 0)..=(chunk, u32::MAX)).next();
+        if let Some((_, other)) = of_chunk
+            && other.partial.digest != partial.digest
+        {
+            let workers = [other.partial.worker.clone(), partial.worker];
+            return Fold::Disagreement(receipt, Disagreement { chunk, workers });
+        }
+        if self.held.contains_key(&unit) {
+            return Fold::Duplicate(receipt);
+        }
+        self.bytes += body.len();
+        self.held.insert(unit, Held { body, partial, receipt });
+        Fold::Held
+    }
+
+    /// Bytes of pairs in it.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Segments in it.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.held.len()
+    }
+
+    /// Nothing waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.held.is_empty()
+    }
+
+    /// The receipts, in no order that matters.
+    pub fn receipts(&self) -> impl Iterator<Item = &R> {
+        self.held.values().map(|held| &held.receipt)
+    }
+
+    /// Takes out what `which` says of a receipt: deliveries of a channel that is gone, or units that are covered.
+    pub fn take_out(&mut self, mut which: impl FnMut(&Held<R>) -> bool) -> Vec<Held<R>> {
+        let out: Vec<_> = self.held.extract_if(.., |_, held| which(held)).map(|(_, held)| held).collect();
+        self.bytes -= out.iter().map(|held| held.body.len()).sum::<usize>();
+        out
+    }
+
+    /// Takes everything out.
+    pub fn into_held(self) -> Vec<Held<R>> {
+        self.held.into_values().collect()
+    }
+
+    /// Takes out what the ledger covers already, their digests compared first.
+    ///
+    /// # Errors
+    /// Names the chunk and the workers that disagree.
+    pub fn drop_covered(&mut self, ledger: &Ledger) -> Result<Vec<Held<R>>, Disagreement> {
+        for held in self.held.values() {
+            let Partial { chunk, digest, worker, .. } = &held.partial;
+            ledger.agrees(*chunk, *digest, worker)?;
+        }
+        Ok(self.take_out(|held| ledger.covers(held.partial.unit())))
+    }
+
+    /// Whether, with this delta committed, every one of `chunks` chunks would be counted or lost.
+    #[must_use]
+    pub fn completes(&self, ledger: &Ledger, chunks: u32) -> bool {
+        ledger.complete_with(self.held.values().map(|held| held.partial.unit()), chunks)
+    }
+
+    /// The commit that says what this delta holds, in `run`.
+    #[must_use]
+    pub fn commit(&self, run: Uuid, size: RunSize) -> Commit {
+        let mut commit = Commit { run, size, workers: Vec::new(), chunks: Vec::new() };
+        for held in self.held.values() {
+            let Partial { chunk, digest, worker, segment, last, pairs, skips, home, .. } = &held.partial;
+            if commit.chunks.last().is_none_or(|before| before.chunk != *chunk) {
+                let place = place_of(&mut commit.workers, worker);
+                let units = Vec::new();
+                commit.chunks.push(CommitChunk { chunk: *chunk, digest: *digest, worker: place, units, skips: None, home: None });
+            }
+            let entry = commit.chunks.last_mut().expect("just pushed");
+            entry.units.push((*segment, *last, *pairs));
+            note(&mut entry.skips, &mut entry.home, skips.as_ref(), home.as_ref());
+        }
+        commit
+    }
+}
+
+fn place_of(workers: &mut Vec<String>, worker: &str) -> u32 {
+    let place = workers.iter().position(|known| known == worker).unwrap_or_else(|| {
+        workers.push(worker.to_owned());
+        workers.len() - 1
+    });
+    u32::try_from(place).expect("fewer workers than deliveries")
+}
+
+fn note(skips: &mut Option<SkipList>, home: &mut Option<Home>, new_skips: Option<&SkipList>, new_home: Option<&Home>) {
+    if let Some(list) = new_skips.filter(|list| list.count() > 0) {
+        *skips = Some(list.clone());
+    }
+    if let Some(said) = new_home {
+        *home = Some(said.clone());
+    }
+}

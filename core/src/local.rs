@@ -1,0 +1,143 @@
+//! The oracle: a plain single-threaded run with nothing clever in it, which every other mode is compared with.
+//!
+//! It holds the input and all pairs in memory, knows no chunks, partitions, segments or runs, and is meant for tests and for
+//! reading. What would surprise: it has to look for records too long to travel, since the answer lacks them in every mode.
+
+use crate::boundary::Boundary;
+use crate::id::SourceNumber;
+use crate::job::{Piece, Program, Records, Value};
+use crate::jobs::{Job, with_program};
+use crate::map::lines;
+use crate::pairs::PairSource;
+use crate::rows::format::{Format, writer};
+use crate::split::{MAX_RECORD_BYTES, Skip};
+use crate::tokens;
+use std::collections::BTreeMap;
+use std::io;
+use std::ops::Range;
+
+/// A source in memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalSource {
+    /// Its name.
+    pub name: Vec<u8>,
+    /// All of it.
+    pub bytes: Vec<u8>,
+}
+
+/// The answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LocalResult {
+    /// Combined pairs by key, values in their byte form.
+    pub pairs: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// Records that are not counted, in order.
+    pub skips: Vec<Skip>,
+}
+
+/// Runs a job over its sources.
+#[must_use]
+pub fn run(job: &Job, sources: &[LocalSource]) -> LocalResult {
+    with_program!(job, program => run_program(program, sources, MAX_RECORD_BYTES))
+}
+
+/// The answer as it is printed.
+///
+/// # Errors
+/// Fails on pairs that the job never makes.
+pub fn print(job: &Job, sources: &[LocalSource], result: &LocalResult, format: Format) -> io::Result<Vec<u8>> {
+    let names: Vec<Vec<u8>> = sources.iter().map(|source| source.name.clone()).collect();
+    let mut out = Vec::new();
+    let mut pairs = MapSource { pairs: result.pairs.iter() };
+    with_program!(job, program => {
+        let mut rows = writer(format, program.columns(), &mut out)?;
+        program.rows(&names, &mut pairs, &mut *rows)?;
+        rows.finish()?;
+    });
+    Ok(out)
+}
+
+struct MapSource<'a> {
+    pairs: std::collections::btree_map::Iter<'a, Vec<u8>, Vec<u8>>,
+}
+
+impl PairSource for MapSource<'_> {
+    fn next(&mut self) -> io::Result<Option<(&[u8], &[u8])>> {
+        Ok(self.pairs.next().map(|(key, value)| (key.as_slice(), value.as_slice())))
+    }
+}
+
+/// Runs a program over sources, records over `record_bytes` left out.
+pub fn run_program<P: Program>(program: &P, sources: &[LocalSource], record_bytes: u64) -> LocalResult {
+    let mut totals: BTreeMap<Vec<u8>, P::Value> = BTreeMap::new();
+    let mut skips = Vec::new();
+    for (number, source) in sources.iter().enumerate() {
+        let number = SourceNumber(u32::try_from(number).expect("sources are numbered in 32 bits"));
+        let (stretches, too_long) = stretches(program.boundary(), &source.bytes, record_bytes);
+        for stretch in &stretches {
+            let piece = Piece {
+                source: number,
+                name: &source.name,
+                offset: stretch.start as u64,
+                bytes: &source.bytes[stretch.clone()],
+                continues: false,
+                ends: stretch.end == source.bytes.len(),
+            };
+            map_piece(program, &piece, &mut totals, &mut skips);
+        }
+        skips.extend(too_long.into_iter().map(|record| Skip {
+            source: number,
+            offset: record.start as u64,
+            reason: format!("a record of {} bytes is longer than {record_bytes} bytes", record.len()),
+        }));
+    }
+    skips.sort();
+    let encode = |(key, value): (Vec<u8>, P::Value)| {
+        let mut bytes = Vec::new();
+        value.encode(&mut bytes);
+        (key, bytes)
+    };
+    LocalResult { pairs: totals.into_iter().map(encode).collect(), skips }
+}
+
+fn map_piece<P: Program>(program: &P, piece: &Piece<'_>, totals: &mut BTreeMap<Vec<u8>, P::Value>, skips: &mut Vec<Skip>) {
+    let records: Vec<(usize, &[u8])> = match program.records() {
+        Records::Piece => vec![(0, piece.bytes)],
+        Records::Lines => lines(piece.bytes).collect(),
+        Records::Tokens => tokens::whitespace(piece.bytes).collect(),
+    };
+    for (at, bytes) in records {
+        let record = Piece { offset: piece.offset + at as u64, bytes, ..*piece };
+        match program.map(record).collect::<Result<Vec<_>, _>>() {
+            Err(error) => skips.push(Skip { source: piece.source, offset: record.offset, reason: error.reason }),
+            Ok(pairs) => {
+                for pair in pairs {
+                    match totals.get_mut(&*pair.key) {
+                        Some(total) => program.merge(&pair.key, total, pair.value),
+                        None => drop(totals.insert(pair.key.into_owned(), pair.value)),
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The source without its records that are too long, and those records.
+fn stretches(boundary: Boundary, bytes: &[u8], record_bytes: u64) -> (Vec<Range<usize>>, Vec<Range<usize>>) {
+    if boundary == Boundary::SpaceOrCharacter || bytes.len() as u64 <= record_bytes {
+        return (if bytes.is_empty() { vec![] } else { vec![0..bytes.len()] }, vec![]);
+    }
+    let (mut stretches, mut too_long) = (Vec::new(), Vec::new());
+    let (mut begin, mut at) = (0, 0);
+    while at < bytes.len() {
+        let end = boundary.first_in(bytes, at, bytes.len()).unwrap_or(bytes.len());
+        if (end - at) as u64 > record_bytes {
+            stretches.push(begin..at);
+            too_long.push(at..end);
+            begin = end;
+        }
+        at = end;
+    }
+    stretches.push(begin..bytes.len());
+    stretches.retain(|stretch| !stretch.is_empty());
+    (stretches, too_long)
+}

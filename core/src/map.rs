@@ -1,0 +1,347 @@
+//! One chunk mapped: every record through the program, pairs combined, cut into segments for each partition.
+//!
+//! Runs on a compute thread; knows nothing of queues. The same chunk and limits always give the same segments, byte for byte,
+//! whatever the memory: budgets change where pairs wait, never what comes out.
+
+use crate::id::PartitionNumber;
+use crate::job::{Piece, Program, Records};
+use crate::pairs::PairWriter;
+use crate::split::Skip;
+use crate::table::{Scratch, ScratchFile, Table};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use xxhash_rust::xxh3::Xxh3;
+
+/// Skips that a chunk lists one by one; the rest are counted only.
+pub const LISTED_SKIPS: usize = 100;
+
+/// What a chunk's mapping may use. The first two shape the output, and so are the job's; the last two are the machine's.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Partitions of the job.
+    pub partitions: u32,
+    /// A segment's body holds at most this many bytes, unless a single pair is larger.
+    pub segment_bytes: usize,
+    /// Pairs past this many bytes fail the chunk.
+    pub output_bytes: u64,
+    /// Pairs past this many bytes go to scratch files.
+    pub budget_bytes: usize,
+}
+
+/// Records of a chunk that are not counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SkipList {
+    /// The first of them, in the chunk's order.
+    pub listed: Vec<Skip>,
+    /// How many more there are.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub more: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+impl SkipList {
+    /// How many records are skipped.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.listed.len() as u64 + self.more
+    }
+
+    /// Adds one.
+    pub fn push(&mut self, skip: Skip) {
+        if self.listed.len() < LISTED_SKIPS {
+            self.listed.push(skip);
+        } else {
+            self.more += 1;
+        }
+    }
+}
+
+/// A segment of a partial.
+#[derive(Debug)]
+pub struct Segment {
+    /// Mapped pairs that it stands for.
+    pub pairs: u64,
+    begin: u64,
+    length: usize,
+}
+
+/// A mapped chunk.
+pub struct Mapped {
+    /// The segments of each partition; at least one each.
+    pub partials: Vec<Vec<Segment>>,
+    /// Records that are not counted.
+    pub skips: SkipList,
+    /// Mapped pairs in all.
+    pub pairs: u64,
+    /// Counted on the way, by name.
+    pub counters: BTreeMap<String, u64>,
+    /// Of the input, the skips and all segments: equal for every attempt of a deterministic program.
+    pub digest: u64,
+    spool: Spool,
+}
+
+impl Mapped {
+    /// The pairs of a segment.
+    ///
+    /// # Errors
+    /// Fails if they wait in a scratch file that cannot be read.
+    pub fn body(&mut self, partition: usize, segment: usize) -> io::Result<Bytes> {
+        let Segment { begin, length, .. } = self.partials[partition][segment];
+        self.spool.read(begin, length)
+    }
+}
+
+/// Why a chunk could not be mapped.
+#[derive(Debug, thiserror::Error)]
+pub enum MapError {
+    /// More pairs than the job allows.
+    #[error("the chunk maps to more than {limit} bytes of pairs")]
+    Output {
+        /// The job's limit.
+        limit: u64,
+    },
+    /// A program whose records are whole pieces failed on one.
+    #[error("the program cannot map a piece: {reason}")]
+    Piece {
+        /// What it said.
+        reason: String,
+    },
+    /// Scratch files failed.
+    #[error("temporary files failed")]
+    Scratch(#[from] io::Error),
+}
+
+/// Maps the pieces of a chunk. `too_long` are records that the splitter left out.
+///
+/// # Errors
+/// Fails as a whole or not at all.
+pub fn map_chunk<P: Program>(
+    program: &P,
+    pieces: &[Piece<'_>],
+    too_long: &[Skip],
+    limits: Limits,
+    scratch: &dyn Scratch,
+) -> Result<Mapped, MapError> {
+    let mut skips = SkipList::default();
+    too_long.iter().cloned().for_each(|skip| skips.push(skip));
+    let mut mapping = Mapping { program, table: Table::new(program, limits.partitions, limits.budget_bytes), limits, skips };
+    let mut records = 0;
+    for piece in pieces {
+        records += mapping.piece(piece, scratch)?;
+    }
+    let Mapping { table, skips, .. } = mapping;
+    let pairs = table.pairs();
+    let mut segments = Segments::new(limits, scratch);
+    table.drain(scratch, |partition, key, pairs, value| segments.put(partition, key, pairs, value))?;
+    let (partials, spool, output_digest) = segments.finish()?;
+    let mut digest = Xxh3::new();
+    for piece in pieces {
+        digest.update(piece.bytes);
+    }
+    for skip in &skips.listed {
+        digest.update(&skip.source.0.to_le_bytes());
+        digest.update(&skip.offset.to_le_bytes());
+        digest.update(skip.reason.as_bytes());
+    }
+    digest.update(&skips.more.to_le_bytes());
+    digest.update(&output_digest.to_le_bytes());
+    let counters = BTreeMap::from([
+        ("bytes".to_owned(), pieces.iter().map(|piece| piece.bytes.len() as u64).sum()),
+        ("records".to_owned(), records),
+    ]);
+    Ok(Mapped { partials, skips, pairs, counters, digest: digest.digest(), spool })
+}
+
+struct Mapping<'p, P: Program> {
+    program: &'p P,
+    table: Table<'p, P>,
+    limits: Limits,
+    skips: SkipList,
+}
+
+impl<P: Program> Mapping<'_, P> {
+    /// Maps a piece and tells how many records it had.
+    fn piece(&mut self, piece: &Piece<'_>, scratch: &dyn Scratch) -> Result<u64, MapError> {
+        match self.program.records() {
+            Records::Piece => {
+                for pair in self.program.map(*piece) {
+                    let pair = pair.map_err(|error| MapError::Piece { reason: error.reason })?;
+                    self.add(&pair.key, pair.value, scratch)?;
+                }
+                Ok(1)
+            }
+            Records::Lines => self.each(piece, lines(piece.bytes), scratch),
+            Records::Tokens => self.each(piece, crate::tokens::whitespace(piece.bytes), scratch),
+        }
+    }
+
+    /// Maps records one by one. The pairs of each are held until its iterator ends, so that it counts wholly or not at all.
+    fn each<'a>(
+        &mut self,
+        piece: &Piece<'a>,
+        records: impl Iterator<Item = (usize, &'a [u8])>,
+        scratch: &dyn Scratch,
+    ) -> Result<u64, MapError> {
+        let mut number = 0;
+        for (at, bytes) in records {
+            number += 1;
+            let record = Piece { offset: piece.offset + at as u64, bytes, ..*piece };
+            match self.program.map(record).collect::<Result<Vec<_>, _>>() {
+                Ok(held) => {
+                    for pair in held {
+                        self.add(&pair.key, pair.value, scratch)?;
+                    }
+                }
+                Err(error) => {
+                    self.skips.push(Skip { source: piece.source, offset: record.offset, reason: error.reason });
+                }
+            }
+        }
+        Ok(number)
+    }
+
+    #[inline]
+    fn add(&mut self, key: &[u8], value: P::Value, scratch: &dyn Scratch) -> Result<(), MapError> {
+        if self.table.add(key, value) {
+            self.table.spill(scratch)?;
+            if self.table.bytes() > self.limits.output_bytes {
+                return Err(MapError::Output { limit: self.limits.output_bytes });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The lines of a piece with their places, without their line feeds.
+fn lines(bytes: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let rest = bytes.get(at..).filter(|rest| !rest.is_empty())?;
+        let length = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
+        let line = (at, &rest[..length]);
+        at += length + 1;
+        Some(line)
+    })
+}
+
+/// Cuts sorted pairs into segments, and partitions.
+struct Segments<'s> {
+    limits: Limits,
+    spool: Spool,
+    scratch: &'s dyn Scratch,
+    partials: Vec<Vec<Segment>>,
+    body: Vec<u8>,
+    writer: PairWriter,
+    pairs: u64,
+    digest: Xxh3,
+}
+
+impl<'s> Segments<'s> {
+    fn new(limits: Limits, scratch: &'s dyn Scratch) -> Self {
+        Self {
+            limits,
+            spool: Spool::new(limits.budget_bytes),
+            scratch,
+            partials: vec![Vec::new()],
+            body: Vec::new(),
+            writer: PairWriter::default(),
+            pairs: 0,
+            digest: Xxh3::new(),
+        }
+    }
+
+    fn put(&mut self, partition: PartitionNumber, key: &[u8], pairs: u64, value: &[u8]) -> io::Result<()> {
+        while self.partials.len() <= partition.index() {
+            self.end_partial()?;
+            self.partials.push(Vec::new());
+        }
+        // Lengths take at most ten bytes each, so that what is shared with the key before decides nothing.
+        let size = key.len() + value.len() + 30;
+        if !self.body.is_empty() && self.body.len() + size > self.limits.segment_bytes {
+            self.end_segment()?;
+        }
+        self.writer.put(&mut self.body, key, value);
+        self.pairs += pairs;
+        Ok(())
+    }
+
+    fn end_segment(&mut self) -> io::Result<()> {
+        self.digest.update(&(self.partials.len() as u64).to_le_bytes());
+        self.digest.update(&(self.body.len() as u64).to_le_bytes());
+        self.digest.update(&self.body);
+        let begin = self.spool.append(&self.body, self.scratch)?;
+        let segment = Segment { pairs: std::mem::take(&mut self.pairs), begin, length: self.body.len() };
+        self.partials.last_mut().expect("there is a partial from the start").push(segment);
+        self.body.clear();
+        self.writer = PairWriter::default();
+        Ok(())
+    }
+
+    /// A partial is sent even when it is empty.
+    fn end_partial(&mut self) -> io::Result<()> {
+        let none_yet = self.partials.last().is_none_or(Vec::is_empty);
+        if none_yet || !self.body.is_empty() { self.end_segment() } else { Ok(()) }
+    }
+
+    fn finish(mut self) -> io::Result<(Vec<Vec<Segment>>, Spool, u64)> {
+        while self.partials.len() < self.limits.partitions as usize {
+            self.end_partial()?;
+            self.partials.push(Vec::new());
+        }
+        self.end_partial()?;
+        Ok((self.partials, self.spool, self.digest.digest()))
+    }
+}
+
+/// Bytes put one after the other: in memory up to a budget, beyond it in a scratch file.
+struct Spool {
+    budget_bytes: usize,
+    memory: Vec<Bytes>,
+    memory_starts: Vec<u64>,
+    length: u64,
+    file: Option<(u64, Box<dyn ScratchFile>)>,
+}
+
+impl Spool {
+    const fn new(budget_bytes: usize) -> Self {
+        Self { budget_bytes, memory: Vec::new(), memory_starts: Vec::new(), length: 0, file: None }
+    }
+
+    fn append(&mut self, bytes: &[u8], scratch: &dyn Scratch) -> io::Result<u64> {
+        let begin = self.length;
+        self.length += bytes.len() as u64;
+        if self.file.is_none() && self.length <= self.budget_bytes as u64 {
+            self.memory.push(Bytes::copy_from_slice(bytes));
+            self.memory_starts.push(begin);
+            return Ok(begin);
+        }
+        if self.file.is_none() {
+            self.file = Some((begin, scratch.create()?));
+        }
+        let (_, file) = self.file.as_mut().expect("just made");
+        file.write_all(bytes)?;
+        Ok(begin)
+    }
+
+    fn read(&mut self, begin: u64, length: usize) -> io::Result<Bytes> {
+        if let Some((first, file)) = &mut self.file
+            && begin >= *first
+        {
+            let mut bytes = vec![0; length];
+            file.seek(SeekFrom::Start(begin - *first))?;
+            file.read_exact(&mut bytes)?;
+            return Ok(bytes.into());
+        }
+        // An empty segment begins where the next one does, and is as empty there.
+        let place = self.memory_starts.partition_point(|&start| start <= begin);
+        let found = place.checked_sub(1).map(|place| self.memory[place].slice(..length));
+        Ok(found.expect("a segment begins where it was put"))
+    }
+}

@@ -1,0 +1,542 @@
+//! The messages, and their bytes.
+//!
+//! Every message is `magic "RR" | version u8 | kind u8 | header length u32 | body length u32 | XXH3 u64 | header | body`, numbers
+//! little-endian, the checksum over all else. The header is JSON, so that a field can be added without a new version; the body
+//! is bytes: a task's input, a partial's pairs, a page of a part. Limits are checked before anything is believed.
+
+use crate::id::{ChunkNumber, JobId, PartitionNumber, SourceNumber, Unit};
+use crate::map::SkipList;
+use crate::spec::{ByteText, FileStamp, ProgramSpec, Spec};
+use crate::split::Skip;
+use bytes::{Bytes, BytesMut};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use uuid::Uuid;
+use xxhash_rust::xxh3::Xxh3;
+
+/// The version that is written, and the only one that is read.
+pub const VERSION: u8 = 1;
+/// The longest header: a task of very many pieces, or a long answer.
+pub const MAX_HEADER_BYTES: usize = 4 << 20;
+/// The longest body: a record of the greatest size, as a pair, and its key.
+pub const MAX_BODY_BYTES: usize = (8 << 20) + (64 << 10);
+const MAGIC: [u8; 2] = *b"RR";
+const PRELUDE_BYTES: usize = 20;
+
+/// Why bytes are no message.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MessageError {
+    /// Not ours at all, or cut short.
+    #[error("it does not begin as a message does")]
+    Magic,
+    /// Of another version.
+    #[error("it is of version {0}, this release reads version {VERSION}")]
+    Version(u8),
+    /// Of a kind that is not expected here.
+    #[error("it is of kind {found}, expected kind {expected}")]
+    Kind {
+        /// What it is.
+        found: u8,
+        /// What should come.
+        expected: u8,
+    },
+    /// Its lengths are not those of its bytes, or over the limit.
+    #[error("its lengths lie")]
+    Length,
+    /// Damaged on the way.
+    #[error("its checksum is wrong")]
+    Checksum,
+    /// The header is no JSON of this kind.
+    #[error("its header cannot be read: {0}")]
+    Header(String),
+}
+
+/// A kind of message: the type of its header.
+pub trait Kind: Serialize + DeserializeOwned {
+    /// Its number on the wire.
+    const NUMBER: u8;
+}
+
+/// Puts a message into bytes.
+///
+/// # Panics
+/// If the header or body is over its limit: what makes them bounds them.
+#[must_use]
+pub fn encode<K: Kind>(header: &K, body: &[u8]) -> Bytes {
+    let header = serde_json::to_vec(header).expect("headers are plain data");
+    assert!(header.len() <= MAX_HEADER_BYTES, "a header of {} bytes", header.len());
+    assert!(body.len() <= MAX_BODY_BYTES, "a body of {} bytes", body.len());
+    let mut out = BytesMut::with_capacity(PRELUDE_BYTES + header.len() + body.len());
+    out.extend_from_slice(&MAGIC);
+    out.extend_from_slice(&[VERSION, K::NUMBER]);
+    for length in [header.len(), body.len()] {
+        out.extend_from_slice(&u32::try_from(length).expect("checked above").to_le_bytes());
+    }
+    let checksum = checksum(&out, &header, body);
+    out.extend_from_slice(&checksum.to_le_bytes());
+    out.extend_from_slice(&header);
+    out.extend_from_slice(body);
+    out.freeze()
+}
+
+/// Reads a message of one kind.
+///
+/// # Errors
+/// Says what is wrong with it.
+pub fn decode<K: Kind>(message: &Bytes) -> Result<(K, Bytes), MessageError> {
+    let found = kind(message)?;
+    if found != K::NUMBER {
+        return Err(MessageError::Kind { found, expected: K::NUMBER });
+    }
+    let length = |at: usize| {
+        let bytes = message.get(at..at + 4).and_then(|bytes| bytes.try_into().ok()).ok_or(MessageError::Magic)?;
+        Ok(u32::from_le_bytes(bytes) as usize)
+    };
+    let (header_bytes, body_bytes) = (length(4)?, length(8)?);
+    let whole = PRELUDE_BYTES + header_bytes + body_bytes;
+    if header_bytes > MAX_HEADER_BYTES || body_bytes > MAX_BODY_BYTES || message.len() != whole {
+        return Err(MessageError::Length);
+    }
+    let header = &message[PRELUDE_BYTES..PRELUDE_BYTES + header_bytes];
+    let body = message.slice(PRELUDE_BYTES + header_bytes..);
+    if message[12..PRELUDE_BYTES] != checksum(&message[..12], header, &body).to_le_bytes() {
+        return Err(MessageError::Checksum);
+    }
+    let header = serde_json::from_slice(header).map_err(|error| MessageError::Header(error.to_string()))?;
+    Ok((header, body))
+}
+
+/// The kind of a message, its bytes not checked further.
+///
+/// # Errors
+/// Fails on bytes that do not begin as a message of this version.
+pub fn kind(message: &[u8]) -> Result<u8, MessageError> {
+    let prelude = message.get(..PRELUDE_BYTES).ok_or(MessageError::Magic)?;
+    if prelude[..2] != MAGIC {
+        return Err(MessageError::Magic);
+    }
+    if prelude[2] != VERSION {
+        return Err(MessageError::Version(prelude[2]));
+    }
+    Ok(prelude[3])
+}
+
+fn checksum(prelude: &[u8], header: &[u8], body: &[u8]) -> u64 {
+    let mut checksum = Xxh3::new();
+    checksum.update(prelude);
+    checksum.update(header);
+    checksum.update(body);
+    checksum.digest()
+}
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $name:ident = $number:literal;)*) => {
+        $(impl Kind for $name { const NUMBER: u8 = $number; })*
+    };
+}
+
+kinds! {
+    Task = 1;
+    Partial = 2;
+    Failure = 3;
+    Request = 4;
+    Reply = 5;
+    News = 6;
+}
+
+/// A chunk to be mapped. The body holds the bytes of its by-value pieces, one after the other.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Task {
+    /// The job.
+    pub job: JobId,
+    /// The chunk.
+    pub chunk: ChunkNumber,
+    /// Which attempt this is, from 1.
+    pub attempt: u32,
+    /// How many workers it is suspected to have killed.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub crashes: u32,
+    /// Passes through `retry` still to be made before it is tried again.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub rounds: u32,
+    /// What to run.
+    pub program: ProgramSpec,
+    /// P.
+    pub partitions: u32,
+    /// Q.
+    pub reduce_queues: u32,
+    /// The most bytes of a segment.
+    pub segment_bytes: usize,
+    /// The most bytes of pairs.
+    pub output_bytes: u64,
+    /// The store that the job lives in.
+    pub store: String,
+    /// The pieces, in order.
+    pub pieces: Vec<TaskPiece>,
+    /// Records too long to travel.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub too_long: Vec<Skip>,
+    /// Records agreed to be left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skips: Vec<Skip>,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// A piece of a task.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskPiece {
+    /// The source's number.
+    pub source: SourceNumber,
+    /// The source's name.
+    pub name: ByteText,
+    /// Where it begins in the source, in bytes.
+    pub offset: u64,
+    /// How long it is, in bytes.
+    pub length: u64,
+    /// It begins inside a run without boundary.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub continues: bool,
+    /// It ends where its source ends.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub ends: bool,
+    /// The file to read it from; without one its bytes are in the body.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<FileStamp>,
+}
+
+/// One segment of one chunk's pairs for one partition. The body holds the pairs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Partial {
+    /// The job.
+    pub job: JobId,
+    /// The chunk.
+    pub chunk: ChunkNumber,
+    /// The attempt that mapped it.
+    pub attempt: u32,
+    /// The partition.
+    pub partition: PartitionNumber,
+    /// P, as the worker knew it.
+    pub partitions: u32,
+    /// The segment's place.
+    pub segment: u32,
+    /// No segment follows.
+    pub last: bool,
+    /// The store that the job lives in.
+    pub store: String,
+    /// Of the whole attempt.
+    pub digest: u64,
+    /// Who mapped it.
+    pub worker: String,
+    /// Mapped pairs that this segment stands for.
+    pub pairs: u64,
+    /// In segment 0 of every partition: records not counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skips: Option<SkipList>,
+    /// In segment 0 of the home partition (chunk mod P).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub home: Option<Home>,
+}
+
+impl Partial {
+    /// The unit it is.
+    #[must_use]
+    pub const fn unit(&self) -> Unit {
+        Unit { chunk: self.chunk, segment: self.segment, last: self.last }
+    }
+}
+
+/// What a chunk says of itself once.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Home {
+    /// Mapped pairs in all partitions.
+    pub pairs: u64,
+    /// Counters, by name.
+    #[serde(default)]
+    pub counters: BTreeMap<String, u64>,
+}
+
+/// A chunk that failed for good. The body holds the task's message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// The job.
+    pub job: JobId,
+    /// The chunk.
+    pub chunk: ChunkNumber,
+    /// What failed, in one line for people.
+    pub reason: String,
+    /// Attempts made.
+    pub attempts: u32,
+    /// Who gave up.
+    pub worker: String,
+    /// [`crate::spec::PROGRAM_VERSION`] there.
+    pub version: u32,
+    /// When, in milliseconds since 1970, by the worker's clock.
+    pub time_ms: u64,
+}
+
+/// A question to the aggregators.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    /// Repeated in the reply.
+    pub id: Uuid,
+    /// The private queue of who asks.
+    pub reply_to: String,
+    /// After this many milliseconds since 1970 nobody waits for the answer.
+    pub expires_ms: u64,
+    /// The question.
+    pub ask: Ask,
+}
+
+/// The questions. Every one of them may be asked twice.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ask {
+    /// Keep a page of the source list; the body holds it.
+    PutSources {
+        /// The job.
+        job: JobId,
+        /// The page's number.
+        page: u32,
+    },
+    /// Begin a job.
+    Submit {
+        /// The job.
+        spec: Box<Spec>,
+    },
+    /// All tasks are published.
+    Seal {
+        /// The job.
+        job: JobId,
+        /// C.
+        chunks: u32,
+    },
+    /// How is it going?
+    Status {
+        /// The job.
+        job: JobId,
+    },
+    /// Which chunks are not covered everywhere?
+    Uncovered {
+        /// The job.
+        job: JobId,
+        /// Chunks below this number are asked about.
+        chunks: u32,
+    },
+    /// Which jobs are there? The newest come first.
+    Jobs,
+    /// The spec again.
+    Spec {
+        /// The job.
+        job: JobId,
+    },
+    /// A page of the source list; it comes as the body.
+    Sources {
+        /// The job.
+        job: JobId,
+        /// The page's number.
+        page: u32,
+    },
+    /// Bytes of a part of the result; they come as the body.
+    Part {
+        /// The job.
+        job: JobId,
+        /// The part's name, as the end tells it.
+        part: String,
+        /// From here, in bytes.
+        offset: u64,
+    },
+    /// End it.
+    Cancel {
+        /// The job.
+        job: JobId,
+    },
+    /// Forget it.
+    Remove {
+        /// The job.
+        job: JobId,
+    },
+}
+
+/// An answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reply {
+    /// The request's.
+    pub id: Uuid,
+    /// The answer.
+    pub answer: Answer,
+}
+
+/// The answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Answer {
+    /// It is so now.
+    Done,
+    /// It cannot be, for this reason.
+    Refused(String),
+    /// There is no such job, or no such page or part of it.
+    Unknown,
+    /// The job's id is new, and this is the store it lives in.
+    Submitted {
+        /// The store's id.
+        store: String,
+    },
+    /// See [`Ask::Status`].
+    Status(Box<Status>),
+    /// See [`Ask::Uncovered`]: ranges of chunks, both ends in them.
+    Uncovered(Vec<(u32, u32)>),
+    /// See [`Ask::Jobs`].
+    Jobs(Vec<Status>),
+    /// See [`Ask::Spec`].
+    Spec {
+        /// The spec.
+        spec: Box<Spec>,
+        /// The store that it lives in.
+        store: String,
+    },
+    /// The body holds what was asked for; `more` follows.
+    Bytes {
+        /// Whether it goes on behind the body.
+        more: bool,
+    },
+}
+
+/// How a job stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// Its id.
+    pub job: JobId,
+    /// What it runs.
+    pub program: String,
+    /// When it was made, in milliseconds since 1970.
+    pub created_ms: u64,
+    /// Bytes of its input, if known.
+    pub input_bytes: Option<u64>,
+    /// C, once it is sealed.
+    pub chunks: Option<u32>,
+    /// Chunks covered in every partition.
+    pub covered: u32,
+    /// Input bytes counted.
+    pub covered_bytes: u64,
+    /// Partitions that are finished.
+    pub finished: u32,
+    /// P.
+    pub partitions: u32,
+    /// Some of the chunks that are not covered everywhere, each with the partitions that lack it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lacking: Vec<(u32, Vec<u32>)>,
+    /// What is not counted.
+    #[serde(default, skip_serializing_if = "Losses::is_empty")]
+    pub losses: Losses,
+    /// How it ended.
+    pub end: Option<End>,
+}
+
+/// What a job does not count.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Losses {
+    /// Lost chunks, each with the partitions that lack it and why; the first of them.
+    #[serde(default)]
+    pub chunks: Vec<LostChunk>,
+    /// Lost records; the first of them.
+    #[serde(default)]
+    pub records: Vec<Skip>,
+    /// How many there are, chunks and records together.
+    pub count: u64,
+}
+
+impl Losses {
+    /// Nothing is lost.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+}
+
+/// A chunk that is not, or not wholly, counted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LostChunk {
+    /// The chunk.
+    pub chunk: ChunkNumber,
+    /// The partitions that lack it.
+    pub partitions: Vec<PartitionNumber>,
+    /// Why.
+    pub reason: String,
+}
+
+/// How a job ended. It is the result's version; the newest counts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct End {
+    /// From 1.
+    pub version: u32,
+    /// How.
+    pub outcome: Outcome,
+    /// The parts, one for each partition in order; none unless it is done.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<Part>,
+    /// What is not counted.
+    #[serde(default, skip_serializing_if = "Losses::is_empty")]
+    pub losses: Losses,
+    /// Counters of all chunks, by name.
+    #[serde(default)]
+    pub counters: BTreeMap<String, u64>,
+    /// Mapped pairs that are counted.
+    #[serde(default)]
+    pub pairs: u64,
+    /// Chunks that are counted, at least in part.
+    #[serde(default)]
+    pub chunks: u32,
+    /// When, in milliseconds since 1970, by the aggregator's clock.
+    pub time_ms: u64,
+}
+
+/// How a job ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// Everything is counted.
+    Done,
+    /// Everything but the losses is counted.
+    DoneWithLosses,
+    /// There is no result, for this reason.
+    Failed(String),
+    /// Somebody ended it.
+    Cancelled,
+}
+
+impl Outcome {
+    /// Whether there is a result.
+    #[must_use]
+    pub const fn has_result(&self) -> bool {
+        matches!(self, Self::Done | Self::DoneWithLosses)
+    }
+}
+
+/// A part of a result.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    /// The file, inside the job.
+    pub name: String,
+    /// Pairs in it.
+    pub pairs: u64,
+    /// Bytes of it.
+    pub bytes: u64,
+}
+
+/// A hint for everybody. Nothing depends on it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum News {
+    /// The job's input is all published.
+    Sealed(JobId),
+    /// A partition of the job was finished.
+    Finished(JobId, PartitionNumber),
+    /// The job ended.
+    Ended(JobId),
+    /// The job is gone.
+    Removed(JobId),
+}

@@ -1,0 +1,253 @@
+//! A job's spec: everything that shapes its answer, fixed when it is submitted.
+//!
+//! It goes over the wire and into the store as JSON. What would surprise: the sources are not in it but in pages beside it,
+//! named by their digest, since there can be a million of them.
+
+use crate::id::JobId;
+use crate::jobs::{Job, JobError, Options};
+use crate::split::MAX_RECORD_BYTES;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::fmt;
+use xxhash_rust::xxh3::Xxh3;
+
+/// The version of programs, tables and row forms: a worker of another version hands tasks back.
+pub const PROGRAM_VERSION: u32 = 1;
+/// The default number of partitions.
+pub const DEFAULT_PARTITIONS: u32 = 8;
+/// The most partitions of a job: each chunk sends a message to each.
+pub const MAX_PARTITIONS: u32 = 1024;
+/// The default chunk size, in bytes, for inputs that are large enough.
+pub const DEFAULT_CHUNK_BYTES: u64 = 4 << 20;
+/// The smallest chunk size, in bytes: below it a job is all messages.
+pub const MIN_CHUNK_BYTES: u64 = 64;
+/// The default size of a segment's body, in bytes, and the largest.
+pub const SEGMENT_BYTES: usize = 1 << 20;
+/// Pairs of one chunk, in bytes, beyond which it fails.
+pub const OUTPUT_BYTES: u64 = 1 << 30;
+/// Losses beyond which a job fails, unless it says otherwise.
+pub const DEFAULT_MAX_LOSSES: u64 = 100;
+/// Source bytes in a page of the source list, about.
+pub const SOURCE_PAGE_BYTES: usize = 512 << 10;
+
+/// A byte string that is text when it can be: a JSON string, or `{"base64": …}` where it is not UTF-8.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct ByteText(pub Vec<u8>);
+
+impl fmt::Debug for ByteText {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        String::from_utf8_lossy(&self.0).fmt(out)
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(untagged, deny_unknown_fields)]
+enum ByteForm<'a> {
+    Text(std::borrow::Cow<'a, str>),
+    Bytes { base64: String },
+}
+
+impl Serialize for ByteText {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match std::str::from_utf8(&self.0) {
+            Ok(text) => ByteForm::Text(text.into()),
+            Err(_) => ByteForm::Bytes { base64: STANDARD.encode(&self.0) },
+        }
+        .serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for ByteText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Self(match ByteForm::deserialize(deserializer)? {
+            ByteForm::Text(text) => text.into_owned().into_bytes(),
+            ByteForm::Bytes { base64 } => STANDARD.decode(base64).map_err(serde::de::Error::custom)?,
+        }))
+    }
+}
+
+/// A source, as the spec's list has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Source {
+    /// Its name, as typed; files of a directory joined with `/`.
+    pub name: ByteText,
+    /// The file behind it, if there is one: `resume` and by-reference tasks read it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<FileStamp>,
+}
+
+/// A file, and what it was when the job was made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileStamp {
+    /// Absolute.
+    pub path: ByteText,
+    /// In bytes.
+    pub size: u64,
+    /// Nanoseconds since 1970.
+    pub modified_ns: i64,
+}
+
+/// The list of sources, as the spec names it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SourceList {
+    /// How many there are.
+    pub count: u32,
+    /// In how many pages.
+    pub pages: u32,
+    /// Of all pages, in order.
+    pub digest: u64,
+    /// Bytes of all, unless one of them is a stream.
+    pub bytes: Option<u64>,
+}
+
+impl SourceList {
+    /// The list in pages of JSON, and what the spec says of it.
+    ///
+    /// # Panics
+    /// Never: sources are plain data.
+    #[must_use]
+    pub fn of(sources: &[Source]) -> (Self, Vec<Vec<u8>>) {
+        let (mut pages, mut page, mut size) = (Vec::new(), Vec::new(), 0);
+        for source in sources {
+            size += 100 + source.name.0.len() + source.file.as_ref().map_or(0, |file| file.path.0.len());
+            page.push(source);
+            if size >= SOURCE_PAGE_BYTES {
+                pages.push(serde_json::to_vec(&page).expect("sources are plain data"));
+                page.clear();
+                size = 0;
+            }
+        }
+        if !page.is_empty() {
+            pages.push(serde_json::to_vec(&page).expect("sources are plain data"));
+        }
+        let count = u32::try_from(sources.len()).expect("sources are numbered in 32 bits");
+        let bytes = sources.iter().map(|source| source.file.as_ref().map(|file| file.size)).sum();
+        let pages_count = u32::try_from(pages.len()).expect("fewer pages than sources");
+        (Self { count, pages: pages_count, digest: Self::digest(&pages), bytes }, pages)
+    }
+
+    /// The digest of pages.
+    #[must_use]
+    pub fn digest(pages: &[Vec<u8>]) -> u64 {
+        let mut digest = Xxh3::new();
+        for page in pages {
+            digest.update(&(page.len() as u64).to_le_bytes());
+            digest.update(page);
+        }
+        digest.digest()
+    }
+}
+
+/// A program and its options.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProgramSpec {
+    /// A built-in job's name.
+    pub name: String,
+    /// [`PROGRAM_VERSION`] of who made the job.
+    pub version: u32,
+    /// What it was asked to do.
+    #[serde(default)]
+    pub options: Options,
+    /// The SHA-256 of a program that travels with the job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+}
+
+/// How tasks carry their chunks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum By {
+    /// As bytes.
+    Value,
+    /// As paths that workers read.
+    Reference,
+}
+
+/// A job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Spec {
+    /// Its id.
+    pub job: JobId,
+    /// What it runs.
+    pub program: ProgramSpec,
+    /// By value or by reference.
+    pub by: By,
+    /// The most bytes of a chunk, unless a record is longer.
+    pub chunk_bytes: u64,
+    /// The most bytes of a segment, unless a pair is larger.
+    pub segment_bytes: usize,
+    /// The most bytes of one chunk's pairs.
+    pub output_bytes: u64,
+    /// P.
+    pub partitions: u32,
+    /// Losses beyond which the job fails early.
+    pub max_losses: u64,
+    /// The input.
+    pub sources: SourceList,
+    /// When it was made, in milliseconds since 1970, by the producer's clock.
+    pub created_ms: u64,
+    /// Whose it is, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+}
+
+/// A spec that cannot be run.
+#[derive(Debug, thiserror::Error)]
+pub enum SpecError {
+    /// Its program.
+    #[error(transparent)]
+    Job(#[from] JobError),
+    /// One of its numbers.
+    #[error("{what} is {value}: it must be from {least} to {most}")]
+    Number {
+        /// Which.
+        what: &'static str,
+        /// As given.
+        value: u64,
+        /// The least.
+        least: u64,
+        /// The most.
+        most: u64,
+    },
+    /// Its version.
+    #[error("the job was made for version {theirs} of the programs, this is version {PROGRAM_VERSION}: use the same release everywhere")]
+    Version {
+        /// As given.
+        theirs: u32,
+    },
+}
+
+impl Spec {
+    /// Checks every limit and builds the program.
+    ///
+    /// # Errors
+    /// Names what is wrong and what would be right.
+    pub fn check(&self) -> Result<Job, SpecError> {
+        let number = |what, value, least, most| {
+            if (least..=most).contains(&value) { Ok(()) } else { Err(SpecError::Number { what, value, least, most }) }
+        };
+        if self.program.version != PROGRAM_VERSION {
+            return Err(SpecError::Version { theirs: self.program.version });
+        }
+        number("the chunk size in bytes", self.chunk_bytes, MIN_CHUNK_BYTES, MAX_RECORD_BYTES)?;
+        number("the number of partitions", u64::from(self.partitions), 1, u64::from(MAX_PARTITIONS))?;
+        number("the segment size in bytes", self.segment_bytes as u64, 256, SEGMENT_BYTES as u64)?;
+        Ok(Job::new(&self.program.name, &self.program.options)?)
+    }
+}
+
+/// The chunk size for an input of `bytes` (unknown for streams): the default, or smaller, so that a small input still
+/// falls into enough chunks to be worked on side by side.
+#[must_use]
+pub fn chunk_bytes_for(bytes: Option<u64>) -> u64 {
+    const CHUNKS_OF_A_SMALL_INPUT: u64 = 16;
+    const LEAST: u64 = 128 << 10;
+    bytes.map_or(DEFAULT_CHUNK_BYTES / 4, |bytes| (bytes / CHUNKS_OF_A_SMALL_INPUT).clamp(LEAST, DEFAULT_CHUNK_BYTES))
+}
+
