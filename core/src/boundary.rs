@@ -72,8 +72,8 @@ pub fn character_at_or_before(bytes: &[u8], at: usize) -> usize {
 fn ends_in_white_space(bytes: &[u8]) -> bool {
     match bytes {
         [.., last] if last.is_ascii() => matches!(last, b'\t'..=b'\r' | b' '),
-        [.., a, b, c] if text::is_white_space(&[*a, *b, *c]) => true,
-        [.., b, c] => text::is_white_space(&[*b, *c]),
+        [.., a, b, c] if text::space_len(&[*a, *b, *c]) == 3 => true,
+        [.., b, c] => text::space_len(&[*b, *c]) == 2,
         _ => false,
     }
 }

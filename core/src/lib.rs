@@ -5,13 +5,22 @@
 #![warn(missing_docs)]
 
 pub mod boundary;
+pub mod decimal;
 pub mod id;
 pub mod job;
+pub mod jobs;
+pub mod ledger;
+pub mod local;
+pub mod map;
 pub mod merge;
+pub mod message;
 pub mod pairs;
 pub mod partition;
 pub mod rows;
 pub mod run;
+pub mod spec;
 pub mod split;
+pub mod table;
 pub mod text;
+pub mod tokens;
 pub mod topology;

@@ -5,13 +5,13 @@
 
 use crate::boundary::Boundary;
 use crate::id::SourceNumber;
-use crate::job::{Piece, Program, Records, Value};
-use crate::jobs::{Job, with_program};
-use crate::map::lines;
+use crate::job::{Piece, Program, Value};
+use crate::jobs::Job;
+use crate::jobs::records::RecordIter;
 use crate::pairs::PairSource;
 use crate::rows::format::{Format, writer};
 use crate::split::{MAX_RECORD_BYTES, Skip};
-use crate::tokens;
+use crate::with_program;
 use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
@@ -49,7 +49,7 @@ pub fn print(job: &Job, sources: &[LocalSource], result: &LocalResult, format: F
     let mut out = Vec::new();
     let mut pairs = MapSource { pairs: result.pairs.iter() };
     with_program!(job, program => {
-        let mut rows = writer(format, program.columns(), &mut out)?;
+        let mut rows = writer(format, program.columns(), &mut out);
         program.rows(&names, &mut pairs, &mut *rows)?;
         rows.finish()?;
     });
@@ -100,13 +100,7 @@ pub fn run_program<P: Program>(program: &P, sources: &[LocalSource], record_byte
 }
 
 fn map_piece<P: Program>(program: &P, piece: &Piece<'_>, totals: &mut BTreeMap<Vec<u8>, P::Value>, skips: &mut Vec<Skip>) {
-    let records: Vec<(usize, &[u8])> = match program.records() {
-        Records::Piece => vec![(0, piece.bytes)],
-        Records::Lines => lines(piece.bytes).collect(),
-        Records::Tokens => tokens::whitespace(piece.bytes).collect(),
-    };
-    for (at, bytes) in records {
-        let record = Piece { offset: piece.offset + at as u64, bytes, ..*piece };
+    for record in RecordIter::new(program.records(), *piece) {
         match program.map(record).collect::<Result<Vec<_>, _>>() {
             Err(error) => skips.push(Skip { source: piece.source, offset: record.offset, reason: error.reason }),
             Ok(pairs) => {

@@ -5,6 +5,7 @@
 
 use crate::id::PartitionNumber;
 use crate::job::{Piece, Program, Records};
+use crate::jobs::records::RecordIter;
 use crate::pairs::PairWriter;
 use crate::split::Skip;
 use crate::table::{Scratch, ScratchFile, Table};
@@ -169,30 +170,18 @@ struct Mapping<'p, P: Program> {
 impl<P: Program> Mapping<'_, P> {
     /// Maps a piece and tells how many records it had.
     fn piece(&mut self, piece: &Piece<'_>, scratch: &dyn Scratch) -> Result<u64, MapError> {
-        match self.program.records() {
-            Records::Piece => {
-                for pair in self.program.map(*piece) {
-                    let pair = pair.map_err(|error| MapError::Piece { reason: error.reason })?;
-                    self.add(&pair.key, pair.value, scratch)?;
-                }
-                Ok(1)
+        let records = RecordIter::new(self.program.records(), *piece);
+        if self.program.records() == Records::Piece {
+            for pair in self.program.map(*piece) {
+                let pair = pair.map_err(|error| MapError::Piece { reason: error.reason })?;
+                self.add(&pair.key, pair.value, scratch)?;
             }
-            Records::Lines => self.each(piece, lines(piece.bytes), scratch),
-            Records::Tokens => self.each(piece, crate::tokens::whitespace(piece.bytes), scratch),
+            return Ok(1);
         }
-    }
-
-    /// Maps records one by one. The pairs of each are held until its iterator ends, so that it counts wholly or not at all.
-    fn each<'a>(
-        &mut self,
-        piece: &Piece<'a>,
-        records: impl Iterator<Item = (usize, &'a [u8])>,
-        scratch: &dyn Scratch,
-    ) -> Result<u64, MapError> {
         let mut number = 0;
-        for (at, bytes) in records {
+        for record in records {
             number += 1;
-            let record = Piece { offset: piece.offset + at as u64, bytes, ..*piece };
+            // Held until its iterator ends, so that a record counts wholly or not at all.
             match self.program.map(record).collect::<Result<Vec<_>, _>>() {
                 Ok(held) => {
                     for pair in held {
@@ -217,18 +206,6 @@ impl<P: Program> Mapping<'_, P> {
         }
         Ok(())
     }
-}
-
-/// The lines of a piece with their places, without their line feeds.
-fn lines(bytes: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
-    let mut at = 0;
-    std::iter::from_fn(move || {
-        let rest = bytes.get(at..).filter(|rest| !rest.is_empty())?;
-        let length = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
-        let line = (at, &rest[..length]);
-        at += length + 1;
-        Some(line)
-    })
 }
 
 /// Cuts sorted pairs into segments, and partitions.

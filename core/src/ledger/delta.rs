@@ -4,7 +4,7 @@
 //! surprise: nothing is merged here; a delta holds the segments as they came, so one channel's can be taken out again.
 
 use super::{Commit, CommitChunk, Disagreement, Ledger};
-use crate::id::{ChunkNumber, Unit};
+use crate::id::ChunkNumber;
 use crate::message::{Home, Partial};
 use crate::map::SkipList;
 use crate::run::RunSize;
