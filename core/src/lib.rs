@@ -14,4 +14,5 @@ pub mod rows;
 pub mod run;
 pub mod split;
 pub mod text;
+pub mod tokens;
 pub mod topology;
