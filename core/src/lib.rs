@@ -5,6 +5,7 @@
 #![warn(missing_docs)]
 
 pub mod boundary;
+pub mod decimal;
 pub mod id;
 pub mod job;
 pub mod merge;
