@@ -8,6 +8,7 @@ pub mod boundary;
 pub mod decimal;
 pub mod id;
 pub mod job;
+pub mod jobs;
 pub mod merge;
 pub mod pairs;
 pub mod partition;
