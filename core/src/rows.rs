@@ -3,7 +3,8 @@
 //! A result holds pairs; a program turns them into rows one at a time, and a format (see [`format`]) writes them. Nothing here
 //! holds more than one row.
 
-
+pub mod format;
+pub mod top;
 
 use std::borrow::Cow;
 use std::io;
@@ -13,6 +14,8 @@ use std::io;
 pub enum Cell<'a> {
     /// Bytes of the input: text where they are UTF-8.
     Bytes(Cow<'a, [u8]>),
+    /// As [`Cell::Bytes`], and TSV joins it to the next cell by `:` in one field; the other formats keep both apart.
+    Label(Cow<'a, [u8]>),
     /// A whole number.
     Number(u64),
     /// An exact decimal, or nothing.

@@ -1,0 +1,249 @@
+//! The built-in jobs: their names, their options, and the way from both to a program.
+//!
+//! A closed enum, no trait objects: [`with_program!`](crate::with_program) reaches the concrete program once per chunk, and everything
+//! inside is compiled for it. What would surprise: an option that a job does not use is an error, so no flag is ever ignored.
+
+pub mod count;
+pub mod grep;
+pub mod index;
+pub mod letter_count;
+pub mod options;
+pub mod sum;
+pub mod word_count;
+
+pub use self::count::Count;
+pub use self::grep::Grep;
+pub use self::index::Index;
+pub use self::letter_count::LetterCount;
+pub use self::options::{Flag, Options, TokensName};
+pub use self::sum::Sum;
+pub use self::word_count::WordCount;
+pub use crate::with_program;
+
+use crate::boundary::Boundary;
+use crate::job::{Program, Records};
+use crate::pairs::PairSource;
+use crate::rows::RowSink;
+use std::fmt;
+use std::io;
+
+/// The names of the jobs, in the order in which people are told of them.
+pub const NAMES: [&str; 6] = [
+    "word-count",
+    "letter-count",
+    "count",
+    "sum",
+    "index",
+    "grep",
+];
+
+/// A built-in program with its options.
+#[derive(Clone, Debug)]
+pub enum Job {
+    /// `word-count`
+    WordCount(WordCount),
+    /// `letter-count`
+    LetterCount(LetterCount),
+    /// `count`
+    Count(Count),
+    /// `sum`
+    Sum(Sum),
+    /// `index`
+    Index(Index),
+    /// `grep`
+    Grep(Grep),
+}
+
+/// Evaluates an expression with `$program` bound to a reference to the concrete program of a [`Job`](crate::jobs::Job).
+#[macro_export]
+macro_rules! with_program {
+    ($job:expr, $program:ident => $body:expr) => {
+        match $job {
+            $crate::jobs::Job::WordCount($program) => $body,
+            $crate::jobs::Job::LetterCount($program) => $body,
+            $crate::jobs::Job::Count($program) => $body,
+            $crate::jobs::Job::Sum($program) => $body,
+            $crate::jobs::Job::Index($program) => $body,
+            $crate::jobs::Job::Grep($program) => $body,
+        }
+    };
+}
+
+/// Why there is no such job.
+#[derive(Debug, thiserror::Error)]
+pub enum JobError {
+    /// The name is none of [`NAMES`].
+    #[error("there is no job `{name}`{}; the jobs are {}", DidYouMean(*.nearest), NAMES.join(", "))]
+    Unknown {
+        /// The name.
+        name: String,
+        /// A known name that is spelt much like it.
+        nearest: Option<&'static str>,
+    },
+    /// An option is given that the job does not use.
+    #[error("the job `{job}` does not use {flag}; {} {}", .flag.takers().join(", "), if .flag.takers().len() == 1 { "does" } else { "do" })]
+    Unused {
+        /// The job.
+        job: &'static str,
+        /// The option.
+        flag: Flag,
+    },
+    /// Both rules for tokens are given.
+    #[error(
+        "{} and {} are both given: leave one out",
+        Flag::Tokens,
+        Flag::TokenRegex
+    )]
+    TwoTokens,
+    /// An option that the job needs is missing.
+    #[error("the job `{job}` needs {flag}")]
+    Missing {
+        /// The job.
+        job: &'static str,
+        /// The option.
+        flag: Flag,
+    },
+    /// An expression is not well formed, or too large. The source says where.
+    #[error("{flag}: `{expression}` is no regular expression that can be used")]
+    Regex {
+        /// The option that gives it.
+        flag: Flag,
+        /// The expression.
+        expression: String,
+        /// What is wrong, and where.
+        source: Box<regex::Error>,
+    },
+}
+
+struct DidYouMean(Option<&'static str>);
+
+impl fmt::Display for DidYouMean {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0
+            .map_or(Ok(()), |name| write!(out, "; did you mean `{name}`?"))
+    }
+}
+
+impl Job {
+    /// The job of that name.
+    ///
+    /// # Errors
+    /// Fails on an unknown name, an option that the job does not use, a missing one, and a bad regular expression.
+    pub fn new(name: &str, options: &Options) -> Result<Self, JobError> {
+        let Some(job) = NAMES.into_iter().find(|known| *known == name) else {
+            return Err(JobError::Unknown {
+                name: name.to_owned(),
+                nearest: nearest(name),
+            });
+        };
+        if let Some(flag) = options.given().find(|flag| !flag.takers().contains(&job)) {
+            return Err(JobError::Unused { job, flag });
+        }
+        Ok(match job {
+            "word-count" => Self::WordCount(WordCount {
+                tokens: options.tokens()?,
+                lowercase: options.lowercase,
+            }),
+            "letter-count" => Self::LetterCount(LetterCount {
+                lowercase: options.lowercase,
+            }),
+            "count" => Self::Count(Count {
+                by_source: options.by_source,
+            }),
+            "sum" => Self::Sum(Sum),
+            "index" => Self::Index(Index {
+                tokens: options.tokens()?,
+                lowercase: options.lowercase,
+            }),
+            _ => Self::Grep(Grep {
+                pattern: options.pattern(job)?,
+            }),
+        })
+    }
+
+    /// Its name.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::WordCount(_) => NAMES[0],
+            Self::LetterCount(_) => NAMES[1],
+            Self::Count(_) => NAMES[2],
+            Self::Sum(_) => NAMES[3],
+            Self::Index(_) => NAMES[4],
+            Self::Grep(_) => NAMES[5],
+        }
+    }
+
+    /// [`Program::boundary`]
+    #[must_use]
+    pub fn boundary(&self) -> Boundary {
+        with_program!(self, program => program.boundary())
+    }
+
+    /// [`Program::records`]
+    #[must_use]
+    pub fn records(&self) -> Records {
+        with_program!(self, program => program.records())
+    }
+
+    /// [`Program::columns`]
+    #[must_use]
+    pub fn columns(&self) -> &'static [&'static str] {
+        with_program!(self, program => program.columns())
+    }
+
+    /// [`Program::ranked`]
+    #[must_use]
+    pub fn ranked(&self) -> bool {
+        with_program!(self, program => program.ranked())
+    }
+
+    /// [`Program::rows`]
+    ///
+    /// # Errors
+    /// As [`Program::rows`].
+    pub fn rows(
+        &self,
+        sources: &[Vec<u8>],
+        pairs: &mut dyn PairSource,
+        sink: &mut dyn RowSink,
+    ) -> io::Result<()> {
+        with_program!(self, program => program.rows(sources, pairs, sink))
+    }
+}
+
+/// The known name that fewest edits make of `name`, if they are few.
+fn nearest(name: &str) -> Option<&'static str> {
+    let plain = name.to_ascii_lowercase().replace('_', "-");
+    // A name of any length comes from the command line; the comparison is quadratic.
+    if plain.len() > 40 {
+        return None;
+    }
+    let (edits, known) = NAMES
+        .into_iter()
+        .map(|known| (edits(&plain, known), known))
+        .min()?;
+    (edits <= known.len().div_ceil(3)).then_some(known)
+}
+
+/// Levenshtein's distance, row by row.
+fn edits(from: &str, to: &str) -> usize {
+    let mut row: Vec<usize> = (0..=to.len()).collect();
+    for (done, left) in from.bytes().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], done + 1);
+        for (column, right) in to.bytes().enumerate() {
+            let replaced = diagonal + usize::from(left != right);
+            diagonal = row[column + 1];
+            row[column + 1] = replaced.min(diagonal + 1).min(row[column] + 1);
+        }
+    }
+    row[to.len()]
+}
+
+/// An error for a pair that no run of the program makes.
+pub(crate) fn foreign(what: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}
+
+#[cfg(test)]
+mod tests;

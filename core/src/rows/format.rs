@@ -1,0 +1,176 @@
+//! How rows are written: TSV, JSON, NDJSON, CSV.
+//!
+//! One row at a time, in the order they come; nothing here knows what a row means. What would surprise: TSV has no header line, and
+//! a [`super::Cell::Label`] shares a field with the cell after it.
+
+mod csv;
+mod json;
+mod tsv;
+
+use super::RowSink;
+use std::borrow::Cow;
+use std::io;
+use std::str::FromStr;
+
+/// A way to write rows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// Fields between tabs, a row a line; tab, line feed, carriage return and `\` escaped by `\`.
+    #[default]
+    Tsv,
+    /// One array, an object a row.
+    Json,
+    /// An object a line.
+    Ndjson,
+    /// RFC 4180, with a header.
+    Csv,
+}
+
+/// A name that is no format.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no format `{0}`; the formats are tsv, json, ndjson, csv")]
+pub struct FormatError(pub String);
+
+impl FromStr for Format {
+    type Err = FormatError;
+
+    fn from_str(name: &str) -> Result<Self, FormatError> {
+        match name {
+            "tsv" => Ok(Self::Tsv),
+            "json" => Ok(Self::Json),
+            "ndjson" => Ok(Self::Ndjson),
+            "csv" => Ok(Self::Csv),
+            _ => Err(FormatError(name.to_owned())),
+        }
+    }
+}
+
+/// Writes rows; must be finished, for some formats end with something.
+pub trait Formatter: RowSink {
+    /// Writes what ends the rows, and flushes.
+    ///
+    /// # Errors
+    /// Fails where the rows go.
+    fn finish(self: Box<Self>) -> io::Result<()>;
+}
+
+/// Writes rows with these columns to `out`, which should be buffered, and at once what comes before the first row.
+///
+/// # Errors
+/// Fails where the rows go.
+pub fn writer<'w>(
+    format: Format,
+    columns: &'static [&'static str],
+    out: &'w mut dyn io::Write,
+) -> io::Result<Box<dyn Formatter + 'w>> {
+    Ok(match format {
+        Format::Tsv => Box::new(tsv::Tsv::new(out)),
+        Format::Json => Box::new(json::Json::array(columns, out)),
+        Format::Ndjson => Box::new(json::Json::lines(columns, out)),
+        Format::Csv => Box::new(csv::Csv::new(columns, out)?),
+    })
+}
+
+/// A list in one field: `,` and `\` of its elements escaped by `\`, joined by `,`.
+fn join(list: &[Cow<'_, [u8]>]) -> Vec<u8> {
+    let mut field = Vec::with_capacity(list.iter().map(|element| element.len() + 1).sum());
+    for (index, element) in list.iter().enumerate() {
+        if index > 0 {
+            field.push(b',');
+        }
+        for &byte in element.iter() {
+            if matches!(byte, b',' | b'\\') {
+                field.push(b'\\');
+            }
+            field.push(byte);
+        }
+    }
+    field
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Cell;
+    use super::*;
+
+    const COLUMNS: &[&str] = &["source", "offset", "text", "amount", "list"];
+
+    fn rows() -> Vec<Vec<Cell<'static>>> {
+        let bytes = |bytes: &'static [u8]| Cow::Borrowed(bytes);
+        vec![
+            vec![
+                Cell::Label(bytes(b"a:b")),
+                Cell::Number(7),
+                Cell::Bytes(bytes(b"tab\t\"quoted\", \\ \r\n")),
+                Cell::Decimal(Some("1.50e9".to_owned())),
+                Cell::List(vec![bytes(b"x,y"), bytes(b"z\\"), bytes(b"")]),
+            ],
+            vec![
+                Cell::Label(bytes(b"\xff")),
+                Cell::Number(u64::MAX),
+                Cell::Bytes(bytes("é".as_bytes())),
+                Cell::Decimal(None),
+                Cell::List(vec![]),
+            ],
+        ]
+    }
+
+    fn written(format: &str, rows: &[Vec<Cell<'static>>]) -> Vec<u8> {
+        let mut out = Vec::new();
+        let mut writer = writer(format.parse().unwrap(), COLUMNS, &mut out).unwrap();
+        rows.iter().for_each(|cells| writer.row(cells).unwrap());
+        writer.finish().unwrap();
+        out
+    }
+
+    #[test]
+    fn tsv_has_no_header_and_escapes() {
+        let expected = b"a:b:7\ttab\\t\"quoted\", \\\\ \\r\\n\t1.50e9\tx\\\\,y,z\\\\\\\\,\n\xff:18446744073709551615\t\xc3\xa9\t\t\n";
+        assert_eq!(
+            written("tsv", &rows()).escape_ascii().to_string(),
+            expected.escape_ascii().to_string()
+        );
+        assert_eq!(written("tsv", &[]), b"");
+    }
+
+    #[test]
+    fn json_is_one_array_with_a_row_a_line() {
+        let lines = [
+            r#"{"source":"a:b","offset":7,"text":"tab\t\"quoted\", \\ \r\n","amount":"1.50e9","list":["x,y","z\\",""]}"#,
+            r#"{"source":{"base64":"/w=="},"offset":18446744073709551615,"text":"é","amount":null,"list":[]}"#,
+        ];
+        let text = String::from_utf8(written("json", &rows())).unwrap();
+        assert_eq!(text, format!("[\n{},\n{}\n]\n", lines[0], lines[1]));
+        assert_eq!(
+            serde_json::from_str::<serde_json::Value>(&text).unwrap()[1]["offset"],
+            u64::MAX
+        );
+        assert_eq!(written("json", &[]), b"[]\n");
+        assert_eq!(
+            String::from_utf8(written("ndjson", &rows())).unwrap(),
+            format!("{}\n{}\n", lines[0], lines[1])
+        );
+        assert_eq!(written("ndjson", &[]), b"");
+    }
+
+    #[test]
+    fn csv_has_a_header_and_quotes() {
+        let bytes = written("csv", &rows());
+        let expected = b"source,offset,text,amount,list\r\na:b,7,\"tab\t\"\"quoted\"\", \\ \r\n\",1.50e9,\"x\\,y,z\\\\,\"\r\n\
+            \xff,18446744073709551615,\xc3\xa9,,\r\n";
+        assert_eq!(
+            bytes.escape_ascii().to_string(),
+            expected.escape_ascii().to_string()
+        );
+        assert_eq!(written("csv", &[]), b"source,offset,text,amount,list\r\n");
+    }
+
+    #[test]
+    fn an_unknown_format_is_named_with_the_known_ones() {
+        let error = "xml".parse::<Format>().unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "there is no format `xml`; the formats are tsv, json, ndjson, csv"
+        );
+    }
+}

@@ -1,0 +1,395 @@
+//! How a piece falls into tokens: white space, letters, words, or matches of a regular expression.
+//!
+//! The iterators are concrete and hold nothing but a view of the piece. They know nothing of chunks: that cuts at
+//! [`Tokens::boundary`] change no token is theirs to keep. What would surprise: white space is found without validating UTF-8
+//! (see [`crate::text`]), and text is cut at [`Boundary::Word`] before UAX #29 looks at it.
+
+use crate::boundary::Boundary;
+use crate::text;
+use regex::bytes::{Matches, Regex};
+use std::iter::FusedIterator;
+use std::str::Utf8Chunks;
+use unicode_segmentation::{UnicodeSegmentation, UnicodeWords};
+
+/// A rule that finds tokens.
+#[derive(Clone, Debug)]
+pub enum Tokens {
+    /// Maximal runs of anything but Unicode white space.
+    Whitespace,
+    /// Maximal runs of alphabetic characters.
+    Letters,
+    /// The words of UAX #29, within well-formed text.
+    Words,
+    /// The matches of an expression in each line, without its line feed, that are not empty.
+    Regex(Regex),
+}
+
+impl Tokens {
+    /// Where input may be cut so that no token is.
+    #[must_use]
+    pub const fn boundary(&self) -> Boundary {
+        match self {
+            Self::Whitespace | Self::Letters => Boundary::Space,
+            Self::Words => Boundary::Word,
+            Self::Regex(_) => Boundary::Line,
+        }
+    }
+
+    /// The tokens of a piece, in order.
+    #[must_use]
+    pub fn of<'t>(&'t self, bytes: &'t [u8]) -> TokenIter<'t> {
+        match self {
+            Self::Whitespace => TokenIter::Whitespace(Whitespace::new(bytes)),
+            Self::Letters => TokenIter::Letters(Letters::new(bytes)),
+            Self::Words => TokenIter::Words(Words::new(bytes)),
+            Self::Regex(regex) => TokenIter::Regex(RegexTokens::new(regex, bytes)),
+        }
+    }
+}
+
+/// The tokens of a piece by any of the rules.
+#[derive(Debug)]
+pub enum TokenIter<'t> {
+    /// By [`Tokens::Whitespace`].
+    Whitespace(Whitespace<'t>),
+    /// By [`Tokens::Letters`].
+    Letters(Letters<'t>),
+    /// By [`Tokens::Words`].
+    Words(Words<'t>),
+    /// By [`Tokens::Regex`].
+    Regex(RegexTokens<'t>),
+}
+
+impl<'t> Iterator for TokenIter<'t> {
+    type Item = &'t [u8];
+
+    #[inline]
+    fn next(&mut self) -> Option<&'t [u8]> {
+        match self {
+            Self::Whitespace(tokens) => tokens.next(),
+            Self::Letters(tokens) => tokens.next(),
+            Self::Words(tokens) => tokens.next(),
+            Self::Regex(tokens) => tokens.next(),
+        }
+    }
+}
+
+/// What a byte means to a scan, so that most bytes cost one look-up.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Class {
+    /// Belongs to a token.
+    Inside,
+    /// Separates tokens.
+    Outside,
+    /// The characters that begin with it must be looked at.
+    Depends,
+}
+
+const fn classes(of: [Class; 128], high: Class) -> [Class; 256] {
+    let mut table = [high; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        table[byte] = of[byte];
+        byte += 1;
+    }
+    table
+}
+
+/// By white space. An ill-formed byte, and any byte of a character that is none, belongs to a token.
+const WHITESPACE: [Class; 256] = {
+    let mut ascii = [Class::Inside; 128];
+    ascii[b' ' as usize] = Class::Outside;
+    let mut byte = b'\t' as usize;
+    while byte <= b'\r' as usize {
+        ascii[byte] = Class::Outside;
+        byte += 1;
+    }
+    let mut table = classes(ascii, Class::Inside);
+    // The lead bytes of all white space beyond ASCII.
+    table[0xc2] = Class::Depends;
+    table[0xe1] = Class::Depends;
+    table[0xe2] = Class::Depends;
+    table[0xe3] = Class::Depends;
+    table
+};
+
+const LETTERS: [Class; 256] = {
+    let mut ascii = [Class::Outside; 128];
+    let mut byte = 0;
+    while byte < 26 {
+        ascii[b'a' as usize + byte] = Class::Inside;
+        ascii[b'A' as usize + byte] = Class::Inside;
+        byte += 1;
+    }
+    classes(ascii, Class::Depends)
+};
+
+/// Runs of anything but Unicode white space.
+#[derive(Clone, Debug)]
+pub struct Whitespace<'t> {
+    bytes: &'t [u8],
+    at: usize,
+}
+
+impl<'t> Whitespace<'t> {
+    /// The runs of `bytes`.
+    #[must_use]
+    pub const fn new(bytes: &'t [u8]) -> Self {
+        Self { bytes, at: 0 }
+    }
+}
+
+impl<'t> Iterator for Whitespace<'t> {
+    type Item = &'t [u8];
+
+    #[inline]
+    fn next(&mut self) -> Option<&'t [u8]> {
+        let mut start = self.at;
+        loop {
+            match WHITESPACE[usize::from(*self.bytes.get(start)?)] {
+                Class::Inside => break,
+                Class::Outside => start += 1,
+                Class::Depends => match text::space_len(&self.bytes[start..]) {
+                    0 => break,
+                    length => start += length,
+                },
+            }
+        }
+        let mut end = start + 1;
+        while let Some(&byte) = self.bytes.get(end) {
+            match WHITESPACE[usize::from(byte)] {
+                Class::Inside => end += 1,
+                Class::Outside => break,
+                Class::Depends if text::space_len(&self.bytes[end..]) > 0 => break,
+                Class::Depends => end += 1,
+            }
+        }
+        self.at = end;
+        Some(&self.bytes[start..end])
+    }
+}
+
+impl FusedIterator for Whitespace<'_> {}
+
+/// The runs of anything but Unicode white space, each with where it begins: the records of
+/// [`Records::Tokens`](crate::job::Records::Tokens).
+pub fn whitespace(bytes: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
+    let mut tokens = Whitespace::new(bytes);
+    std::iter::from_fn(move || tokens.next().map(|token| (tokens.at - token.len(), token)))
+}
+
+/// Runs of alphabetic characters.
+#[derive(Clone, Debug)]
+pub struct Letters<'t> {
+    rest: &'t [u8],
+}
+
+impl<'t> Letters<'t> {
+    /// The runs of `bytes`.
+    #[must_use]
+    pub const fn new(bytes: &'t [u8]) -> Self {
+        Self { rest: bytes }
+    }
+}
+
+impl<'t> Iterator for Letters<'t> {
+    type Item = &'t [u8];
+
+    #[inline]
+    fn next(&mut self) -> Option<&'t [u8]> {
+        let mut start = 0;
+        loop {
+            let tail = self.rest.get(start..).filter(|tail| !tail.is_empty())?;
+            if letter_len(tail) > 0 {
+                break;
+            }
+            start += text::char_len(tail);
+        }
+        let mut end = start;
+        loop {
+            match letter_len(&self.rest[end..]) {
+                0 => break,
+                length => end += length,
+            }
+        }
+        let token = &self.rest[start..end];
+        self.rest = &self.rest[end..];
+        Some(token)
+    }
+}
+
+/// The length of the alphabetic character that `bytes` begins with; 0 if it begins with none.
+#[inline]
+pub(crate) fn letter_len(bytes: &[u8]) -> usize {
+    let Some(&first) = bytes.first() else {
+        return 0;
+    };
+    match LETTERS[usize::from(first)] {
+        Class::Inside => 1,
+        Class::Outside => 0,
+        Class::Depends => match text::decode(bytes) {
+            Some((character, length)) if character.is_alphabetic() => length,
+            _ => 0,
+        },
+    }
+}
+
+/// The words of UAX #29.
+///
+/// A well-formed part is cut where [`Boundary::Word`] allows it: each stretch gives its words by itself, so cuts elsewhere cannot
+/// matter, and a stretch of plain ASCII takes the fast way of the segmentation.
+pub struct Words<'t> {
+    parts: Utf8Chunks<'t>,
+    part: &'t str,
+    words: Option<UnicodeWords<'t>>,
+}
+
+impl std::fmt::Debug for Words<'_> {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Words")
+            .field("part", &self.part)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'t> Words<'t> {
+    /// The words of `bytes`.
+    #[must_use]
+    pub fn new(bytes: &'t [u8]) -> Self {
+        Self {
+            parts: bytes.utf8_chunks(),
+            part: "",
+            words: None,
+        }
+    }
+}
+
+impl<'t> Iterator for Words<'t> {
+    type Item = &'t [u8];
+
+    fn next(&mut self) -> Option<&'t [u8]> {
+        loop {
+            if let Some(word) = self.words.as_mut().and_then(Iterator::next) {
+                return Some(word.as_bytes());
+            }
+            if self.part.is_empty() {
+                self.part = self.parts.next()?.valid();
+            }
+            let (stretch, rest) = self.part.split_at(stretch_len(self.part));
+            self.part = rest;
+            self.words = Some(stretch.unicode_words());
+        }
+    }
+}
+
+/// How far `text` goes to its first [`Boundary::Word`].
+fn stretch_len(text: &str) -> usize {
+    let bytes = text.as_bytes();
+    let cut = bytes.iter().enumerate().position(|(at, byte)| match byte {
+        b'\n' => true,
+        b' ' | b'\t' => bytes.get(at + 1).is_some_and(u8::is_ascii),
+        _ => false,
+    });
+    cut.map_or(bytes.len(), |at| at + 1)
+}
+
+/// The matches of an expression in each line that are not empty.
+#[derive(Debug)]
+pub struct RegexTokens<'t> {
+    regex: &'t Regex,
+    rest: &'t [u8],
+    matches: Option<Matches<'t, 't>>,
+}
+
+impl<'t> RegexTokens<'t> {
+    /// The matches in the lines of `bytes`.
+    #[must_use]
+    pub const fn new(regex: &'t Regex, bytes: &'t [u8]) -> Self {
+        Self {
+            regex,
+            rest: bytes,
+            matches: None,
+        }
+    }
+}
+
+impl<'t> Iterator for RegexTokens<'t> {
+    type Item = &'t [u8];
+
+    fn next(&mut self) -> Option<&'t [u8]> {
+        loop {
+            let found = self
+                .matches
+                .as_mut()
+                .and_then(|matches| matches.find(|found| !found.is_empty()));
+            if let Some(found) = found {
+                return Some(found.as_bytes());
+            }
+            if self.rest.is_empty() {
+                return None;
+            }
+            let end = memchr::memchr(b'\n', self.rest).unwrap_or(self.rest.len());
+            self.matches = Some(self.regex.find_iter(&self.rest[..end]));
+            self.rest = self.rest.get(end + 1..).unwrap_or_default();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn strings(tokens: &Tokens, bytes: &[u8]) -> Vec<String> {
+        tokens
+            .of(bytes)
+            .map(|token| token.escape_ascii().to_string())
+            .collect()
+    }
+
+    proptest! {
+        #[test]
+        fn white_space_splits_text_as_the_standard_library_does(text in "(\\PC|\\s|\u{85}|\u{3000}){0,40}") {
+            let expected: Vec<_> = text.split_whitespace().map(str::as_bytes).collect();
+            prop_assert_eq!(Tokens::Whitespace.of(text.as_bytes()).collect::<Vec<_>>(), expected);
+        }
+
+        #[test]
+        fn letters_are_what_other_characters_leave(text in "(\\PC|\\pL|\\pM){0,40}") {
+            let expected: Vec<_> = text.split(|c: char| !c.is_alphabetic()).filter(|run| !run.is_empty()).map(str::as_bytes).collect();
+            prop_assert_eq!(Tokens::Letters.of(text.as_bytes()).collect::<Vec<_>>(), expected);
+        }
+
+        #[test]
+        fn words_are_those_of_the_whole_text(text in "(\\PC|[ \t\r\n.,:'_a1\u{300}\u{200d}\u{5d0}\u{30ab}🇩🇪]){0,40}") {
+            let expected: Vec<_> = text.unicode_words().map(str::as_bytes).collect();
+            prop_assert_eq!(Tokens::Words.of(text.as_bytes()).collect::<Vec<_>>(), expected);
+        }
+    }
+
+    #[test]
+    fn an_ill_formed_byte_belongs_to_a_token_of_white_space_and_ends_letters_and_words() {
+        let bytes = b"one\xfftwo \xe2\x80 x";
+        assert_eq!(
+            strings(&Tokens::Whitespace, bytes),
+            ["one\\xfftwo", "\\xe2\\x80", "x"]
+        );
+        assert_eq!(strings(&Tokens::Letters, bytes), ["one", "two", "x"]);
+        assert_eq!(strings(&Tokens::Words, bytes), ["one", "two", "x"]);
+    }
+
+    #[test]
+    fn a_token_of_white_space_tells_its_place() {
+        let tokens: Vec<_> = whitespace("\u{a0}1 22\t".as_bytes()).collect();
+        assert_eq!(tokens, [(2, b"1".as_slice()), (4, b"22")]);
+    }
+
+    #[test]
+    fn an_expression_sees_a_line_without_its_line_feed_and_gives_no_empty_match() {
+        let tokens = Tokens::Regex(Regex::new(r"(?:^|,)\w*\r?$|b*").unwrap());
+        assert_eq!(
+            strings(&tokens, b"a\nxbb,c\r\n\n,d"),
+            ["a", "bb", ",c\\r", ",d"]
+        );
+    }
+}
