@@ -63,9 +63,7 @@ impl Decimal {
                 if digits.is_empty() || !after.is_empty() {
                     return Err(NumberError::NotANumber);
                 }
-                let size = digits.iter().fold(0, |size: i64, digit| {
-                    (size * 10 + i64::from(digit - b'0')).min(1 << 50)
-                });
+                let size = digits.iter().fold(0, |size: i64, digit| (size * 10 + i64::from(digit - b'0')).min(1 << 50));
                 if minus { -size } else { size }
             }
             _ => return Err(NumberError::NotANumber),
@@ -81,8 +79,7 @@ impl Decimal {
         if digits.count == 0 {
             return Self::default();
         }
-        let mut weight = 10_u64
-            .pow(u32::try_from(digits.lowest.rem_euclid(LIMB_DIGITS)).expect("a remainder of 18"));
+        let mut weight = 10_u64.pow(u32::try_from(digits.lowest.rem_euclid(LIMB_DIGITS)).expect("a remainder of 18"));
         let (mut limb, mut limbs) = (0, VecDeque::with_capacity(digits.count / 18 + 2));
         for digit in digits.ascending() {
             if weight == BASE {
@@ -93,11 +90,7 @@ impl Decimal {
             weight *= 10;
         }
         limbs.push_back(limb);
-        Self {
-            negative,
-            low: digits.lowest.div_euclid(LIMB_DIGITS),
-            limbs,
-        }
+        Self { negative, low: digits.lowest.div_euclid(LIMB_DIGITS), limbs }
     }
 
     /// Whether it is zero.
@@ -120,9 +113,7 @@ impl Decimal {
         }
         let limbs = self.limbs.iter().rev().copied();
         let zeros = std::iter::repeat_n(0, usize::try_from(self.low).ok()?);
-        limbs.chain(zeros).try_fold(0_u64, |number, limb| {
-            number.checked_mul(BASE)?.checked_add(limb)
-        })
+        limbs.chain(zeros).try_fold(0_u64, |number, limb| number.checked_mul(BASE)?.checked_add(limb))
     }
 
     /// Adds `other`, in steps of its length, not of the sum's.
@@ -193,11 +184,7 @@ impl Decimal {
                 None => break,
             };
             borrow = *limb < take;
-            *limb = if borrow {
-                *limb + BASE - take
-            } else {
-                *limb - take
-            };
+            *limb = if borrow { *limb + BASE - take } else { *limb - take };
         }
         self.trim();
     }
@@ -227,10 +214,9 @@ impl Decimal {
             (true, false) => Ordering::Less,
             (false, true) => Ordering::Greater,
             // From the top; the lowest limb is never zero, so of two that agree so far the longer one is larger.
-            (false, false) => self
-                .high()
-                .cmp(&other.high())
-                .then_with(|| self.limbs.iter().rev().cmp(other.limbs.iter().rev())),
+            (false, false) => {
+                self.high().cmp(&other.high()).then_with(|| self.limbs.iter().rev().cmp(other.limbs.iter().rev()))
+            }
         }
     }
 
@@ -245,10 +231,8 @@ impl Decimal {
         let (mut limbs, mut place) = (self.limbs.iter().rev(), self.high());
         // Three limbs from the first that is not zero hold at least 37 digits.
         while quotient.len() < 3 {
-            let dividend =
-                remainder * u128::from(BASE) + u128::from(limbs.next().copied().unwrap_or(0));
-            let limb =
-                u64::try_from(dividend / divisor).expect("the remainder is below the divisor");
+            let dividend = remainder * u128::from(BASE) + u128::from(limbs.next().copied().unwrap_or(0));
+            let limb = u64::try_from(dividend / divisor).expect("the remainder is below the divisor");
             remainder = dividend % divisor;
             place -= 1;
             if limb > 0 || !quotient.is_empty() {
@@ -257,13 +241,9 @@ impl Decimal {
         }
         // What is left below: of limbs not looked at, the lowest is never zero.
         let sticky = remainder > 0 || limbs.next().is_some();
-        let mut digits =
-            format!("{}{:018}{:018}", quotient[0], quotient[1], quotient[2]).into_bytes();
+        let mut digits = format!("{}{:018}{:018}", quotient[0], quotient[1], quotient[2]).into_bytes();
         let dropped = round(&mut digits, sticky);
-        Some(Self::from_digits(
-            self.negative,
-            Digits::new(&digits, b"", place * LIMB_DIGITS + dropped as i64),
-        ))
+        Some(Self::from_digits(self.negative, Digits::new(&digits, b"", place * LIMB_DIGITS + dropped as i64)))
     }
 }
 
@@ -277,11 +257,7 @@ fn round(digits: &mut Vec<u8>, sticky: bool) -> usize {
         Ordering::Equal => sticky || odd || dropped[1..].iter().any(|&digit| digit != b'0'),
     };
     if up {
-        let nines = digits
-            .iter()
-            .rev()
-            .take_while(|&&digit| digit == b'9')
-            .count();
+        let nines = digits.iter().rev().take_while(|&&digit| digit == b'9').count();
         let kept = digits.len() - nines;
         digits[kept..].fill(b'0');
         match digits[..kept].last_mut() {
@@ -307,24 +283,10 @@ impl<'d> Digits<'d> {
         let is_zero = |digit: &&u8| **digit == b'0';
         let leading = whole.iter().chain(fraction).take_while(is_zero).count();
         let given = whole.len() + fraction.len() - leading;
-        let trailing = if given == 0 {
-            0
-        } else {
-            fraction
-                .iter()
-                .rev()
-                .chain(whole.iter().rev())
-                .take_while(is_zero)
-                .count()
-        };
+        let trailing =
+            if given == 0 { 0 } else { fraction.iter().rev().chain(whole.iter().rev()).take_while(is_zero).count() };
         let lowest = exponent - fraction.len() as i64 + trailing as i64;
-        Self {
-            whole,
-            fraction,
-            trailing,
-            count: given - trailing,
-            lowest,
-        }
+        Self { whole, fraction, trailing, count: given - trailing, lowest }
     }
 
     const fn highest(&self) -> i64 {
@@ -333,13 +295,7 @@ impl<'d> Digits<'d> {
 
     /// From the least significant.
     fn ascending(self) -> impl Iterator<Item = u8> {
-        self.fraction
-            .iter()
-            .rev()
-            .chain(self.whole.iter().rev())
-            .skip(self.trailing)
-            .take(self.count)
-            .copied()
+        self.fraction.iter().rev().chain(self.whole.iter().rev()).skip(self.trailing).take(self.count).copied()
     }
 }
 
@@ -352,21 +308,12 @@ fn take_sign(bytes: &[u8]) -> (bool, &[u8]) {
 }
 
 fn take_digits(bytes: &[u8]) -> (&[u8], &[u8]) {
-    bytes.split_at(
-        bytes
-            .iter()
-            .take_while(|byte| byte.is_ascii_digit())
-            .count(),
-    )
+    bytes.split_at(bytes.iter().take_while(|byte| byte.is_ascii_digit()).count())
 }
 
 impl From<u64> for Decimal {
     fn from(number: u64) -> Self {
-        let mut decimal = Self {
-            negative: false,
-            low: 0,
-            limbs: [number % BASE, number / BASE].into(),
-        };
+        let mut decimal = Self { negative: false, low: 0, limbs: [number % BASE, number / BASE].into() };
         decimal.trim();
         decimal
     }

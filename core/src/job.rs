@@ -66,6 +66,10 @@ pub trait Value: Clone + fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// Fails on bytes that [`Value::encode`] does not produce.
     fn decode(bytes: &[u8]) -> Result<Self, ValueError>;
+    /// Bytes it holds besides its own size, about.
+    fn heap_bytes(&self) -> usize {
+        0
+    }
 }
 
 /// Bytes that are no value of this program.
@@ -139,5 +143,9 @@ impl Value for Vec<u8> {
 
     fn decode(bytes: &[u8]) -> Result<Self, ValueError> {
         Ok(bytes.to_vec())
+    }
+
+    fn heap_bytes(&self) -> usize {
+        self.len()
     }
 }

@@ -28,14 +28,7 @@ use std::fmt;
 use std::io;
 
 /// The names of the jobs, in the order in which people are told of them.
-pub const NAMES: [&str; 6] = [
-    "word-count",
-    "letter-count",
-    "count",
-    "sum",
-    "index",
-    "grep",
-];
+pub const NAMES: [&str; 6] = ["word-count", "letter-count", "count", "sum", "index", "grep"];
 
 /// A built-in program with its options.
 #[derive(Clone, Debug)]
@@ -89,11 +82,7 @@ pub enum JobError {
         flag: Flag,
     },
     /// Both rules for tokens are given.
-    #[error(
-        "{} and {} are both given: leave one out",
-        Flag::Tokens,
-        Flag::TokenRegex
-    )]
+    #[error("{} and {} are both given: leave one out", Flag::Tokens, Flag::TokenRegex)]
     TwoTokens,
     /// An option that the job needs is missing.
     #[error("the job `{job}` needs {flag}")]
@@ -119,8 +108,7 @@ struct DidYouMean(Option<&'static str>);
 
 impl fmt::Display for DidYouMean {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0
-            .map_or(Ok(()), |name| write!(out, "; did you mean `{name}`?"))
+        self.0.map_or(Ok(()), |name| write!(out, "; did you mean `{name}`?"))
     }
 }
 
@@ -131,33 +119,18 @@ impl Job {
     /// Fails on an unknown name, an option that the job does not use, a missing one, and a bad regular expression.
     pub fn new(name: &str, options: &Options) -> Result<Self, JobError> {
         let Some(job) = NAMES.into_iter().find(|known| *known == name) else {
-            return Err(JobError::Unknown {
-                name: name.to_owned(),
-                nearest: nearest(name),
-            });
+            return Err(JobError::Unknown { name: name.to_owned(), nearest: nearest(name) });
         };
         if let Some(flag) = options.given().find(|flag| !flag.takers().contains(&job)) {
             return Err(JobError::Unused { job, flag });
         }
         Ok(match job {
-            "word-count" => Self::WordCount(WordCount {
-                tokens: options.tokens()?,
-                lowercase: options.lowercase,
-            }),
-            "letter-count" => Self::LetterCount(LetterCount {
-                lowercase: options.lowercase,
-            }),
-            "count" => Self::Count(Count {
-                by_source: options.by_source,
-            }),
+            "word-count" => Self::WordCount(WordCount { tokens: options.tokens()?, lowercase: options.lowercase }),
+            "letter-count" => Self::LetterCount(LetterCount { lowercase: options.lowercase }),
+            "count" => Self::Count(Count { by_source: options.by_source }),
             "sum" => Self::Sum(Sum),
-            "index" => Self::Index(Index {
-                tokens: options.tokens()?,
-                lowercase: options.lowercase,
-            }),
-            _ => Self::Grep(Grep {
-                pattern: options.pattern(job)?,
-            }),
+            "index" => Self::Index(Index { tokens: options.tokens()?, lowercase: options.lowercase }),
+            _ => Self::Grep(Grep { pattern: options.pattern(job)? }),
         })
     }
 
@@ -202,12 +175,7 @@ impl Job {
     ///
     /// # Errors
     /// As [`Program::rows`].
-    pub fn rows(
-        &self,
-        sources: &[Vec<u8>],
-        pairs: &mut dyn PairSource,
-        sink: &mut dyn RowSink,
-    ) -> io::Result<()> {
+    pub fn rows(&self, sources: &[Vec<u8>], pairs: &mut dyn PairSource, sink: &mut dyn RowSink) -> io::Result<()> {
         with_program!(self, program => program.rows(sources, pairs, sink))
     }
 }
@@ -219,10 +187,7 @@ fn nearest(name: &str) -> Option<&'static str> {
     if plain.len() > 40 {
         return None;
     }
-    let (edits, known) = NAMES
-        .into_iter()
-        .map(|known| (edits(&plain, known), known))
-        .min()?;
+    let (edits, known) = NAMES.into_iter().map(|known| (edits(&plain, known), known)).min()?;
     (edits <= known.len().div_ceil(3)).then_some(known)
 }
 

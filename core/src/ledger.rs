@@ -121,7 +121,11 @@ pub struct Disagreement {
 impl std::fmt::Display for Disagreement {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let [first, second] = &self.workers;
-        write!(out, "workers {first} and {second} map chunk {} to different pairs: the program is not deterministic", self.chunk)
+        write!(
+            out,
+            "workers {first} and {second} map chunk {} to different pairs: the program is not deterministic",
+            self.chunk
+        )
     }
 }
 
@@ -317,7 +321,8 @@ impl Ledger {
             let known = state.map(|state| &state.segments);
             let segments = more.len() + known.map_or(0, |known| known.difference(more).count());
             let last = last.or_else(|| state.and_then(|state| state.last));
-            if state.is_none_or(|state| !state.whole) && last.is_some_and(|last| segments as u64 == u64::from(last) + 1) {
+            if state.is_none_or(|state| !state.whole) && last.is_some_and(|last| segments as u64 == u64::from(last) + 1)
+            {
                 whole += 1;
                 lost -= usize::from(self.lost.contains(&chunk));
             }

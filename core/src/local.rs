@@ -7,7 +7,7 @@ use crate::boundary::Boundary;
 use crate::id::SourceNumber;
 use crate::job::{Piece, Program, Value};
 use crate::jobs::Job;
-use crate::jobs::records::RecordIter;
+use crate::records::RecordIter;
 use crate::pairs::PairSource;
 use crate::rows::format::{Format, writer};
 use crate::split::{MAX_RECORD_BYTES, Skip};
@@ -49,7 +49,7 @@ pub fn print(job: &Job, sources: &[LocalSource], result: &LocalResult, format: F
     let mut out = Vec::new();
     let mut pairs = MapSource { pairs: result.pairs.iter() };
     with_program!(job, program => {
-        let mut rows = writer(format, program.columns(), &mut out);
+        let mut rows = writer(format, program.columns(), &mut out)?;
         program.rows(&names, &mut pairs, &mut *rows)?;
         rows.finish()?;
     });
@@ -99,7 +99,12 @@ pub fn run_program<P: Program>(program: &P, sources: &[LocalSource], record_byte
     LocalResult { pairs: totals.into_iter().map(encode).collect(), skips }
 }
 
-fn map_piece<P: Program>(program: &P, piece: &Piece<'_>, totals: &mut BTreeMap<Vec<u8>, P::Value>, skips: &mut Vec<Skip>) {
+fn map_piece<P: Program>(
+    program: &P,
+    piece: &Piece<'_>,
+    totals: &mut BTreeMap<Vec<u8>, P::Value>,
+    skips: &mut Vec<Skip>,
+) {
     for record in RecordIter::new(program.records(), *piece) {
         match program.map(record).collect::<Result<Vec<_>, _>>() {
             Err(error) => skips.push(Skip { source: piece.source, offset: record.offset, reason: error.reason }),

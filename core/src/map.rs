@@ -5,7 +5,7 @@
 
 use crate::id::PartitionNumber;
 use crate::job::{Piece, Program, Records};
-use crate::jobs::records::RecordIter;
+use crate::records::RecordIter;
 use crate::pairs::PairWriter;
 use crate::split::Skip;
 use crate::table::{Scratch, ScratchFile, Table};
@@ -132,7 +132,8 @@ pub fn map_chunk<P: Program>(
 ) -> Result<Mapped, MapError> {
     let mut skips = SkipList::default();
     too_long.iter().cloned().for_each(|skip| skips.push(skip));
-    let mut mapping = Mapping { program, table: Table::new(program, limits.partitions, limits.budget_bytes), limits, skips };
+    let mut mapping =
+        Mapping { program, table: Table::new(program, limits.partitions, limits.budget_bytes), limits, skips };
     let mut records = 0;
     for piece in pieces {
         records += mapping.piece(piece, scratch)?;

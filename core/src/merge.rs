@@ -39,7 +39,8 @@ where
     /// # Errors
     /// Fails if the first pair of a stream cannot be read.
     pub fn new(cursors: Vec<C>, combine: F) -> io::Result<Self> {
-        let mut merge = Self { heap: Vec::with_capacity(cursors.len()), cursors, combine, key: Vec::new(), value: Vec::new() };
+        let mut merge =
+            Self { heap: Vec::with_capacity(cursors.len()), cursors, combine, key: Vec::new(), value: Vec::new() };
         for place in 0..merge.cursors.len() {
             if merge.cursors[place].advance()? {
                 merge.heap.push((prefix(merge.cursors[place].key()), place));

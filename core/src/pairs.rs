@@ -146,11 +146,12 @@ impl<R: BufRead> Cursor for PairReader<R> {
         let before = self.key.get(shared).copied();
         self.key.truncate(shared);
         read_exact_into(&mut self.input, &mut self.key, rest)?;
-        let ascends = self.first || match (before, self.key.get(shared)) {
-            (None, Some(_)) => true,
-            (Some(old), Some(&new)) => new > old,
-            (_, None) => false,
-        };
+        let ascends = self.first
+            || match (before, self.key.get(shared)) {
+                (None, Some(_)) => true,
+                (Some(old), Some(&new)) => new > old,
+                (_, None) => false,
+            };
         if !ascends {
             return Err(invalid("keys are not in ascending order"));
         }

@@ -216,7 +216,9 @@ pub enum SpecError {
         most: u64,
     },
     /// Its version.
-    #[error("the job was made for version {theirs} of the programs, this is version {PROGRAM_VERSION}: use the same release everywhere")]
+    #[error(
+        "the job was made for version {theirs} of the programs, this is version {PROGRAM_VERSION}: use the same release everywhere"
+    )]
     Version {
         /// As given.
         theirs: u32,
@@ -250,4 +252,3 @@ pub fn chunk_bytes_for(bytes: Option<u64>) -> u64 {
     const LEAST: u64 = 128 << 10;
     bytes.map_or(DEFAULT_CHUNK_BYTES / 4, |bytes| (bytes / CHUNKS_OF_A_SMALL_INPUT).clamp(LEAST, DEFAULT_CHUNK_BYTES))
 }
-

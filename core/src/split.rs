@@ -235,7 +235,11 @@ impl Splitter {
             if let Some(length) = found.or(ended.then_some(end)) {
                 let ends = ended && length == end;
                 let fits = length <= self.record_bytes;
-                return Ok(if fits { Step::Piece { length, ends, continues: false } } else { Step::TooLong { length, ends } });
+                return Ok(if fits {
+                    Step::Piece { length, ends, continues: false }
+                } else {
+                    Step::TooLong { length, ends }
+                });
             }
             from = begin + to as u64;
         }

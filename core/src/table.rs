@@ -185,7 +185,12 @@ impl<'p, P: Program> Table<'p, P> {
     }
 }
 
-fn combine_counted<P: Program>(program: &P, key: &[u8], total: &mut Vec<u8>, mut other: &[u8]) -> Result<(), ValueError> {
+fn combine_counted<P: Program>(
+    program: &P,
+    key: &[u8],
+    total: &mut Vec<u8>,
+    mut other: &[u8],
+) -> Result<(), ValueError> {
     const CUT: ValueError = ValueError("a count is cut short");
     let mut rest = total.as_slice();
     let mut pairs = take_varint(&mut rest).ok_or(CUT)?;

@@ -62,10 +62,7 @@ pub fn is_white_space(bytes: &[u8]) -> bool {
 #[must_use]
 pub fn count_chars(bytes: &[u8]) -> u64 {
     // Validation and `chars().count()` both run many bytes at a time; ill-formed bytes are rare.
-    bytes
-        .utf8_chunks()
-        .map(|chunk| (chunk.valid().chars().count() + chunk.invalid().len()) as u64)
-        .sum()
+    bytes.utf8_chunks().map(|chunk| (chunk.valid().chars().count() + chunk.invalid().len()) as u64).sum()
 }
 
 /// One token in lower case: Unicode's full mapping, without any locale, of this token by itself.
@@ -84,11 +81,7 @@ pub fn lowercase(token: &[u8]) -> Cow<'_, [u8]> {
         lower.extend_from_slice(chunk.valid().to_lowercase().as_bytes());
         lower.extend_from_slice(chunk.invalid());
     }
-    if lower == token {
-        Cow::Borrowed(token)
-    } else {
-        Cow::Owned(lower)
-    }
+    if lower == token { Cow::Borrowed(token) } else { Cow::Owned(lower) }
 }
 
 #[cfg(test)]
@@ -99,8 +92,8 @@ mod tests {
     /// Bytes near the edges of UTF-8, so that broken sequences are common.
     fn edgy() -> impl Strategy<Value = Vec<u8>> {
         let edges = prop::sample::select(vec![
-            0x20, 0x41, 0x80, 0x85, 0x8a, 0x9a, 0x9f, 0xa0, 0xa8, 0xbf, 0xc0, 0xc2, 0xdf, 0xe0,
-            0xe1, 0xe2, 0xe3, 0xed, 0xef, 0xf0, 0xf4, 0xf5, 0xff,
+            0x20, 0x41, 0x80, 0x85, 0x8a, 0x9a, 0x9f, 0xa0, 0xa8, 0xbf, 0xc0, 0xc2, 0xdf, 0xe0, 0xe1, 0xe2, 0xe3, 0xed,
+            0xef, 0xf0, 0xf4, 0xf5, 0xff,
         ]);
         prop::collection::vec(prop_oneof![edges, any::<u8>()], 0..24)
     }
@@ -108,14 +101,7 @@ mod tests {
     /// The same view from the standard library: `None` is an ill-formed byte.
     fn reference(bytes: &[u8]) -> Vec<Option<char>> {
         let parts = bytes.utf8_chunks();
-        parts
-            .flat_map(|part| {
-                part.valid()
-                    .chars()
-                    .map(Some)
-                    .chain(part.invalid().iter().map(|_| None))
-            })
-            .collect()
+        parts.flat_map(|part| part.valid().chars().map(Some).chain(part.invalid().iter().map(|_| None))).collect()
     }
 
     proptest! {
@@ -145,11 +131,7 @@ mod tests {
         for character in (0..=u32::from(char::MAX)).filter_map(char::from_u32) {
             let mut bytes = [0; 4];
             let text = character.encode_utf8(&mut bytes);
-            let expected = if character.is_whitespace() {
-                text.len()
-            } else {
-                0
-            };
+            let expected = if character.is_whitespace() { text.len() } else { 0 };
             assert_eq!(space_len(text.as_bytes()), expected, "{character:?}");
         }
     }

@@ -137,6 +137,12 @@ impl<'t> Whitespace<'t> {
     pub const fn new(bytes: &'t [u8]) -> Self {
         Self { bytes, at: 0 }
     }
+
+    /// Where the run that was given last ends, in bytes from the beginning.
+    #[must_use]
+    pub const fn end(&self) -> usize {
+        self.at
+    }
 }
 
 impl<'t> Iterator for Whitespace<'t> {
@@ -246,9 +252,7 @@ pub struct Words<'t> {
 
 impl std::fmt::Debug for Words<'_> {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.debug_struct("Words")
-            .field("part", &self.part)
-            .finish_non_exhaustive()
+        out.debug_struct("Words").field("part", &self.part).finish_non_exhaustive()
     }
 }
 
@@ -256,11 +260,7 @@ impl<'t> Words<'t> {
     /// The words of `bytes`.
     #[must_use]
     pub fn new(bytes: &'t [u8]) -> Self {
-        Self {
-            parts: bytes.utf8_chunks(),
-            part: "",
-            words: None,
-        }
+        Self { parts: bytes.utf8_chunks(), part: "", words: None }
     }
 }
 
@@ -305,11 +305,7 @@ impl<'t> RegexTokens<'t> {
     /// The matches in the lines of `bytes`.
     #[must_use]
     pub const fn new(regex: &'t Regex, bytes: &'t [u8]) -> Self {
-        Self {
-            regex,
-            rest: bytes,
-            matches: None,
-        }
+        Self { regex, rest: bytes, matches: None }
     }
 }
 
@@ -318,10 +314,7 @@ impl<'t> Iterator for RegexTokens<'t> {
 
     fn next(&mut self) -> Option<&'t [u8]> {
         loop {
-            let found = self
-                .matches
-                .as_mut()
-                .and_then(|matches| matches.find(|found| !found.is_empty()));
+            let found = self.matches.as_mut().and_then(|matches| matches.find(|found| !found.is_empty()));
             if let Some(found) = found {
                 return Some(found.as_bytes());
             }
@@ -341,10 +334,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn strings(tokens: &Tokens, bytes: &[u8]) -> Vec<String> {
-        tokens
-            .of(bytes)
-            .map(|token| token.escape_ascii().to_string())
-            .collect()
+        tokens.of(bytes).map(|token| token.escape_ascii().to_string()).collect()
     }
 
     proptest! {
@@ -370,10 +360,7 @@ mod tests {
     #[test]
     fn an_ill_formed_byte_belongs_to_a_token_of_white_space_and_ends_letters_and_words() {
         let bytes = b"one\xfftwo \xe2\x80 x";
-        assert_eq!(
-            strings(&Tokens::Whitespace, bytes),
-            ["one\\xfftwo", "\\xe2\\x80", "x"]
-        );
+        assert_eq!(strings(&Tokens::Whitespace, bytes), ["one\\xfftwo", "\\xe2\\x80", "x"]);
         assert_eq!(strings(&Tokens::Letters, bytes), ["one", "two", "x"]);
         assert_eq!(strings(&Tokens::Words, bytes), ["one", "two", "x"]);
     }
@@ -387,9 +374,6 @@ mod tests {
     #[test]
     fn an_expression_sees_a_line_without_its_line_feed_and_gives_no_empty_match() {
         let tokens = Tokens::Regex(Regex::new(r"(?:^|,)\w*\r?$|b*").unwrap());
-        assert_eq!(
-            strings(&tokens, b"a\nxbb,c\r\n\n,d"),
-            ["a", "bb", ",c\\r", ",d"]
-        );
+        assert_eq!(strings(&tokens, b"a\nxbb,c\r\n\n,d"), ["a", "bb", ",c\\r", ",d"]);
     }
 }

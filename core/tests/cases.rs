@@ -10,9 +10,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 fn path(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/cases")
-        .join(name)
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/cases").join(name)
 }
 
 fn cases(name: &str) -> Vec<Json> {
@@ -22,45 +20,25 @@ fn cases(name: &str) -> Vec<Json> {
 }
 
 fn source(number: usize, text: &Json) -> Source {
-    (
-        number.to_string().into_bytes(),
-        text.as_str().unwrap().as_bytes().to_vec(),
-    )
+    (number.to_string().into_bytes(), text.as_str().unwrap().as_bytes().to_vec())
 }
 
 fn check(job: &Job, sources: &[Source], case: &Json) {
-    let expected: BTreeMap<&str, u64> = case["expected"]
-        .as_object()
-        .unwrap()
-        .iter()
-        .map(|(k, n)| (k.as_str(), n.as_u64().unwrap()))
-        .collect();
+    let expected: BTreeMap<&str, u64> =
+        case["expected"].as_object().unwrap().iter().map(|(k, n)| (k.as_str(), n.as_u64().unwrap())).collect();
     let expected: String = expected
         .iter()
-        .map(|(key, count)| {
-            format!("{}\t{count}\n", key.as_bytes().escape_ascii()).replace("\\'", "'")
-        })
+        .map(|(key, count)| format!("{}\t{count}\n", key.as_bytes().escape_ascii()).replace("\\'", "'"))
         .collect();
-    for outcome in [
-        whole(job, sources),
-        run(job, sources, &mut |_| true, &mut |pairs| pairs.reverse()),
-    ] {
-        assert_eq!(
-            outcome.tsv.replace("\\'", "'"),
-            expected,
-            "{}",
-            case["description"]
-        );
+    for outcome in [whole(job, sources), run(job, sources, &mut |_| true, &mut |pairs| pairs.reverse())] {
+        assert_eq!(outcome.tsv.replace("\\'", "'"), expected, "{}", case["description"]);
     }
 }
 
 #[test]
 fn words_are_counted_as_the_exercise_says() {
     // Runs of letters and digits, with apostrophes between them, not around them.
-    let words = job(
-        "word-count",
-        r#"{"token_regex":"[\\pL\\d]+('[\\pL\\d]+)*","lowercase":true}"#,
-    );
+    let words = job("word-count", r#"{"token_regex":"[\\pL\\d]+('[\\pL\\d]+)*","lowercase":true}"#);
     let cases = cases("exercism/word-count.canonical-data.json");
     assert!(cases.len() >= 15);
     for case in cases {
@@ -75,11 +53,7 @@ fn letters_are_counted_as_the_exercise_says() {
     assert!(cases.len() >= 13);
     for case in cases {
         let texts = case["input"]["texts"].as_array().unwrap();
-        let sources: Vec<_> = texts
-            .iter()
-            .enumerate()
-            .map(|(number, text)| source(number, text))
-            .collect();
+        let sources: Vec<_> = texts.iter().enumerate().map(|(number, text)| source(number, text)).collect();
         check(&letters, &sources, &case);
     }
 }

@@ -236,7 +236,12 @@ struct Aggregator {
 impl Aggregator {
     fn new(name: usize, epoch: u64, partitions: u32) -> Self {
         let shards = (0..partitions).map(|_| Shard::default()).collect();
-        Self { memory: Rc::new(RefCell::new(Memory { name, epoch, shards })), doing: None, frozen: 0, lost_channel: false }
+        Self {
+            memory: Rc::new(RefCell::new(Memory { name, epoch, shards })),
+            doing: None,
+            frozen: 0,
+            lost_channel: false,
+        }
     }
 
     fn channel(&self) -> (usize, u64) {
@@ -367,7 +372,9 @@ async fn receive(world: Shared, memory: Rc<RefCell<Memory>>, partition: u32) {
     match shard.delta.fold(partial(partition, unit), Bytes::new(), receipt) {
         Fold::Held if world.has(Bug::AckFirst) => world.ack(receipt),
         Fold::Held => {}
-        Fold::Duplicate(_) if world.has(Bug::NoDedup) => *shard.extra.entry((unit.chunk.0, unit.segment)).or_insert(0) += 1,
+        Fold::Duplicate(_) if world.has(Bug::NoDedup) => {
+            *shard.extra.entry((unit.chunk.0, unit.segment)).or_insert(0) += 1
+        }
         Fold::Duplicate(receipt) => world.ack(receipt),
         Fold::Disagreement(..) => unreachable!("all digests are alike here"),
     }
@@ -397,7 +404,8 @@ async fn commit(world: Shared, memory: Rc<RefCell<Memory>>, partition: u32) {
         let shard = &mut memory.shards[partition as usize];
         (std::mem::take(&mut shard.delta), std::mem::take(&mut shard.extra))
     };
-    let covered = delta.drop_covered(&memory.borrow().shards[partition as usize].ledger).expect("all digests are alike");
+    let covered =
+        delta.drop_covered(&memory.borrow().shards[partition as usize].ledger).expect("all digests are alike");
     covered.into_iter().for_each(|held| world.borrow_mut().ack(held.receipt));
     if delta.is_empty() {
         return;
@@ -544,7 +552,8 @@ fn run(seed: u64, bug: Option<Bug>) -> Result<(), String> {
     if !ended {
         return Err(format!("seed {seed}: no end"));
     }
-    (0..partitions).try_for_each(|partition| judge(&world.borrow(), partition).map_err(|wrong| format!("seed {seed}: {wrong}")))
+    (0..partitions)
+        .try_for_each(|partition| judge(&world.borrow(), partition).map_err(|wrong| format!("seed {seed}: {wrong}")))
 }
 
 fn judge(world: &World, partition: u32) -> Result<(), String> {

@@ -42,21 +42,10 @@ impl Value for Decimal {
         if !odd.is_empty() {
             return Err(cut);
         }
-        let limbs: VecDeque<u64> = lower
-            .iter()
-            .rev()
-            .map(|bytes| u64::from_le_bytes(*bytes))
-            .chain([highest])
-            .collect();
-        let decimal = Self {
-            negative,
-            low,
-            limbs,
-        };
-        if decimal.limbs.iter().any(|&limb| limb >= BASE)
-            || decimal.limbs.front() == Some(&0)
-            || highest == 0
-        {
+        let limbs: VecDeque<u64> =
+            lower.iter().rev().map(|bytes| u64::from_le_bytes(*bytes)).chain([highest]).collect();
+        let decimal = Self { negative, low, limbs };
+        if decimal.limbs.iter().any(|&limb| limb >= BASE) || decimal.limbs.front() == Some(&0) || highest == 0 {
             return Err(ValueError("a decimal is not in its canonical form"));
         }
         if !(LOWEST_LIMB..=HIGHEST_LIMB).contains(&low) || decimal.high() > HIGHEST_LIMB + 1 {

@@ -26,9 +26,7 @@ impl fmt::Display for Decimal {
         if self.negative {
             out.write_str("-")?;
         }
-        let zeros = |count: i64| {
-            "0".repeat(usize::try_from(count).expect("shorter than the form with an exponent"))
-        };
+        let zeros = |count: i64| "0".repeat(usize::try_from(count).expect("shorter than the form with an exponent"));
         if plain > long {
             let (first, rest) = digits.split_at(1);
             let point = if rest.is_empty() { "" } else { "." };
@@ -36,8 +34,8 @@ impl fmt::Display for Decimal {
         } else if lowest >= 0 {
             write!(out, "{digits}{}", zeros(lowest))
         } else if highest >= 0 {
-            let (whole, fraction) = digits
-                .split_at(digits.len() - usize::try_from(-lowest).expect("fewer than the digits"));
+            let (whole, fraction) =
+                digits.split_at(digits.len() - usize::try_from(-lowest).expect("fewer than the digits"));
             write!(out, "{whole}.{fraction}")
         } else {
             write!(out, "0.{}{digits}", zeros(-highest - 1))

@@ -13,22 +13,12 @@ fn token() -> impl Strategy<Value = String> {
     let digits = "(0{0,20}|9{1,40}|[0-9]{1,30}|[1-9]0{15,40})";
     (
         "[+-]?",
-        prop_oneof![
-            digits,
-            "[05]\\.",
-            "\\.[0-9]{1,30}",
-            "[0-9]{0,20}\\.[0-9]{1,30}"
-        ],
+        prop_oneof![digits, "[05]\\.", "\\.[0-9]{1,30}", "[0-9]{0,20}\\.[0-9]{1,30}"],
         "([eE][+-]?0{0,2}[0-9]{1,2})?",
     )
-        .prop_filter("the scale is limited", |(_, _, exponent)| {
-            !exponent.contains("e-9")
-        })
+        .prop_filter("the scale is limited", |(_, _, exponent)| !exponent.contains("e-9"))
         .prop_map(|(sign, digits, exponent)| {
-            format!(
-                "{sign}{}{exponent}",
-                if digits.is_empty() { "0" } else { &digits }
-            )
+            format!("{sign}{}{exponent}", if digits.is_empty() { "0" } else { &digits })
         })
 }
 
@@ -54,10 +44,7 @@ fn encoded(decimal: &Decimal) -> Vec<u8> {
 /// `numerator / count` to 20 digits, half to even, by whole numbers alone; scaled.
 fn quotient(numerator: &BigInt, count: u64) -> BigInt {
     // 40 more digits make sure that 20 are there; whether something follows them is kept apart.
-    let (magnitude, ten) = (
-        numerator.magnitude() * num_bigint::BigUint::from(10_u32).pow(40),
-        BigInt::from(10),
-    );
+    let (magnitude, ten) = (numerator.magnitude() * num_bigint::BigUint::from(10_u32).pow(40), BigInt::from(10));
     let (exact, rest) = (&magnitude / count, &magnitude % count);
     let drop = (exact.to_string().len() as u32).saturating_sub(20);
     let unit = num_bigint::BigUint::from(10_u32).pow(drop);
@@ -65,11 +52,7 @@ fn quotient(numerator: &BigInt, count: u64) -> BigInt {
     let tail = rest != 0_u32.into();
     let up = dropped > unit || (dropped == unit && (tail || kept.bit(0)));
     let rounded = BigInt::from(kept + u32::from(up)) * BigInt::from(unit) / ten.pow(40);
-    if numerator.sign() == Sign::Minus {
-        -rounded
-    } else {
-        rounded
-    }
+    if numerator.sign() == Sign::Minus { -rounded } else { rounded }
 }
 
 proptest! {
@@ -194,30 +177,16 @@ fn what_is_no_number_is_refused() {
         "١".as_bytes(),
     ];
     for token in tokens {
-        assert_eq!(
-            Decimal::parse(token),
-            Err(NumberError::NotANumber),
-            "{}",
-            token.escape_ascii()
-        );
+        assert_eq!(Decimal::parse(token), Err(NumberError::NotANumber), "{}", token.escape_ascii());
     }
 }
 
 #[test]
 fn digits_beyond_the_limit_are_refused_and_zeros_are_not() {
-    for token in [
-        "1e8000001",
-        "10e8000000",
-        "1e-8000001",
-        "0.1e-8000000",
-        "1e99999999999999999999",
-        "1e-99999999999999999999",
-    ] {
-        assert_eq!(
-            Decimal::parse(token.as_bytes()),
-            Err(NumberError::OutOfRange),
-            "{token}"
-        );
+    for token in
+        ["1e8000001", "10e8000000", "1e-8000001", "0.1e-8000000", "1e99999999999999999999", "1e-99999999999999999999"]
+    {
+        assert_eq!(Decimal::parse(token.as_bytes()), Err(NumberError::OutOfRange), "{token}");
     }
     assert_eq!(decimal("0.1e8000001"), decimal("1e8000000"));
     assert_eq!(decimal("1.0e-8000000"), decimal("1e-8000000"));

@@ -30,12 +30,7 @@ fn measure(piece: &Piece<'_>) -> [u64; 4] {
     let open = piece.ends && bytes.last().is_some_and(|&last| last != b'\n');
     let words = Whitespace::new(bytes).count() as u64;
     let counted = piece.continues && !bytes.is_empty() && text::space_len(bytes) == 0;
-    [
-        feeds + u64::from(open),
-        words - u64::from(counted),
-        text::count_chars(bytes),
-        bytes.len() as u64,
-    ]
+    [feeds + u64::from(open), words - u64::from(counted), text::count_chars(bytes), bytes.len() as u64]
 }
 
 impl Count {
@@ -49,17 +44,12 @@ impl Count {
         }
     }
 
-    fn source_rows(
-        sources: &[Vec<u8>],
-        pairs: &mut dyn PairSource,
-        sink: &mut dyn RowSink,
-    ) -> io::Result<()> {
+    fn source_rows(sources: &[Vec<u8>], pairs: &mut dyn PairSource, sink: &mut dyn RowSink) -> io::Result<()> {
         let mut pair = next_of_source(pairs)?;
         let mut total = [0; 4];
         for (number, name) in sources.iter().enumerate() {
             let mut row = [0; 4];
-            while let Some((source, measure, count)) = pair.filter(|(source, ..)| *source == number)
-            {
+            while let Some((source, measure, count)) = pair.filter(|(source, ..)| *source == number) {
                 debug_assert_eq!(source, number);
                 row[measure] = count;
                 add(&mut total[measure], count);
@@ -104,18 +94,10 @@ impl Program for Count {
         Records::Piece
     }
 
-    fn map<'r>(
-        &'r self,
-        record: Piece<'r>,
-    ) -> impl Iterator<Item = Result<Pair<'r, u64>, RecordError>> + 'r {
+    fn map<'r>(&'r self, record: Piece<'r>) -> impl Iterator<Item = Result<Pair<'r, u64>, RecordError>> + 'r {
         // Zeros are left out, so that the pairs do not tell how the input was cut.
         let counts = (0..).zip(measure(&record)).filter(|(_, count)| *count > 0);
-        counts.map(move |(measure, value)| {
-            Ok(Pair {
-                key: self.key(&record, measure),
-                value,
-            })
-        })
+        counts.map(move |(measure, value)| Ok(Pair { key: self.key(&record, measure), value }))
     }
 
     fn merge(&self, _: &[u8], total: &mut u64, other: u64) {
@@ -123,19 +105,10 @@ impl Program for Count {
     }
 
     fn columns(&self) -> &'static [&'static str] {
-        if self.by_source {
-            &["source", "lines", "words", "chars", "bytes"]
-        } else {
-            &["key", "count"]
-        }
+        if self.by_source { &["source", "lines", "words", "chars", "bytes"] } else { &["key", "count"] }
     }
 
-    fn rows(
-        &self,
-        sources: &[Vec<u8>],
-        pairs: &mut dyn PairSource,
-        sink: &mut dyn RowSink,
-    ) -> io::Result<()> {
+    fn rows(&self, sources: &[Vec<u8>], pairs: &mut dyn PairSource, sink: &mut dyn RowSink) -> io::Result<()> {
         if self.by_source {
             return Self::source_rows(sources, pairs, sink);
         }
@@ -147,10 +120,7 @@ impl Program for Count {
             counts[usize::from(measure)] = count(value)?;
         }
         for (name, count) in MEASURES.into_iter().zip(counts) {
-            sink.row(&[
-                Cell::Bytes(Cow::Borrowed(name.as_bytes())),
-                Cell::Number(count),
-            ])?;
+            sink.row(&[Cell::Bytes(Cow::Borrowed(name.as_bytes())), Cell::Number(count)])?;
         }
         Ok(())
     }

@@ -29,22 +29,12 @@ impl Program for Grep {
         Records::Lines
     }
 
-    fn map<'r>(
-        &'r self,
-        record: Piece<'r>,
-    ) -> impl Iterator<Item = Result<Pair<'r, Vec<u8>>, RecordError>> + 'r {
+    fn map<'r>(&'r self, record: Piece<'r>) -> impl Iterator<Item = Result<Pair<'r, Vec<u8>>, RecordError>> + 'r {
         self.pattern
             .is_match(record.bytes)
             .then(|| {
-                let key = [
-                    &record.source.0.to_be_bytes()[..],
-                    &record.offset.to_be_bytes(),
-                ]
-                .concat();
-                Ok(Pair {
-                    key: Cow::Owned(key),
-                    value: record.bytes.to_vec(),
-                })
+                let key = [&record.source.0.to_be_bytes()[..], &record.offset.to_be_bytes()].concat();
+                Ok(Pair { key: Cow::Owned(key), value: record.bytes.to_vec() })
             })
             .into_iter()
     }
@@ -56,12 +46,7 @@ impl Program for Grep {
         &["source", "offset", "line"]
     }
 
-    fn rows(
-        &self,
-        sources: &[Vec<u8>],
-        pairs: &mut dyn PairSource,
-        sink: &mut dyn RowSink,
-    ) -> io::Result<()> {
+    fn rows(&self, sources: &[Vec<u8>], pairs: &mut dyn PairSource, sink: &mut dyn RowSink) -> io::Result<()> {
         while let Some((key, line)) = pairs.next()? {
             let place = key
                 .split_first_chunk::<4>()
@@ -71,10 +56,7 @@ impl Program for Grep {
             };
             let name = sources.get(u32::from_be_bytes(*source) as usize);
             let name = name.ok_or_else(|| foreign("a line is of no source of this job"))?;
-            let (name, line) = (
-                Cell::Label(Cow::Borrowed(name)),
-                Cell::Bytes(Cow::Borrowed(line)),
-            );
+            let (name, line) = (Cell::Label(Cow::Borrowed(name)), Cell::Bytes(Cow::Borrowed(line)));
             sink.row(&[name, Cell::Number(u64::from_be_bytes(offset)), line])?;
         }
         Ok(())

@@ -42,9 +42,7 @@ fn key(word: &[u8], source: &[u8]) -> Vec<u8> {
 /// Where the word's part of a key ends, behind [`END`].
 fn word_end(key: &[u8]) -> Option<usize> {
     let mut zeros = memchr::memchr_iter(0, key);
-    zeros
-        .find(|&zero| key.get(zero + 1) == Some(&0))
-        .map(|zero| zero + END.len())
+    zeros.find(|&zero| key.get(zero + 1) == Some(&0)).map(|zero| zero + END.len())
 }
 
 /// The word of a word's part.
@@ -70,20 +68,10 @@ impl Program for Index {
         Records::Piece
     }
 
-    fn map<'r>(
-        &'r self,
-        record: Piece<'r>,
-    ) -> impl Iterator<Item = Result<Pair<'r, ()>, RecordError>> + 'r {
+    fn map<'r>(&'r self, record: Piece<'r>) -> impl Iterator<Item = Result<Pair<'r, ()>, RecordError>> + 'r {
         self.tokens.of(record.bytes).map(move |token| {
-            let token = if self.lowercase {
-                text::lowercase(token)
-            } else {
-                Cow::Borrowed(token)
-            };
-            Ok(Pair {
-                key: Cow::Owned(key(&token, record.name)),
-                value: (),
-            })
+            let token = if self.lowercase { text::lowercase(token) } else { Cow::Borrowed(token) };
+            Ok(Pair { key: Cow::Owned(key(&token, record.name)), value: () })
         })
     }
 
@@ -97,12 +85,7 @@ impl Program for Index {
         &["word", "sources"]
     }
 
-    fn rows(
-        &self,
-        _: &[Vec<u8>],
-        pairs: &mut dyn PairSource,
-        sink: &mut dyn RowSink,
-    ) -> io::Result<()> {
+    fn rows(&self, _: &[Vec<u8>], pairs: &mut dyn PairSource, sink: &mut dyn RowSink) -> io::Result<()> {
         // One word's sources are held: at most the names of the job's sources.
         let (mut part, mut sources) = (Vec::new(), Vec::new());
         while let Some((key, _)) = pairs.next()? {
@@ -123,10 +106,7 @@ fn put(part: &[u8], sources: &mut Vec<Cow<'_, [u8]>>, sink: &mut dyn RowSink) ->
     if sources.is_empty() {
         return Ok(());
     }
-    sink.row(&[
-        Cell::Bytes(Cow::Owned(word(part))),
-        Cell::List(std::mem::take(sources)),
-    ])
+    sink.row(&[Cell::Bytes(Cow::Owned(word(part))), Cell::List(std::mem::take(sources))])
 }
 
 #[cfg(test)]

@@ -68,16 +68,9 @@ impl Program for LetterCount {
         Records::Piece
     }
 
-    fn map<'r>(
-        &'r self,
-        record: Piece<'r>,
-    ) -> impl Iterator<Item = Result<Pair<'r, u64>, RecordError>> + 'r {
+    fn map<'r>(&'r self, record: Piece<'r>) -> impl Iterator<Item = Result<Pair<'r, u64>, RecordError>> + 'r {
         Letters { rest: record.bytes }.map(|letter| {
-            let key = if self.lowercase {
-                lowercase(letter)
-            } else {
-                Cow::Borrowed(letter)
-            };
+            let key = if self.lowercase { lowercase(letter) } else { Cow::Borrowed(letter) };
             Ok(Pair { key, value: 1 })
         })
     }
@@ -94,12 +87,7 @@ impl Program for LetterCount {
         true
     }
 
-    fn rows(
-        &self,
-        _: &[Vec<u8>],
-        pairs: &mut dyn PairSource,
-        sink: &mut dyn RowSink,
-    ) -> io::Result<()> {
+    fn rows(&self, _: &[Vec<u8>], pairs: &mut dyn PairSource, sink: &mut dyn RowSink) -> io::Result<()> {
         key_count_rows(pairs, sink)
     }
 }

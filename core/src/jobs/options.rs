@@ -111,8 +111,7 @@ impl Options {
             (self.pattern.is_some(), Flag::Pattern),
             (self.by_source, Flag::BySource),
         ];
-        said.into_iter()
-            .filter_map(|(said, flag)| said.then_some(flag))
+        said.into_iter().filter_map(|(said, flag)| said.then_some(flag))
     }
 
     pub(super) fn tokens(&self) -> Result<Tokens, JobError> {
@@ -128,10 +127,7 @@ impl Options {
     }
 
     pub(super) fn pattern(&self, job: &'static str) -> Result<Regex, JobError> {
-        let pattern = self.pattern.as_deref().ok_or(JobError::Missing {
-            job,
-            flag: Flag::Pattern,
-        })?;
+        let pattern = self.pattern.as_deref().ok_or(JobError::Missing { job, flag: Flag::Pattern })?;
         compiled(Flag::Pattern, pattern)
     }
 }
@@ -139,10 +135,6 @@ impl Options {
 fn compiled(flag: Flag, expression: &str) -> Result<Regex, JobError> {
     Regex::new(expression).map_err(|source| {
         let (expression, source) = (expression.to_owned(), Box::new(source));
-        JobError::Regex {
-            flag,
-            expression,
-            source,
-        }
+        JobError::Regex { flag, expression, source }
     })
 }

@@ -37,27 +37,15 @@ impl Program for Sum {
         Records::Tokens
     }
 
-    fn map<'r>(
-        &'r self,
-        record: Piece<'r>,
-    ) -> impl Iterator<Item = Result<Pair<'r, Decimal>, RecordError>> + 'r {
+    fn map<'r>(&'r self, record: Piece<'r>) -> impl Iterator<Item = Result<Pair<'r, Decimal>, RecordError>> + 'r {
         let pairs = match Decimal::parse(record.bytes) {
             Err(error) => [Some(Err(refusal(record.bytes, error))), None, None, None],
             Ok(number) => {
-                let pair = |key, value| {
-                    Some(Ok(Pair {
-                        key: Cow::Borrowed(key),
-                        value,
-                    }))
-                };
+                let pair = |key, value| Some(Ok(Pair { key: Cow::Borrowed(key), value }));
                 let side = if number.is_negative() { BELOW } else { ABOVE };
                 [
                     pair(COUNT, Decimal::from(1)),
-                    if number.is_zero() {
-                        None
-                    } else {
-                        pair(side, number.clone())
-                    },
+                    if number.is_zero() { None } else { pair(side, number.clone()) },
                     pair(LEAST, number.clone()),
                     pair(LARGEST, number),
                 ]
@@ -79,12 +67,7 @@ impl Program for Sum {
         &["key", "value"]
     }
 
-    fn rows(
-        &self,
-        _: &[Vec<u8>],
-        pairs: &mut dyn PairSource,
-        sink: &mut dyn RowSink,
-    ) -> io::Result<()> {
+    fn rows(&self, _: &[Vec<u8>], pairs: &mut dyn PairSource, sink: &mut dyn RowSink) -> io::Result<()> {
         let mut measures: [Option<Decimal>; 5] = Default::default();
         while let Some((key, value)) = pairs.next()? {
             let &[measure @ 0..=4] = key else {
@@ -94,16 +77,11 @@ impl Program for Sum {
                 Some(Decimal::decode(value).map_err(|_| foreign("a value of sum is no decimal"))?);
         }
         let [count, above, below, least, largest] = measures;
-        let count = count
-            .unwrap_or_default()
-            .to_u64()
-            .ok_or_else(|| foreign("the count of sum is no whole number"))?;
+        let count = count.unwrap_or_default().to_u64().ok_or_else(|| foreign("the count of sum is no whole number"))?;
         let mut sum = above.unwrap_or_default();
         sum.add(below.unwrap_or_default());
         let mean = sum.divide(count);
-        let mut row = |name: &'static str, cell| {
-            sink.row(&[Cell::Bytes(Cow::Borrowed(name.as_bytes())), cell])
-        };
+        let mut row = |name: &'static str, cell| sink.row(&[Cell::Bytes(Cow::Borrowed(name.as_bytes())), cell]);
         row("count", Cell::Number(count))?;
         row("sum", decimal(Some(sum)))?;
         row("min", decimal(least))?;
@@ -123,16 +101,12 @@ fn refusal(token: &[u8], error: NumberError) -> RecordError {
     while !rest.is_empty() && characters < SHOWN_CHARS {
         let length = crate::text::char_len(rest);
         match crate::text::decode(rest) {
-            Some((character, _)) if character.is_control() => {
-                shown.extend(character.escape_default())
-            }
+            Some((character, _)) if character.is_control() => shown.extend(character.escape_default()),
             Some((character, _)) => shown.push(character),
             None => write!(shown, "\\x{:02x}", rest[0]).expect("a string takes anything"),
         }
         (rest, characters) = (&rest[length..], characters + 1);
     }
     let more = if rest.is_empty() { "" } else { "…" };
-    RecordError {
-        reason: format!("`{shown}{more}` {error}"),
-    }
+    RecordError { reason: format!("`{shown}{more}` {error}") }
 }

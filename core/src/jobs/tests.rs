@@ -12,11 +12,7 @@ fn refusal(name: &str, json: &str) -> String {
 #[test]
 fn every_name_makes_a_job_of_that_name() {
     for name in NAMES {
-        let options = if name == "grep" {
-            options(r#"{"pattern":"x"}"#)
-        } else {
-            Options::default()
-        };
+        let options = if name == "grep" { options(r#"{"pattern":"x"}"#) } else { Options::default() };
         assert_eq!(Job::new(name, &options).unwrap().name(), name);
     }
 }
@@ -33,28 +29,18 @@ fn options_that_are_not_said_are_not_written_and_unknown_ones_are_refused() {
 #[test]
 fn an_unknown_job_is_named_with_the_known_ones() {
     let known = "the jobs are word-count, letter-count, count, sum, index, grep";
-    assert_eq!(
-        refusal("wordcount", "{}"),
-        format!("there is no job `wordcount`; did you mean `word-count`?; {known}")
-    );
+    assert_eq!(refusal("wordcount", "{}"), format!("there is no job `wordcount`; did you mean `word-count`?; {known}"));
     assert_eq!(
         refusal("Letter_Count", "{}"),
         format!("there is no job `Letter_Count`; did you mean `letter-count`?; {known}")
     );
-    assert_eq!(
-        refusal("quicksort", "{}"),
-        format!("there is no job `quicksort`; {known}")
-    );
+    assert_eq!(refusal("quicksort", "{}"), format!("there is no job `quicksort`; {known}"));
 }
 
 #[test]
 fn an_option_that_a_job_does_not_use_is_refused() {
     let cases = [
-        (
-            "word-count",
-            r#"{"by_source":true}"#,
-            "the job `word-count` does not use --by-source; count does",
-        ),
+        ("word-count", r#"{"by_source":true}"#, "the job `word-count` does not use --by-source; count does"),
         (
             "letter-count",
             r#"{"tokens":"whitespace"}"#,
@@ -65,16 +51,8 @@ fn an_option_that_a_job_does_not_use_is_refused() {
             r#"{"pattern":"x","lowercase":true}"#,
             "the job `grep` does not use --lowercase; word-count, letter-count, index do",
         ),
-        (
-            "sum",
-            r#"{"token_regex":"x"}"#,
-            "the job `sum` does not use --token-regex; word-count, index do",
-        ),
-        (
-            "index",
-            r#"{"pattern":"x"}"#,
-            "the job `index` does not use --pattern; grep does",
-        ),
+        ("sum", r#"{"token_regex":"x"}"#, "the job `sum` does not use --token-regex; word-count, index do"),
+        ("index", r#"{"pattern":"x"}"#, "the job `index` does not use --pattern; grep does"),
     ];
     for (name, json, expected) in cases {
         assert_eq!(refusal(name, json), expected);
@@ -84,10 +62,7 @@ fn an_option_that_a_job_does_not_use_is_refused() {
 #[test]
 fn both_rules_for_tokens_are_one_too_many() {
     let error = refusal("index", r#"{"tokens":"words","token_regex":"x"}"#);
-    assert_eq!(
-        error,
-        "--tokens and --token-regex are both given: leave one out"
-    );
+    assert_eq!(error, "--tokens and --token-regex are both given: leave one out");
 }
 
 #[test]
@@ -98,15 +73,6 @@ fn grep_needs_a_pattern() {
 #[test]
 fn a_bad_expression_is_named_and_the_source_says_where() {
     let error = Job::new("word-count", &options(r#"{"token_regex":"a(b"}"#)).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "--token-regex: `a(b` is no regular expression that can be used"
-    );
-    assert!(
-        error
-            .source()
-            .unwrap()
-            .to_string()
-            .contains(" ^\nerror: unclosed group")
-    );
+    assert_eq!(error.to_string(), "--token-regex: `a(b` is no regular expression that can be used");
+    assert!(error.source().unwrap().to_string().contains(" ^\nerror: unclosed group"));
 }

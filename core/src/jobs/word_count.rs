@@ -32,16 +32,9 @@ impl Program for WordCount {
         Records::Piece
     }
 
-    fn map<'r>(
-        &'r self,
-        record: Piece<'r>,
-    ) -> impl Iterator<Item = Result<Pair<'r, u64>, RecordError>> + 'r {
+    fn map<'r>(&'r self, record: Piece<'r>) -> impl Iterator<Item = Result<Pair<'r, u64>, RecordError>> + 'r {
         self.tokens.of(record.bytes).map(|token| {
-            let key = if self.lowercase {
-                text::lowercase(token)
-            } else {
-                Cow::Borrowed(token)
-            };
+            let key = if self.lowercase { text::lowercase(token) } else { Cow::Borrowed(token) };
             Ok(Pair { key, value: 1 })
         })
     }
@@ -58,12 +51,7 @@ impl Program for WordCount {
         true
     }
 
-    fn rows(
-        &self,
-        _: &[Vec<u8>],
-        pairs: &mut dyn PairSource,
-        sink: &mut dyn RowSink,
-    ) -> io::Result<()> {
+    fn rows(&self, _: &[Vec<u8>], pairs: &mut dyn PairSource, sink: &mut dyn RowSink) -> io::Result<()> {
         key_count_rows(pairs, sink)
     }
 }

@@ -5,8 +5,8 @@
 
 use super::{Commit, CommitChunk, Disagreement, Ledger};
 use crate::id::ChunkNumber;
-use crate::message::{Home, Partial};
 use crate::map::SkipList;
+use crate::message::{Home, Partial};
 use crate::run::RunSize;
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -128,7 +128,14 @@ impl<R> Delta<R> {
             if commit.chunks.last().is_none_or(|before| before.chunk != *chunk) {
                 let place = place_of(&mut commit.workers, worker);
                 let units = Vec::new();
-                commit.chunks.push(CommitChunk { chunk: *chunk, digest: *digest, worker: place, units, skips: None, home: None });
+                commit.chunks.push(CommitChunk {
+                    chunk: *chunk,
+                    digest: *digest,
+                    worker: place,
+                    units,
+                    skips: None,
+                    home: None,
+                });
             }
             let entry = commit.chunks.last_mut().expect("just pushed");
             entry.units.push((*segment, *last, *pairs));

@@ -126,10 +126,7 @@ mod tests {
     #[test]
     fn tsv_has_no_header_and_escapes() {
         let expected = b"a:b:7\ttab\\t\"quoted\", \\\\ \\r\\n\t1.50e9\tx\\\\,y,z\\\\\\\\,\n\xff:18446744073709551615\t\xc3\xa9\t\t\n";
-        assert_eq!(
-            written("tsv", &rows()).escape_ascii().to_string(),
-            expected.escape_ascii().to_string()
-        );
+        assert_eq!(written("tsv", &rows()).escape_ascii().to_string(), expected.escape_ascii().to_string());
         assert_eq!(written("tsv", &[]), b"");
     }
 
@@ -141,36 +138,25 @@ mod tests {
         ];
         let text = String::from_utf8(written("json", &rows())).unwrap();
         assert_eq!(text, format!("[\n{},\n{}\n]\n", lines[0], lines[1]));
-        assert_eq!(
-            serde_json::from_str::<serde_json::Value>(&text).unwrap()[1]["offset"],
-            u64::MAX
-        );
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap()[1]["offset"], u64::MAX);
         assert_eq!(written("json", &[]), b"[]\n");
-        assert_eq!(
-            String::from_utf8(written("ndjson", &rows())).unwrap(),
-            format!("{}\n{}\n", lines[0], lines[1])
-        );
+        assert_eq!(String::from_utf8(written("ndjson", &rows())).unwrap(), format!("{}\n{}\n", lines[0], lines[1]));
         assert_eq!(written("ndjson", &[]), b"");
     }
 
     #[test]
     fn csv_has_a_header_and_quotes() {
         let bytes = written("csv", &rows());
-        let expected = b"source,offset,text,amount,list\r\na:b,7,\"tab\t\"\"quoted\"\", \\ \r\n\",1.50e9,\"x\\,y,z\\\\,\"\r\n\
+        let expected =
+            b"source,offset,text,amount,list\r\na:b,7,\"tab\t\"\"quoted\"\", \\ \r\n\",1.50e9,\"x\\,y,z\\\\,\"\r\n\
             \xff,18446744073709551615,\xc3\xa9,,\r\n";
-        assert_eq!(
-            bytes.escape_ascii().to_string(),
-            expected.escape_ascii().to_string()
-        );
+        assert_eq!(bytes.escape_ascii().to_string(), expected.escape_ascii().to_string());
         assert_eq!(written("csv", &[]), b"source,offset,text,amount,list\r\n");
     }
 
     #[test]
     fn an_unknown_format_is_named_with_the_known_ones() {
         let error = "xml".parse::<Format>().unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "there is no format `xml`; the formats are tsv, json, ndjson, csv"
-        );
+        assert_eq!(error.to_string(), "there is no format `xml`; the formats are tsv, json, ndjson, csv");
     }
 }

@@ -18,10 +18,7 @@ impl Top {
     /// Keeps at most `limit` pairs, and no room for more than come.
     #[must_use]
     pub const fn new(limit: usize) -> Self {
-        Self {
-            limit,
-            kept: BinaryHeap::new(),
-        }
+        Self { limit, kept: BinaryHeap::new() }
     }
 
     /// Takes a pair if it is among the largest so far. Its key is copied only then.
@@ -43,10 +40,7 @@ impl Top {
 
     /// The pairs kept: largest count first, ties by key, ascending.
     pub fn into_ranked(self) -> impl Iterator<Item = (u64, Vec<u8>)> {
-        self.kept
-            .into_sorted_vec()
-            .into_iter()
-            .map(|Reverse((count, Reverse(key)))| (count, key))
+        self.kept.into_sorted_vec().into_iter().map(|Reverse((count, Reverse(key)))| (count, key))
     }
 }
 

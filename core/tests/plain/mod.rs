@@ -46,27 +46,12 @@ pub(crate) fn run(
     let (mut pairs, mut losses) = (Vec::new(), Vec::new());
     for (number, (name, bytes)) in sources.iter().enumerate() {
         let mut starts = vec![(0, false)];
-        starts.extend(
-            allowed(job.boundary(), bytes)
-                .into_iter()
-                .filter(|(at, _)| cut(*at)),
-        );
-        let ends = starts
-            .iter()
-            .skip(1)
-            .map(|(at, _)| *at)
-            .chain([bytes.len()]);
+        starts.extend(allowed(job.boundary(), bytes).into_iter().filter(|(at, _)| cut(*at)));
+        let ends = starts.iter().skip(1).map(|(at, _)| *at).chain([bytes.len()]);
         for (&(start, continues), end) in starts.iter().zip(ends) {
             let source = SourceNumber(number.try_into().unwrap());
             let (offset, ends) = (start as u64, end == bytes.len());
-            let piece = Piece {
-                source,
-                name,
-                offset,
-                bytes: &bytes[start..end],
-                continues,
-                ends,
-            };
+            let piece = Piece { source, name, offset, bytes: &bytes[start..end], continues, ends };
             with_program!(job, program => map(program, piece, &mut pairs, &mut losses));
         }
     }
@@ -74,28 +59,12 @@ pub(crate) fn run(
     let names: Vec<_> = sources.iter().map(|(name, _)| name.clone()).collect();
     let mut tsv = Vec::new();
     with_program!(job, program => reduce(program, &names, pairs, &mut tsv));
-    Outcome {
-        tsv: tsv
-            .escape_ascii()
-            .to_string()
-            .replace("\\n", "\n")
-            .replace("\\t", "\t"),
-        losses,
-    }
+    Outcome { tsv: tsv.escape_ascii().to_string().replace("\\n", "\n").replace("\\t", "\t"), losses }
 }
 
-fn map<P: Program>(
-    program: &P,
-    piece: Piece<'_>,
-    pairs: &mut Pairs,
-    losses: &mut Vec<(u32, u64, String)>,
-) {
+fn map<P: Program>(program: &P, piece: Piece<'_>, pairs: &mut Pairs, losses: &mut Vec<(u32, u64, String)>) {
     for (at, bytes) in records(program.records(), piece.bytes) {
-        let record = Piece {
-            offset: piece.offset + at as u64,
-            bytes,
-            ..piece
-        };
+        let record = Piece { offset: piece.offset + at as u64, bytes, ..piece };
         for pair in program.map(record) {
             match pair {
                 Err(error) => losses.push((record.source.0, record.offset, error.reason)),
@@ -138,10 +107,7 @@ fn reduce<P: Program>(program: &P, names: &[Vec<u8>], pairs: Pairs, out: &mut Ve
         total.encode(&mut value);
         (key, value)
     });
-    let mut source = Encoded {
-        pairs: encoded.collect(),
-        next: 0,
-    };
+    let mut source = Encoded { pairs: encoded.collect(), next: 0 };
     let mut formatter = writer(Format::Tsv, program.columns(), out).unwrap();
     program.rows(names, &mut source, &mut *formatter).unwrap();
     formatter.finish().unwrap();
@@ -155,10 +121,7 @@ struct Encoded {
 impl PairSource for Encoded {
     fn next(&mut self) -> io::Result<Option<(&[u8], &[u8])>> {
         self.next += 1;
-        Ok(self
-            .pairs
-            .get(self.next - 1)
-            .map(|(key, value)| (key.as_slice(), value.as_slice())))
+        Ok(self.pairs.get(self.next - 1).map(|(key, value)| (key.as_slice(), value.as_slice())))
     }
 }
 
@@ -167,10 +130,7 @@ fn allowed(boundary: Boundary, bytes: &[u8]) -> Vec<(usize, bool)> {
     let mut characters = Vec::new();
     let mut end = 0;
     for part in bytes.utf8_chunks() {
-        let valid = part
-            .valid()
-            .chars()
-            .map(|character| (character.len_utf8(), Some(character)));
+        let valid = part.valid().chars().map(|character| (character.len_utf8(), Some(character)));
         for (length, character) in valid.chain(part.invalid().iter().map(|_| (1, None))) {
             end += length;
             characters.push((end, character));

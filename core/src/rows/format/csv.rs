@@ -14,9 +14,7 @@ pub(super) struct Csv<'w> {
 
 impl<'w> Csv<'w> {
     pub(super) fn new(columns: &[&str], out: &'w mut dyn Write) -> io::Result<Self> {
-        let mut out = WriterBuilder::new()
-            .terminator(Terminator::CRLF)
-            .from_writer(out);
+        let mut out = WriterBuilder::new().terminator(Terminator::CRLF).from_writer(out);
         out.write_record(columns)?;
         Ok(Self { out })
     }
@@ -28,9 +26,7 @@ impl RowSink for Csv<'_> {
             match cell {
                 Cell::Bytes(bytes) | Cell::Label(bytes) => self.out.write_field(bytes)?,
                 Cell::Number(number) => self.out.write_field(number.to_string())?,
-                Cell::Decimal(decimal) => self
-                    .out
-                    .write_field(decimal.as_deref().unwrap_or_default())?,
+                Cell::Decimal(decimal) => self.out.write_field(decimal.as_deref().unwrap_or_default())?,
                 Cell::List(list) => self.out.write_field(join(list))?,
             }
         }

@@ -19,21 +19,11 @@ pub(super) struct Json<'w> {
 
 impl<'w> Json<'w> {
     pub(super) fn array(columns: &'static [&'static str], out: &'w mut dyn Write) -> Self {
-        Self {
-            columns,
-            out,
-            array: true,
-            first: true,
-        }
+        Self { columns, out, array: true, first: true }
     }
 
     pub(super) fn lines(columns: &'static [&'static str], out: &'w mut dyn Write) -> Self {
-        Self {
-            columns,
-            out,
-            array: false,
-            first: true,
-        }
+        Self { columns, out, array: false, first: true }
     }
 
     fn string(&mut self, text: &str) -> io::Result<()> {
@@ -71,8 +61,7 @@ impl RowSink for Json<'_> {
     fn row(&mut self, cells: &[Cell<'_>]) -> io::Result<()> {
         debug_assert_eq!(cells.len(), self.columns.len(), "a cell for every column");
         if self.array {
-            self.out
-                .write_all(if self.first { b"[\n" } else { b",\n" })?;
+            self.out.write_all(if self.first { b"[\n" } else { b",\n" })?;
         }
         self.first = false;
         for (index, (column, cell)) in self.columns.iter().zip(cells).enumerate() {
@@ -88,8 +77,7 @@ impl RowSink for Json<'_> {
 impl Formatter for Json<'_> {
     fn finish(self: Box<Self>) -> io::Result<()> {
         if self.array {
-            self.out
-                .write_all(if self.first { b"[]\n" } else { b"\n]\n" })?;
+            self.out.write_all(if self.first { b"[]\n" } else { b"\n]\n" })?;
         }
         self.out.flush()
     }

@@ -40,9 +40,7 @@ impl RowSink for Tsv<'_> {
             match cell {
                 Cell::Bytes(bytes) | Cell::Label(bytes) => self.escaped(bytes)?,
                 Cell::Number(number) => write!(self.out, "{number}")?,
-                Cell::Decimal(decimal) => self
-                    .out
-                    .write_all(decimal.as_deref().unwrap_or_default().as_bytes())?,
+                Cell::Decimal(decimal) => self.out.write_all(decimal.as_deref().unwrap_or_default().as_bytes())?,
                 Cell::List(list) => self.escaped(&join(list))?,
             }
             let after: &[u8] = match cell {
@@ -70,10 +68,7 @@ mod tests {
 
     /// Any bytes, mostly those that are escaped.
     fn field() -> impl Strategy<Value = Vec<u8>> {
-        prop::collection::vec(
-            prop_oneof![prop::sample::select(b"\t\n\r\\,:tnr".to_vec()), any::<u8>()],
-            0..12,
-        )
+        prop::collection::vec(prop_oneof![prop::sample::select(b"\t\n\r\\,:tnr".to_vec()), any::<u8>()], 0..12)
     }
 
     /// Reads a field back.
