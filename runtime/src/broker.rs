@@ -29,6 +29,14 @@ use std::sync::Arc;
 
 /// The largest body that is ever published: RabbitMQ 4 refuses more than 16 MiB.
 pub const MAX_BODY_BYTES: usize = 12 << 20;
+/// The largest prefetch: quorum queues of some versions go no further than 2000, and memory is prefetch times body.
+pub const MAX_PREFETCH: u16 = 1000;
+/// Messages that a private queue holds before it drops its oldest.
+pub const PRIVATE_MESSAGES: u64 = 1024;
+/// Bytes that a private queue holds before it drops its oldest: a few of the largest answers.
+pub const PRIVATE_BYTES: u64 = 64 << 20;
+/// Messages of a private queue that are under way to its process at once.
+pub(crate) const PRIVATE_PREFETCH: u16 = 16;
 
 /// Where a publication goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -143,7 +151,7 @@ pub struct Depth {
 }
 
 /// Why a broker did not do what was asked.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum BrokerError {
     /// It cannot be reached, or the connection was lost. Trying again may help.
     #[error("the broker at {address} cannot be reached: {reason}")]

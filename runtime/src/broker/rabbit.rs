@@ -1,0 +1,299 @@
+//! RabbitMQ: the [`Broker`] contract over AMQP, on any version from 3.10 to 4.
+//!
+//! It does not retry, and does not know what it carries. Publishing and consuming have connections of their own, since a broker
+//! in alarm stops reading whoever publishes, and with it the acks on that connection. Whatever fails is dropped whole and made
+//! anew by the next call; nothing recovers behind the caller's back, because a consumer that is silently resubscribed holds
+//! deliveries whose tags mean something else.
+//!
+//! What would surprise: `ack` that counted was handed to a live connection; if that breaks at once, the delivery comes again.
+
+mod consumer;
+mod declare;
+mod delivery;
+mod failure;
+mod lane;
+mod slot;
+mod url;
+
+pub use url::{BadUrl, RabbitUrl};
+
+use super::{Broker, BrokerError, Consumer, Depth, Inbox, MAX_BODY_BYTES, MAX_PREFETCH, PRIVATE_PREFETCH, Published, Route};
+use async_trait::async_trait;
+use bytes::Bytes;
+use consumer::{RabbitConsumer, RabbitInbox};
+use deadpool_lapin::lapin::options::{BasicConsumeOptions, BasicQosOptions, QueueDeclareOptions};
+use deadpool_lapin::lapin::types::{FieldTable, ShortString};
+use deadpool_lapin::lapin::{Channel, Connection, ConnectionProperties, Error};
+use deadpool_lapin::{Config, Pool, PoolConfig, PoolError, Runtime, Timeouts};
+use declare::{full_name, news_exchange};
+use failure::{classify, classify_declaration, is_not_found, unreachable};
+use lane::{Alarm, Lane, Publication};
+use rabbit_reduce_core::topology::{Topology, queue};
+use slot::Slot;
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use uuid::Uuid;
+
+/// How long connecting may take: name, TCP, handshake and login together.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the broker may take to answer anything but a publication; declaring a quorum queue on a busy cluster is slow.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Publishing connections, with one channel each: a channel is one process on the broker, so a second one uses a second core.
+const LANES: usize = 2;
+/// Bytes of a namespace's name: with a queue's name behind it, it still fits AMQP's 255.
+const MAX_NAMESPACE_BYTES: usize = 100;
+
+/// How to reach RabbitMQ, and which namespace to work in.
+#[derive(Clone, Debug)]
+pub struct RabbitConfig {
+    /// Where, as whom, in which virtual host.
+    pub url: RabbitUrl,
+    /// The prefix of every name.
+    pub namespace: String,
+    /// How long connecting may take.
+    pub connect_timeout: Duration,
+    /// What RabbitMQ's listings call our connections.
+    pub connection_name: String,
+}
+
+impl RabbitConfig {
+    /// The usual settings; the URL's `connection_timeout` (milliseconds) is respected.
+    #[must_use]
+    pub fn new(url: RabbitUrl, namespace: impl Into<String>) -> Self {
+        let connect_timeout = url.connect_timeout().unwrap_or(CONNECT_TIMEOUT);
+        Self { url, namespace: namespace.into(), connect_timeout, connection_name: "rabbit-reduce".to_owned() }
+    }
+}
+
+/// RabbitMQ, in one namespace.
+pub struct RabbitBroker {
+    config: RabbitConfig,
+    pool: Pool,
+    lanes: [Slot<Lane>; LANES],
+    next_lane: AtomicUsize,
+    consuming: Slot<Arc<Connection>>,
+    alarm: Alarm,
+}
+
+impl fmt::Debug for RabbitBroker {
+    // By hand: the pool prints its URL with the password.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("RabbitBroker").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl RabbitBroker {
+    /// Connects once, so that a wrong URL or password shows here.
+    ///
+    /// # Errors
+    /// [`BrokerError::Unreachable`] or [`BrokerError::Refused`]; [`BrokerError::Denied`] for a namespace that no broker takes.
+    pub async fn connect(config: RabbitConfig) -> Result<Self, BrokerError> {
+        check_namespace(&config.namespace)?;
+        let broker = Self {
+            pool: pool(&config)?,
+            lanes: std::array::from_fn(|_| Slot::empty()),
+            next_lane: AtomicUsize::new(0),
+            consuming: Slot::empty(),
+            alarm: Alarm::default(),
+            config,
+        };
+        broker.connection().await?;
+        Ok(broker)
+    }
+
+    /// The namespace it works in.
+    #[must_use]
+    pub fn namespace(&self) -> &str {
+        &self.config.namespace
+    }
+
+    async fn connection(&self) -> Result<Arc<Connection>, BrokerError> {
+        let connect = async {
+            let options = properties(&self.config.connection_name, "consume");
+            let url = self.config.url.reveal();
+            let connected = Connection::connect(&url, options);
+            match tokio::time::timeout(self.config.connect_timeout, connected).await {
+                Ok(Ok(connection)) => Ok(Arc::new(connection)),
+                Ok(Err(error)) => Err(classify(&self.config.url, "connect", &error)),
+                Err(_) => Err(self.no_answer(self.config.connect_timeout)),
+            }
+        };
+        self.consuming.get(|connection| connection.status().connected(), connect).await
+    }
+
+    /// A channel of its own for one purpose: an error closes no other's.
+    async fn channel(&self) -> Result<Channel, BrokerError> {
+        let connection = self.connection().await?;
+        self.answer(connection.create_channel()).await.map_err(|error| classify(&self.config.url, "open a channel", &error))
+    }
+
+    /// Waits for the broker's answer. A connection that does not answer is given up.
+    async fn answer<T>(&self, asked: impl Future<Output = Result<T, Error>> + Send) -> Result<T, Error> {
+        match tokio::time::timeout(ANSWER_TIMEOUT, asked).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                self.consuming.discard(|_| true).await;
+                Err(io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {} s", ANSWER_TIMEOUT.as_secs())).into())
+            }
+        }
+    }
+
+    async fn lane(&self) -> Result<Lane, BrokerError> {
+        let slot = &self.lanes[self.next_lane.fetch_add(1, Ordering::Relaxed) % LANES];
+        let open = async {
+            let connection = self.pool.get().await.map_err(|error| self.pool_error(&error))?;
+            let opened = Lane::open(connection, self.config.url.clone(), self.alarm.clone());
+            tokio::time::timeout(ANSWER_TIMEOUT, opened).await.unwrap_or_else(|_| Err(self.no_answer(ANSWER_TIMEOUT)))
+        };
+        slot.get(Lane::is_alive, open).await
+    }
+
+    fn pool_error(&self, error: &PoolError) -> BrokerError {
+        match error {
+            PoolError::Backend(error) => classify(&self.config.url, "connect", error),
+            PoolError::Timeout(_) => self.no_answer(self.config.connect_timeout),
+            other => unreachable(&self.config.url, other.to_string()),
+        }
+    }
+
+    fn no_answer(&self, within: Duration) -> BrokerError {
+        unreachable(&self.config.url, format!("no answer within {} ms", within.as_millis()))
+    }
+
+    /// Where a message goes; `None` if no queue can have that name.
+    fn publication(&self, route: &Route, body: Bytes) -> Option<Publication> {
+        let namespace = self.namespace();
+        let (exchange, key) = match route {
+            Route::Queue(name) => (namespace.to_owned(), name.as_str()),
+            // The name came in somebody's message: it must not lead into a work queue.
+            Route::Private(name) => (namespace.to_owned(), Some(name.as_str()).filter(|name| self.is_private(name))?),
+            Route::News => (news_exchange(namespace), ""),
+        };
+        let key = ShortString::try_new(key).ok()?;
+        Some(Publication { exchange: exchange.into(), key, mandatory: *route != Route::News, body })
+    }
+
+    fn is_private(&self, name: &str) -> bool {
+        name.strip_prefix(self.namespace()).is_some_and(|rest| rest.starts_with(".private."))
+    }
+
+    async fn subscribe(&self, channel: Channel, name: &str, prefetch: u16) -> Result<RabbitConsumer, BrokerError> {
+        let denied = |error: Error| classify(&self.config.url, &format!("consume from {name}"), &error);
+        let prefetch = prefetch.clamp(1, MAX_PREFETCH);
+        self.answer(channel.basic_qos(prefetch, BasicQosOptions::default())).await.map_err(denied)?;
+        let tag = format!("{}.{}", self.namespace(), Uuid::new_v4().simple());
+        let consume = channel.basic_consume(name.into(), tag.into(), BasicConsumeOptions::default(), FieldTable::default());
+        let subscription = self.answer(consume).await.map_err(denied)?;
+        Ok(RabbitConsumer::new(channel, subscription, self.namespace().to_owned()))
+    }
+
+    fn check_topology(&self, topology: &Topology) -> Result<(), BrokerError> {
+        if topology.namespace == self.namespace() {
+            return Ok(());
+        }
+        let reason = format!("this connection works in {}", self.namespace());
+        Err(BrokerError::Denied { action: format!("declare namespace {}", topology.namespace), reason })
+    }
+
+    fn name_of(&self, queue: &str, action: &str) -> Result<ShortString, BrokerError> {
+        ShortString::try_new(full_name(self.namespace(), queue))
+            .map_err(|error| BrokerError::Denied { action: format!("{action} {queue}"), reason: error.to_string() })
+    }
+}
+
+#[async_trait]
+impl Broker for RabbitBroker {
+    async fn declare(&self, topology: &Topology) -> Result<(), BrokerError> {
+        self.check_topology(topology)?;
+        let (url, namespace) = (&self.config.url, self.namespace());
+        let channel = self.channel().await?;
+        let exchanges = self.answer(declare::exchanges(&channel, namespace)).await;
+        exchanges.map_err(|error| classify_declaration(url, namespace, &error))?;
+        for queue in &topology.queues {
+            let name = self.name_of(&queue.name, "declare")?;
+            let declared = self.answer(declare::work_queue(&channel, namespace, queue)).await;
+            declared.map_err(|error| classify_declaration(url, name.as_str(), &error))?;
+        }
+        Ok(())
+    }
+
+    async fn publish(&self, route: &Route, body: Bytes) -> Result<Published, BrokerError> {
+        if body.len() > MAX_BODY_BYTES {
+            return Err(BrokerError::TooLarge { bytes: body.len() });
+        }
+        let Some(publication) = self.publication(route, body) else { return Ok(Published::Returned) };
+        self.lane().await?.publish(publication).await
+    }
+
+    async fn consume(&self, queue: &str, prefetch: u16) -> Result<Box<dyn Consumer>, BrokerError> {
+        let name = self.name_of(queue, "consume from")?;
+        Ok(Box::new(self.subscribe(self.channel().await?, name.as_str(), prefetch).await?))
+    }
+
+    async fn inbox(&self) -> Result<Box<dyn Inbox>, BrokerError> {
+        let name = format!("{}.private.{}", self.namespace(), Uuid::new_v4().simple());
+        let channel = self.channel().await?;
+        let declared = self.answer(declare::private_queue(&channel, self.namespace(), &name)).await;
+        declared.map_err(|error| classify_declaration(&self.config.url, &name, &error))?;
+        let consumer = self.subscribe(channel, &name, PRIVATE_PREFETCH).await?;
+        Ok(Box::new(RabbitInbox::new(name, consumer)))
+    }
+
+    async fn depth(&self, queue: &str) -> Result<Option<Depth>, BrokerError> {
+        let name = self.name_of(queue, "look at")?;
+        let channel = self.channel().await?;
+        let passive = QueueDeclareOptions { passive: true, ..Default::default() };
+        match self.answer(channel.queue_declare(name, passive, FieldTable::default())).await {
+            Ok(found) => Ok(Some(Depth { messages: found.message_count(), consumers: found.consumer_count() })),
+            Err(error) if is_not_found(&error) => Ok(None),
+            Err(error) => Err(classify(&self.config.url, &format!("look at {queue}"), &error)),
+        }
+    }
+
+    async fn bind_store(&self, store_id: &str) -> Result<(), BrokerError> {
+        let channel = self.channel().await?;
+        let bound = self.answer(declare::store_queue(&channel, self.namespace(), store_id)).await;
+        bound.map_err(|error| classify_declaration(&self.config.url, &full_name(self.namespace(), queue::STORE), &error))
+    }
+
+    fn blocked(&self) -> Option<String> {
+        self.alarm.reason()
+    }
+
+    async fn teardown(&self, topology: &Topology) -> Result<(), BrokerError> {
+        self.check_topology(topology)?;
+        let channel = self.channel().await?;
+        let deleted = self.answer(declare::delete(&channel, topology)).await;
+        deleted.map_err(|error| classify(&self.config.url, "delete the namespace", &error))
+    }
+}
+
+fn check_namespace(namespace: &str) -> Result<(), BrokerError> {
+    let reason = if namespace.is_empty() {
+        "it is empty"
+    } else if namespace.len() > MAX_NAMESPACE_BYTES {
+        "it is longer than 100 bytes"
+    } else if namespace.starts_with("amq.") {
+        "names that start with amq. belong to the broker"
+    } else {
+        return Ok(());
+    };
+    Err(BrokerError::Denied { action: format!("use the namespace {namespace:?}"), reason: reason.to_owned() })
+}
+
+fn pool(config: &RabbitConfig) -> Result<Pool, BrokerError> {
+    let timeout = Some(config.connect_timeout);
+    let timeouts = Timeouts { wait: timeout, create: timeout, recycle: timeout };
+    let pool = PoolConfig { timeouts, ..PoolConfig::new(LANES) };
+    let name = config.connection_name.clone();
+    Config { url: Some(config.url.reveal()), pool: Some(pool) }
+        .create_pool(move || properties(&name, "publish"), Runtime::Tokio1)
+        .map_err(|error| BrokerError::Denied { action: "make a connection pool".to_owned(), reason: error.to_string() })
+}
+
+fn properties(name: &str, purpose: &str) -> ConnectionProperties {
+    ConnectionProperties::default().with_connection_name(format!("{name} ({purpose})").into())
+}
