@@ -2,12 +2,34 @@
 //!
 //! Every call blocks; callers run them where blocking is fine. Paths are relative, `/` between their parts, each part
 //! `[A-Za-z0-9._-]+`. What would surprise: nothing is ever overwritten.
+//!
+//! # The contract
+//! Every store keeps it, whatever it is made of; `store/contract_tests.rs` has a test per rule.
+//!
+//! 1. Of any number of writers that put the same name at once, exactly one is told [`Put::Created`], and its body stays.
+//! 2. A file is seen whole or not at all; nothing of an upload is seen before it is finished, or after it is dropped.
+//! 3. What was answered [`Put::Created`], or finished, outlives a loss of power, and so do the folders above it. (Stores
+//!    made to be forgotten say so.)
+//! 4. What another wrote may be seen before it is durable: [`Store::settle`] makes it so, as often as it is asked.
+//! 5. A list is sorted, names what is directly below, and hides what the store keeps for itself. An empty folder is a
+//!    folder that does not exist; whether its parent names it is left open.
+//! 6. An opened file reads to its end after it is removed.
+//! 7. A file or a folder with everything in it can be removed; nothing there is fine. A loss of power may bring it back.
+//! 8. A path that leaves the store, names the store itself, or has a part of other letters is refused; so is `tmp` at the
+//!    top, which is the store's own, and a name that is both file and folder.
+//! 9. A store without room says [`StoreError::Full`], leaves nothing under the name, and works on when there is room.
+//! 10. An answer that is lost is [`StoreError::Unknown`]: read the name back, settle it, and compare.
 
+#[cfg(test)]
+mod contract_tests;
 pub mod directory;
 pub mod memory;
+mod path;
+mod start;
+pub mod temporary;
 
 use std::fmt;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 
 /// What became of a put.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,8 +65,25 @@ pub enum StoreError {
         /// The file.
         path: String,
         /// What the system said.
-        source: std::io::Error,
+        source: io::Error,
     },
+}
+
+impl StoreError {
+    /// What a failure to write means while nothing has the name yet; also for errors out of an [`Upload`]'s [`Write`].
+    #[must_use]
+    pub fn before_the_name(path: &str, source: io::Error) -> Self {
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                Self::Full { path: path.to_owned(), reason: source.to_string() }
+            }
+            _ => Self::Failed { path: path.to_owned(), source },
+        }
+    }
+
+    fn failed(path: &str, kind: io::ErrorKind, reason: impl Into<String>) -> Self {
+        Self::Failed { path: path.to_owned(), source: io::Error::new(kind, reason.into()) }
+    }
 }
 
 /// A large file on its way into the store; nothing is seen of it before [`Upload::finish`], and dropping it leaves nothing.
@@ -70,13 +109,15 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Fails if the store cannot be read.
     fn get(&self, path: &str) -> Result<Option<Vec<u8>>, StoreError>;
 
-    /// Makes what was read below `folder` durable, whoever wrote it: call it before acting on an entry of another writer.
+    /// Makes what was read directly below `folder` durable, whoever wrote it: call it before acting on an entry of another
+    /// writer. The store itself is the folder `""`.
     ///
     /// # Errors
     /// Fails if that cannot be done.
     fn settle(&self, folder: &str) -> Result<(), StoreError>;
 
-    /// The names directly below a folder (files and folders), sorted; empty if there is no such folder.
+    /// The names directly below a folder (files and folders), sorted; empty if there is no such folder. The store itself is
+    /// the folder `""`.
     ///
     /// # Errors
     /// Fails if the store cannot be read.
@@ -99,4 +140,20 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// # Errors
     /// Fails if something is there and stays.
     fn remove(&self, path: &str) -> Result<(), StoreError>;
+
+    /// Tries at start-up whether this store can put if absent at all; a store that cannot must not be used.
+    ///
+    /// # Errors
+    /// Says what the store got wrong, or why it could not be tried.
+    fn probe(&self) -> Result<(), StoreError> {
+        start::probe(self)
+    }
+
+    /// The store's own id, a UUID kept in its file `id`; made by whoever asks first, the same for everyone ever after.
+    ///
+    /// # Errors
+    /// Fails if the store cannot be read or written, or holds an `id` that is none.
+    fn store_id(&self) -> Result<String, StoreError> {
+        start::store_id(self)
+    }
 }

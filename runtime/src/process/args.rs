@@ -1,0 +1,202 @@
+//! The flags that all binaries share, raw as clap reads them.
+//!
+//! It knows no role and connects to nothing. What would surprise: the broker's URL is taken as it is and checked by
+//! [`BrokerUrl::check`], since clap repeats in its message whatever it refuses, and here that would be a password.
+
+pub use super::byte_size::ByteSize;
+pub use super::memory::memory_default;
+use std::convert::Infallible;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::LazyLock;
+
+const DEFAULT_URL: &str = "amqp://guest:guest@127.0.0.1:5672/%2f";
+const DEFAULT_NAMESPACE: &str = "rabbit-reduce";
+const MAX_NAMESPACE_BYTES: usize = 64;
+
+/// The URL when neither the flag nor `AMQP_URL` gives one; clap reads a single variable per flag.
+static FALLBACK_URL: LazyLock<String> = LazyLock::new(|| fallback_url(std::env::var("RABBIT_REDUCE_BROKER_URL").ok()));
+
+fn fallback_url(variable: Option<String>) -> String {
+    variable.filter(|url| !url.is_empty()).unwrap_or_else(|| DEFAULT_URL.to_owned())
+}
+
+/// Where the broker is, and which part of it is ours.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Broker")]
+pub struct BrokerArgs {
+    /// RabbitMQ's URL; also from RABBIT_REDUCE_BROKER_URL; otherwise guest at this machine
+    #[arg(
+        long = "broker-url",
+        env = "AMQP_URL",
+        value_name = "URL",
+        hide_env_values = true,
+        hide_default_value = true,
+        default_value = FALLBACK_URL.as_str()
+    )]
+    pub url: BrokerUrl,
+    /// Prefix of every queue: who shares it, shares the work
+    #[arg(
+        long,
+        env = "RABBIT_REDUCE_NAMESPACE",
+        value_name = "NAME",
+        default_value = DEFAULT_NAMESPACE,
+        value_parser = parse_namespace
+    )]
+    pub namespace: String,
+}
+
+/// How much is logged.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Logs")]
+pub struct LogArgs {
+    /// Log more; twice and thrice for more yet (or set RABBIT_REDUCE_LOG to a filter)
+    #[arg(short, long, action = clap::ArgAction::Count, conflicts_with = "quiet")]
+    pub verbose: u8,
+    /// Log errors only
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+fn parse_namespace(text: &str) -> Result<String, String> {
+    let letters = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-".contains(&byte);
+    if text.is_empty() || text.len() > MAX_NAMESPACE_BYTES || !text.bytes().all(letters) {
+        return Err(format!("a namespace is 1 to {MAX_NAMESPACE_BYTES} of a-z, 0-9, `.` and `-`, as rabbit-reduce"));
+    }
+    Ok(text.to_owned())
+}
+
+/// A broker's URL, which is never shown with its password.
+#[derive(Clone, PartialEq, Eq)]
+pub struct BrokerUrl(String);
+
+/// A URL that no broker can be at. The URL itself is not repeated: it may be a password in the wrong place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BrokerUrlError {
+    /// Not amqp or amqps.
+    #[error("the broker's URL (--broker-url, AMQP_URL) does not begin with amqp:// or amqps://")]
+    Scheme,
+    /// No host.
+    #[error("the broker's URL (--broker-url, AMQP_URL) names no host; write amqp://user:password@host:5672/%2f")]
+    Host,
+}
+
+impl BrokerUrl {
+    /// The whole URL, password and all, for connecting.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether there can be a broker at it; call it where flags become a configuration.
+    ///
+    /// # Errors
+    /// Says what is missing, without repeating the URL.
+    pub fn check(&self) -> Result<(), BrokerUrlError> {
+        let rest = self.0.strip_prefix("amqp://").or_else(|| self.0.strip_prefix("amqps://"));
+        let authority = rest.ok_or(BrokerUrlError::Scheme)?.split(['/', '?', '#']).next().unwrap_or_default();
+        let host = authority.rsplit('@').next().unwrap_or_default();
+        if host.is_empty() || host.starts_with(':') { Err(BrokerUrlError::Host) } else { Ok(()) }
+    }
+}
+
+impl FromStr for BrokerUrl {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self(text.trim().to_owned()))
+    }
+}
+
+impl fmt::Display for BrokerUrl {
+    /// Leaves out everything between the user's name and the last `@`: too much rather than too little.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some((before, after)) = self.0.rsplit_once('@') else { return self.0.fmt(out) };
+        let (scheme, user) = match before.split_once("://") {
+            Some((scheme, login)) => (scheme, login.split_once(':').map(|(user, _)| user)),
+            None => ("***", None),
+        };
+        write!(out, "{scheme}://{}:***@{after}", user.unwrap_or("***"))
+    }
+}
+
+impl fmt::Debug for BrokerUrl {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "\"{self}\"")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::{CommandFactory, Parser};
+
+    #[derive(Debug, Parser)]
+    struct Flags {
+        #[command(flatten)]
+        broker: BrokerArgs,
+        #[command(flatten)]
+        log: LogArgs,
+        #[arg(long, default_value_t = ByteSize(4 << 20))]
+        chunk_size: ByteSize,
+    }
+
+    fn read(flags: &[&str]) -> Result<Flags, String> {
+        Flags::try_parse_from(std::iter::once("test").chain(flags.iter().copied())).map_err(|error| error.to_string())
+    }
+
+    const SECRET: &str = "amqp://me:se:cr@et/@host:5672/%2f";
+
+    #[test]
+    fn flags_are_read() {
+        let flags = read(&["--broker-url", SECRET, "--namespace", "a-1.b", "-vv", "--chunk-size", "64KiB"]).unwrap();
+        assert_eq!((flags.broker.url.expose(), flags.broker.namespace.as_str()), (SECRET, "a-1.b"));
+        assert_eq!((flags.log.verbose, flags.chunk_size), (2, ByteSize(64 << 10)));
+        assert!(read(&["-v", "-q"]).is_err());
+        assert!(read(&["--chunk-size", "4 elephants"]).unwrap_err().contains("`4 elephants` is no size"));
+        Flags::command().debug_assert();
+    }
+
+    #[test]
+    fn a_namespace_is_short_and_plain() {
+        for bad in ["", "A", "a_b", "a/b", "ä", &"x".repeat(65)] {
+            assert!(read(&["--namespace", bad]).unwrap_err().contains("a namespace is"), "{bad:?}");
+        }
+        assert!(read(&["--namespace", &"x".repeat(64)]).is_ok());
+    }
+
+    #[test]
+    fn the_password_is_never_shown() {
+        let flags = read(&["--broker-url", SECRET]).unwrap();
+        assert_eq!(flags.broker.url.to_string(), "amqp://me:***@host:5672/%2f");
+        let shown =
+            format!("{flags:?}{:?}{:?}", "nonsense:se:cr@x".parse::<BrokerUrl>(), "amqp://cr@x".parse::<BrokerUrl>());
+        assert!(!shown.contains("cr"), "{shown}");
+        assert_eq!("amqp://host/%2f".parse::<BrokerUrl>().unwrap().to_string(), "amqp://host/%2f");
+    }
+
+    #[test]
+    fn help_shows_no_url_that_came_from_the_environment() {
+        let help = Flags::command().render_long_help().to_string();
+        assert!(!help.contains("amqp://") && help.contains("[env: AMQP_URL]"), "{help}");
+    }
+
+    #[test]
+    fn a_url_is_checked_without_repeating_it() {
+        let check = |text: &str| text.parse::<BrokerUrl>().unwrap().check();
+        for good in [DEFAULT_URL, "amqps://host", "amqp://[::1]:5672/x?heartbeat=5", SECRET.trim_end_matches("%2f")] {
+            assert_eq!(check(good), Ok(()), "{good}");
+        }
+        assert_eq!(["", "host:5672", "http://host"].map(check), [Err(BrokerUrlError::Scheme); 3]);
+        assert_eq!(
+            ["amqp://", "amqp:///x", "amqp://me:pw@/", "amqp://:5672"].map(check),
+            [Err(BrokerUrlError::Host); 4]
+        );
+    }
+
+    #[test]
+    fn the_second_variable_comes_before_the_default() {
+        assert_eq!(fallback_url(Some("amqp://other".to_owned())), "amqp://other");
+        assert_eq!([fallback_url(None), fallback_url(Some(String::new()))], [DEFAULT_URL; 2]);
+    }
+}

@@ -1,0 +1,154 @@
+//! Logs: to stderr, never to stdout, terse for people and dated for files.
+//!
+//! It knows no role; which crates are ours is a list here. What would surprise: `-v` and `-q` win over the environment,
+//! since they were typed for this one run.
+
+use super::args::LogArgs;
+use std::io::{self, IsTerminal};
+use tracing::Subscriber;
+use tracing_subscriber::filter::{EnvFilter, ParseError};
+use tracing_subscriber::fmt::{self, MakeWriter};
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+
+/// The variable that holds a filter, as `debug` or `warn,rabbit_reduce_runtime=trace`.
+pub const VARIABLE: &str = "RABBIT_REDUCE_LOG";
+/// What our libraries and binaries are called in a filter; a name covers all that begin with it.
+const OURS: [&str; 4] = ["rabbit_reduce", "producer", "worker", "aggregator"];
+
+/// Why there are no logs.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The environment asks for something that is no filter.
+    #[error("{VARIABLE}={text} is no filter: {source}; write a level (error, warn, info, debug, trace)")]
+    Filter {
+        /// What the variable holds.
+        text: String,
+        /// Why it is none.
+        source: ParseError,
+    },
+    /// Someone set logs up before.
+    #[error("logs are set up already")]
+    Twice(#[source] TryInitError),
+}
+
+/// What a line looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Style {
+    times: bool,
+    colour: bool,
+}
+
+/// Sends what is logged from here on to stderr. Call it once, first thing in `main`.
+///
+/// # Errors
+/// Fails if the environment asks for something that is no filter, or logs are set up already.
+pub fn start(args: &LogArgs) -> Result<(), LogError> {
+    let filter = filter(args, std::env::var(VARIABLE).ok().as_deref())?;
+    let named = |name| std::env::var(name).unwrap_or_default();
+    let style = Style::new(io::stderr().is_terminal(), &named("NO_COLOR"), &named("TERM"));
+    subscriber(filter, style, io::stderr).try_init().map_err(LogError::Twice)
+}
+
+impl Style {
+    fn new(terminal: bool, no_color: &str, term: &str) -> Self {
+        Self { times: !terminal, colour: terminal && no_color.is_empty() && term != "dumb" }
+    }
+}
+
+fn filter(args: &LogArgs, variable: Option<&str>) -> Result<EnvFilter, LogError> {
+    let text = match (variable, args.quiet, args.verbose) {
+        (_, true, _) => "error".to_owned(),
+        (Some(text), _, 0) if !text.is_empty() => text.to_owned(),
+        (_, _, 0) => levels("info", "warn"),
+        (_, _, 1) => levels("debug", "warn"),
+        (_, _, 2) => levels("trace", "info"),
+        (_, _, _) => "trace".to_owned(),
+    };
+    EnvFilter::try_new(&text).map_err(|source| LogError::Filter { text, source })
+}
+
+fn levels(ours: &str, others: &str) -> String {
+    let ours = OURS.map(|name| format!("{name}={ours}"));
+    format!("{others},{}", ours.join(","))
+}
+
+fn subscriber<W>(filter: EnvFilter, style: Style, writer: W) -> impl Subscriber + Send + Sync
+where
+    W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
+{
+    let lines = fmt::layer().compact().with_target(false).with_ansi(style.colour).with_writer(writer);
+    let lines = if style.times { lines.boxed() } else { lines.without_time().boxed() };
+    tracing_subscriber::registry().with(filter).with(lines)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::{Arc, Mutex};
+
+    /// What is logged at each level by us and by a library.
+    fn logged(args: &LogArgs, variable: Option<&str>, style: Style) -> String {
+        let written = Written::default();
+        let filter = filter(args, variable).unwrap();
+        let writer = written.clone();
+        tracing::subscriber::with_default(subscriber(filter, style, move || writer.clone()), || {
+            tracing::info!(target: "lapin", "library");
+            tracing::warn!(target: "lapin", "library");
+            tracing::debug!(chunk = 17, "mapped");
+            tracing::info!(chunk = 17, "mapped");
+            tracing::error!("lost");
+        });
+        let text = written.0.lock().unwrap().clone();
+        String::from_utf8(text).unwrap()
+    }
+
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    const PLAIN: Style = Style { times: false, colour: false };
+
+    #[test]
+    fn a_line_is_terse() {
+        assert_eq!(
+            logged(&LogArgs::default(), None, PLAIN),
+            " WARN library\n INFO mapped chunk=17\nERROR lost\n".to_owned()
+        );
+    }
+
+    #[test]
+    fn flags_say_how_much() {
+        let quiet = LogArgs { quiet: true, verbose: 0 };
+        assert_eq!(logged(&quiet, Some("trace"), PLAIN), "ERROR lost\n");
+        let verbose = |verbose| logged(&LogArgs { quiet: false, verbose }, Some("off"), PLAIN).lines().count();
+        assert_eq!([verbose(1), verbose(2), verbose(3)], [4, 5, 5]);
+        assert_eq!(logged(&LogArgs::default(), Some("error"), PLAIN), "ERROR lost\n");
+    }
+
+    #[test]
+    fn a_filter_that_is_none_is_named() {
+        let error = filter(&LogArgs::default(), Some("rabbit=loud")).unwrap_err().to_string();
+        assert!(error.starts_with("RABBIT_REDUCE_LOG=rabbit=loud is no filter"), "{error}");
+    }
+
+    #[test]
+    fn files_get_times_and_terminals_colour() {
+        assert_eq!(Style::new(false, "", "xterm"), Style { times: true, colour: false });
+        assert_eq!(Style::new(true, "", "xterm"), Style { times: false, colour: true });
+        assert_eq!(Style::new(true, "1", "xterm"), PLAIN);
+        assert_eq!(Style::new(true, "", "dumb"), PLAIN);
+        let dated = logged(&LogArgs::default(), Some("error"), Style { times: true, colour: false });
+        assert!(dated.starts_with("20") && dated.ends_with("Z ERROR lost\n"), "{dated}");
+        assert!(logged(&LogArgs::default(), None, Style { times: false, colour: true }).contains('\x1b'));
+    }
+}

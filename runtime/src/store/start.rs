@@ -1,0 +1,112 @@
+//! What is asked of a store before it is used: that it can put if absent, and which store it is.
+//!
+//! Written against the trait alone, so that every store answers alike. What would surprise: the probe writes; a store that
+//! cannot be written is refused although its entries could be read.
+
+use super::{Put, Store, StoreError};
+use std::io::ErrorKind;
+use uuid::Uuid;
+
+const ID: &str = "id";
+
+/// Puts a name of its own twice; see [`Store::probe`].
+pub(super) fn probe<S: Store + ?Sized>(store: &S) -> Result<(), StoreError> {
+    let path = format!("probe-{}", Uuid::new_v4());
+    let tried = try_twice(store, &path);
+    let removed = store.remove(&path);
+    tried.and(removed)?;
+    match store.get(&path)? {
+        None => Ok(()),
+        Some(_) => Err(unfit(&path, "a removed file is still there")),
+    }
+}
+
+fn try_twice<S: Store + ?Sized>(store: &S, path: &str) -> Result<(), StoreError> {
+    if store.put_new(path, b"first")? != Put::Created {
+        return Err(unfit(path, "a name that nobody used is taken"));
+    }
+    if store.put_new(path, b"second")? != Put::Exists {
+        return Err(unfit(path, "the same name could be put twice"));
+    }
+    if store.get(path)?.as_deref() != Some(b"first") {
+        return Err(unfit(path, "a file does not hold what was put"));
+    }
+    store.settle("")
+}
+
+fn unfit(path: &str, what: &str) -> StoreError {
+    StoreError::failed(path, ErrorKind::Unsupported, format!("this store cannot put if absent ({what}); use another"))
+}
+
+/// Reads the id, or makes it; see [`Store::store_id`].
+pub(super) fn store_id<S: Store + ?Sized>(store: &S) -> Result<String, StoreError> {
+    if let Some(id) = written_id(store)? {
+        return Ok(id);
+    }
+    match store.put_new(ID, Uuid::new_v4().to_string().as_bytes()) {
+        // Whether it is ours, another's, or unknown: what is there now is the id, and reading it back settles it.
+        Ok(_) | Err(StoreError::Unknown { .. }) => {}
+        Err(error) => return Err(error),
+    }
+    written_id(store)?.ok_or_else(|| StoreError::failed(ID, ErrorKind::NotFound, "the id that was put is not there"))
+}
+
+fn written_id<S: Store + ?Sized>(store: &S) -> Result<Option<String>, StoreError> {
+    let Some(body) = store.get(ID)? else { return Ok(None) };
+    store.settle("")?;
+    let id = std::str::from_utf8(&body).ok().and_then(|text| Uuid::try_parse(text).ok());
+    let id = id.ok_or_else(|| StoreError::failed(ID, ErrorKind::InvalidData, "the file holds no store id"))?;
+    Ok(Some(id.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::memory::MemoryStore;
+    use crate::store::{Store, Upload};
+    use std::io::Read;
+
+    /// A store that overwrites, as a plain object store does.
+    #[derive(Debug, Default)]
+    struct Overwriting(MemoryStore);
+
+    impl Store for Overwriting {
+        fn put_new(&self, path: &str, body: &[u8]) -> Result<Put, StoreError> {
+            self.0.remove(path)?;
+            self.0.put_new(path, body)
+        }
+        fn get(&self, path: &str) -> Result<Option<Vec<u8>>, StoreError> {
+            self.0.get(path)
+        }
+        fn settle(&self, folder: &str) -> Result<(), StoreError> {
+            self.0.settle(folder)
+        }
+        fn list(&self, folder: &str) -> Result<Vec<String>, StoreError> {
+            self.0.list(folder)
+        }
+        fn create(&self, path: &str) -> Result<Box<dyn Upload>, StoreError> {
+            self.0.create(path)
+        }
+        fn open(&self, path: &str, offset: u64) -> Result<Option<Box<dyn Read + Send>>, StoreError> {
+            self.0.open(path, offset)
+        }
+        fn remove(&self, path: &str) -> Result<(), StoreError> {
+            self.0.remove(path)
+        }
+    }
+
+    #[test]
+    fn a_store_that_overwrites_is_refused_and_left_clean() {
+        let store = Overwriting::default();
+        let refusal = store.probe().unwrap_err().to_string();
+        assert!(refusal.contains("could be put twice"), "{refusal}");
+        assert_eq!(store.list("").unwrap(), [""; 0]);
+    }
+
+    #[test]
+    fn an_id_that_is_none_is_refused() {
+        let store = MemoryStore::default();
+        store.put_new(ID, b"lorem").unwrap();
+        assert!(store.store_id().unwrap_err().to_string().contains("no store id"));
+    }
+}
