@@ -20,6 +20,7 @@
 
 pub mod embedded;
 pub mod rabbit;
+pub mod stored;
 
 use async_trait::async_trait;
 use bytes::Bytes;

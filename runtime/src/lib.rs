@@ -3,4 +3,5 @@
 
 pub mod broker;
 pub mod process;
+pub mod scratch;
 pub mod store;

@@ -5,6 +5,7 @@
 
 pub mod args;
 pub mod byte_size;
+pub mod clock;
 pub mod exit;
 pub mod files;
 pub mod log;

@@ -1,1 +1,175 @@
+//! The worker: takes a task, maps it on a compute thread, publishes its partials, and only then acks it.
+//!
+//! It keeps nothing between tasks and needs the broker alone. What would surprise: it never decides what is counted. A task
+//! mapped twice, or by a worker thought dead, is settled by the ledgers.
 
+mod fate;
+pub mod input;
+mod mapping;
+mod task;
+
+pub use input::Roots;
+
+use rabbit_reduce_core::id::JobId;
+use rabbit_reduce_core::message::{self, News};
+use rabbit_reduce_core::topology::queue;
+use rabbit_reduce_runtime::broker::stored::pause_before;
+use rabbit_reduce_runtime::broker::{Broker, BrokerError, Delivery};
+use rabbit_reduce_runtime::process::shutdown::Shutdown;
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use task::Task;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
+
+/// Ended jobs that a worker remembers, to drop their tasks unmapped. Only a saving: the ledgers drop what it lets through.
+const REMEMBERED_JOBS: usize = 1024;
+/// With nothing in hand and nothing waiting for so long, a worker that may leave leaves.
+const IDLE: Duration = Duration::from_secs(2);
+
+/// What a worker is told at its start.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Who it is, in messages and logs.
+    pub name: String,
+    /// Chunks mapped at once.
+    pub threads: usize,
+    /// What all of it may use, in bytes.
+    pub memory_bytes: u64,
+    /// Where by-reference input may lie.
+    pub roots: Roots,
+    /// Where pairs wait that do not fit in memory.
+    pub scratch: PathBuf,
+    /// Leave when there is nothing to do.
+    pub exit_when_idle: bool,
+}
+
+/// What tasks share.
+struct Shared {
+    config: Config,
+    broker: Arc<dyn Broker>,
+    compute: Semaphore,
+    programs: mapping::Programs,
+    ended: Mutex<VecDeque<JobId>>,
+}
+
+/// Works until asked to stop, or until there is nothing to do if it was told to leave then.
+///
+/// # Errors
+/// Fails if the broker refuses the worker for good; an unreachable one is waited for.
+pub async fn run(config: Config, broker: Arc<dyn Broker>, shutdown: Shutdown) -> Result<(), BrokerError> {
+    let shared = Arc::new(Shared {
+        compute: Semaphore::new(config.threads),
+        programs: mapping::Programs::default(),
+        ended: Mutex::default(),
+        broker,
+        config,
+    });
+    // One delivery waits for each hand-over; what is held besides is bounded by the prefetch.
+    let (deliveries, mut arrivals) = mpsc::channel(1);
+    let ahead = u16::try_from(shared.config.threads.saturating_mul(2)).unwrap_or(u16::MAX);
+    let mut feeds = JoinSet::new();
+    for (name, prefetch) in [(queue::MAP, ahead), (queue::AGAIN, ahead), (queue::SUSPECT, 1)] {
+        feeds.spawn(feed(Arc::clone(&shared.broker), name, prefetch, deliveries.clone()));
+    }
+    feeds.spawn(listen(Arc::clone(&shared)));
+    let mut tasks = JoinSet::new();
+    let mut idle = tokio::time::interval(IDLE);
+    idle.reset();
+    let outcome = loop {
+        tokio::select! {
+            biased;
+            () = shutdown.graceful() => break Ok(()),
+            Some(ended) = feeds.join_next() => match ended {
+                Ok(Err(error)) => break Err(error),
+                Ok(Ok(())) => {}
+                Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+            },
+            Some(done) = tasks.join_next(), if !tasks.is_empty() => {
+                if let Err(panic) = done { std::panic::resume_unwind(panic.into_panic()) }
+                idle.reset();
+            }
+            Some(delivery) = arrivals.recv() => {
+                idle.reset();
+                tasks.spawn(Task::new(Arc::clone(&shared), delivery).settle());
+            }
+            _ = idle.tick(), if shared.config.exit_when_idle && tasks.is_empty() => {
+                if nothing_waits(&*shared.broker).await { break Ok(()) }
+            }
+        }
+    };
+    // What is being mapped is finished; the feeds live on until then, since its acks need their channels.
+    shared.compute.close();
+    let finishing = async { while tasks.join_next().await.is_some() {} };
+    tokio::select! {
+        () = finishing => {}
+        () = shutdown.now() => {}
+    }
+    outcome
+}
+
+/// Consumes a queue, again whenever the channel is gone.
+async fn feed(
+    broker: Arc<dyn Broker>,
+    queue: &'static str,
+    prefetch: u16,
+    deliveries: mpsc::Sender<Delivery>,
+) -> Result<(), BrokerError> {
+    let mut attempt = 0;
+    loop {
+        match broker.consume(queue, prefetch).await {
+            Ok(mut consumer) => {
+                attempt = 0;
+                while let Some(delivery) = consumer.next().await {
+                    if deliveries.send(delivery).await.is_err() {
+                        return Ok(());
+                    }
+                }
+                tracing::warn!(queue, "the channel is gone; consuming anew");
+            }
+            Err(error) if error.may_pass() => tracing::warn!(queue, %error, "cannot consume; trying again"),
+            Err(error) => return Err(error),
+        }
+        attempt += 1;
+        pause_before(attempt.max(5)).await;
+    }
+}
+
+/// Hears which jobs ended.
+async fn listen(shared: Arc<Shared>) -> Result<(), BrokerError> {
+    loop {
+        if let Ok(mut inbox) = shared.broker.inbox().await {
+            while let Some(message) = inbox.next().await {
+                if let Ok((News::Ended(job) | News::Removed(job), _)) = message::decode::<News>(&message) {
+                    shared.remember(job);
+                }
+            }
+        }
+        pause_before(9).await;
+    }
+}
+
+async fn nothing_waits(broker: &dyn Broker) -> bool {
+    for name in [queue::MAP, queue::AGAIN, queue::SUSPECT, queue::RETRY] {
+        if !matches!(broker.depth(name).await, Ok(Some(depth)) if depth.messages == 0) {
+            return false;
+        }
+    }
+    true
+}
+
+impl Shared {
+    fn remember(&self, job: JobId) {
+        let mut ended = self.ended.lock().expect("nobody panics with it");
+        if !ended.contains(&job) {
+            ended.truncate(REMEMBERED_JOBS - 1);
+            ended.push_front(job);
+        }
+    }
+
+    fn has_ended(&self, job: JobId) -> bool {
+        self.ended.lock().expect("nobody panics with it").contains(&job)
+    }
+}

@@ -1,0 +1,149 @@
+//! A task on a compute thread: its pieces read, its program built, its records mapped.
+//!
+//! Synchronous; knows no broker. What would surprise: a piece's length is believed only as far as its body or file goes.
+
+use crate::input::{InputError, Roots, read_range};
+use bytes::Bytes;
+use rabbit_reduce_core::job::Piece;
+use rabbit_reduce_core::jobs::{Job, JobError};
+use rabbit_reduce_core::map::{Limits, MapError, Mapped, map_chunk};
+use rabbit_reduce_core::message::{MAX_BODY_BYTES, Task};
+use rabbit_reduce_core::spec::{MAX_PARTITIONS, ProgramSpec, SEGMENT_BYTES};
+use rabbit_reduce_core::table::Scratch;
+use rabbit_reduce_core::with_program;
+use std::sync::{Arc, Mutex};
+
+/// Programs that stay built: as many as jobs are likely to run side by side.
+const KEPT_PROGRAMS: usize = 16;
+
+/// Why a task was not mapped.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TaskError {
+    /// Its input.
+    #[error(transparent)]
+    Input(#[from] InputError),
+    /// Its program.
+    #[error(transparent)]
+    Program(#[from] JobError),
+    /// Its records.
+    #[error(transparent)]
+    Map(#[from] MapError),
+    /// What it says of itself.
+    #[error("the task is not well formed: {0}")]
+    Malformed(&'static str),
+    /// A bug of ours or of the program.
+    #[error("mapping panicked: {0}")]
+    Panic(String),
+}
+
+impl TaskError {
+    /// Whether another attempt may succeed.
+    pub(crate) const fn may_pass(&self) -> bool {
+        match self {
+            Self::Input(error) => error.may_pass(),
+            Self::Map(MapError::Scratch(_)) => true,
+            Self::Map(_) | Self::Program(_) | Self::Malformed(_) | Self::Panic(_) => false,
+        }
+    }
+}
+
+/// Built programs, the latest first.
+#[derive(Default)]
+pub(crate) struct Programs(Mutex<Vec<(ProgramSpec, Arc<Job>)>>);
+
+impl Programs {
+    fn get(&self, spec: &ProgramSpec) -> Result<Arc<Job>, JobError> {
+        let mut kept = self.0.lock().expect("nobody panics with it");
+        if let Some(place) = kept.iter().position(|(known, _)| known == spec) {
+            let found = kept.remove(place);
+            let job = Arc::clone(&found.1);
+            kept.insert(0, found);
+            return Ok(job);
+        }
+        let job = Arc::new(Job::new(&spec.name, &spec.options)?);
+        kept.truncate(KEPT_PROGRAMS - 1);
+        kept.insert(0, (spec.clone(), Arc::clone(&job)));
+        Ok(job)
+    }
+}
+
+/// Maps a task.
+pub(crate) fn map_task(
+    task: &Task,
+    body: &Bytes,
+    programs: &Programs,
+    roots: &Roots,
+    scratch: &dyn Scratch,
+    budget_bytes: usize,
+) -> Result<Mapped, TaskError> {
+    check(task)?;
+    let job = programs.get(&task.program)?;
+    let held = read_pieces(task, body, roots)?;
+    let pieces: Vec<Piece<'_>> = task
+        .pieces
+        .iter()
+        .zip(&held)
+        .map(|(piece, bytes)| Piece {
+            source: piece.source,
+            name: &piece.name.0,
+            offset: piece.offset,
+            bytes,
+            continues: piece.continues,
+            ends: piece.ends,
+        })
+        .collect();
+    let limits = Limits {
+        partitions: task.partitions,
+        segment_bytes: task.segment_bytes,
+        output_bytes: task.output_bytes,
+        budget_bytes,
+    };
+    let mapping = || with_program!(&*job, program => map_chunk(program, &pieces, &task.too_long, limits, scratch));
+    match std::panic::catch_unwind(std::panic::AssertUnwindSafe(mapping)) {
+        Ok(mapped) => Ok(mapped?),
+        Err(panic) => Err(TaskError::Panic(said(&*panic))),
+    }
+}
+
+fn check(task: &Task) -> Result<(), TaskError> {
+    if task.partitions == 0 || task.partitions > MAX_PARTITIONS {
+        return Err(TaskError::Malformed("its number of partitions is out of range"));
+    }
+    if task.segment_bytes == 0 || task.segment_bytes > SEGMENT_BYTES {
+        return Err(TaskError::Malformed("its segment size is out of range"));
+    }
+    let bytes = task.pieces.iter().fold(0u64, |sum, piece| sum.saturating_add(piece.length));
+    if bytes > MAX_BODY_BYTES as u64 {
+        return Err(TaskError::Malformed("it is larger than a chunk may be"));
+    }
+    Ok(())
+}
+
+/// The bytes of each piece: slices of the body, or read from files, one file opened once for pieces that follow each other.
+fn read_pieces(task: &Task, body: &Bytes, roots: &Roots) -> Result<Vec<Bytes>, TaskError> {
+    let mut rest = body.clone();
+    let mut pieces = Vec::with_capacity(task.pieces.len());
+    for piece in &task.pieces {
+        let length = usize::try_from(piece.length).expect("checked to be small");
+        let bytes = match &piece.file {
+            None if length <= rest.len() => rest.split_to(length),
+            None => return Err(TaskError::Malformed("its body is shorter than its pieces")),
+            Some(stamp) => {
+                let file = roots.open(stamp)?;
+                let mut bytes = vec![0; length];
+                read_range(&file, piece.offset, &mut bytes).map_err(|source| InputError::Unreadable {
+                    path: String::from_utf8_lossy(&stamp.path.0).into_owned(),
+                    source,
+                })?;
+                bytes.into()
+            }
+        };
+        pieces.push(bytes);
+    }
+    Ok(pieces)
+}
+
+fn said(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "without a word".to_owned())
+}
