@@ -233,10 +233,16 @@ pub(crate) fn letter_len(bytes: &[u8]) -> usize {
     match LETTERS[usize::from(first)] {
         Class::Inside => 1,
         Class::Outside => 0,
-        Class::Depends => match text::decode(bytes) {
-            Some((character, length)) if character.is_alphabetic() => length,
-            _ => 0,
-        },
+        Class::Depends => wide_letter_len(bytes),
+    }
+}
+
+/// As [`letter_len`], apart, so that the loop over ASCII stays small.
+#[inline(never)]
+fn wide_letter_len(bytes: &[u8]) -> usize {
+    match text::decode(bytes) {
+        Some((character, length)) if text::is_alphabetic(character) => length,
+        _ => 0,
     }
 }
 
