@@ -6,7 +6,7 @@ use num_bigint::{BigInt, Sign};
 use proptest::prelude::*;
 
 /// Low enough for every number that [`token`] makes.
-const SCALE: i64 = 120;
+const SCALE: i64 = 160;
 
 /// Tokens of all the accepted shapes, with zeros and nines where they hurt.
 fn token() -> impl Strategy<Value = String> {
@@ -16,7 +16,6 @@ fn token() -> impl Strategy<Value = String> {
         prop_oneof![digits, "[05]\\.", "\\.[0-9]{1,30}", "[0-9]{0,20}\\.[0-9]{1,30}"],
         "([eE][+-]?0{0,2}[0-9]{1,2})?",
     )
-        .prop_filter("the scale is limited", |(_, _, exponent)| !exponent.contains("e-9"))
         .prop_map(|(sign, digits, exponent)| {
             format!("{sign}{}{exponent}", if digits.is_empty() { "0" } else { &digits })
         })

@@ -9,7 +9,7 @@ use rabbit_reduce_core::job::{Piece, Program, Records, Value};
 use rabbit_reduce_core::jobs::{Job, Options, with_program};
 use rabbit_reduce_core::pairs::PairSource;
 use rabbit_reduce_core::rows::format::{Format, writer};
-use rabbit_reduce_core::tokens;
+use rabbit_reduce_core::tokens::Whitespace;
 use std::collections::BTreeMap;
 use std::io;
 
@@ -81,7 +81,11 @@ fn map<P: Program>(program: &P, piece: Piece<'_>, pairs: &mut Pairs, losses: &mu
 fn records(records: Records, bytes: &[u8]) -> Vec<(usize, &[u8])> {
     match records {
         Records::Piece => vec![(0, bytes)],
-        Records::Tokens => tokens::whitespace(bytes).collect(),
+        Records::Tokens => {
+            let mut tokens = Whitespace::new(bytes);
+            let placed = || tokens.next().map(|token| (tokens.end() - token.len(), token));
+            std::iter::from_fn(placed).collect()
+        }
         Records::Lines => {
             let mut at = 0;
             let lines = bytes.split_inclusive(|&byte| byte == b'\n').map(|line| {
