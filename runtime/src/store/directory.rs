@@ -23,8 +23,9 @@ use uuid::Uuid;
 const LEFTOVER_AGE: Duration = Duration::from_secs(24 * 3600);
 /// Folders remembered as durable; beyond it they are forgotten and synced again, which costs time only.
 const MAX_KNOWN_FOLDERS: usize = 10_000;
-/// How often a put makes its folders when others keep removing them.
-const FOLDER_ATTEMPTS: u32 = 4;
+/// How often a put makes its folders when others keep removing them; an attempt takes microseconds, and a folder is removed
+/// once in its life.
+const FOLDER_ATTEMPTS: u32 = 100;
 
 /// What a loss of power may cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -222,6 +223,8 @@ impl Place {
             match DirBuilder::new().mode(disk::FOLDER_MODE).create(self.at(folder)) {
                 Ok(()) => self.forget(folder),
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                // The one above was removed meanwhile: who needs the folders sees it, and makes them again.
+                Err(error) if error.kind() == ErrorKind::NotFound => break,
                 Err(error) => return Err(error),
             }
         }
