@@ -5,8 +5,8 @@
 
 use crate::id::PartitionNumber;
 use crate::job::{Piece, Program, Records};
-use crate::records::RecordIter;
 use crate::pairs::PairWriter;
+use crate::records::RecordIter;
 use crate::split::Skip;
 use crate::table::{Scratch, ScratchFile, Table};
 use bytes::Bytes;

@@ -64,7 +64,8 @@ impl Roots {
     /// Names the folder that does not.
     pub fn beneath(folders: &[PathBuf]) -> io::Result<Self> {
         let resolve = |folder: &PathBuf| {
-            let resolved = folder.canonicalize().and_then(|path| if path.is_dir() { Ok(path) } else { Err(not_a_folder()) });
+            let resolved =
+                folder.canonicalize().and_then(|path| if path.is_dir() { Ok(path) } else { Err(not_a_folder()) });
             resolved.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", folder.display())))
         };
         folders.iter().map(resolve).collect::<io::Result<_>>().map(Self::Beneath)

@@ -3,9 +3,9 @@
 //! What would surprise: a task of a job that is known to have ended is acked unmapped, and a message that is no task goes to the
 //! dead letters as it is.
 
+use crate::Shared;
 use crate::fate::{self, Fate};
 use crate::mapping::{TaskError, map_task};
-use crate::Shared;
 use bytes::Bytes;
 use futures_util::stream::{self, TryStreamExt};
 use rabbit_reduce_core::id::PartitionNumber;

@@ -1,13 +1,16 @@
 //! A decimal as text, in its shortest form.
 //!
-//! What would surprise: 1000 is `1e3`, for that is shorter. Lengths are told before anything is built, since a number with an exponent
+//! What would surprise: a number has an exponent only where it would need more than [`MOST_PADDING`] zeros without. Lengths are told before anything is built, since a number with an exponent
 //! may be millions of digits long without one.
 
 use super::{Decimal, LIMB_DIGITS};
 use std::fmt;
 use std::fmt::Write as _;
 
-/// The shortest form: without an exponent when that is at most as long as `d.ddde±x`.
+/// Zeros that only hold a place, beyond which a number is written as `d.ddde±x`.
+const MOST_PADDING: i64 = 20;
+
+/// The shortest digits that are exactly the number: no sign, zero or point that says nothing.
 impl fmt::Display for Decimal {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_zero() {
@@ -16,21 +19,16 @@ impl fmt::Display for Decimal {
         let (digits, lowest) = self.digits();
         let count = digits.len() as i64;
         let highest = lowest + count - 1;
-        let exponent = highest.to_string();
-        let long = count + i64::from(count > 1) + 1 + exponent.len() as i64;
-        let plain = match (lowest >= 0, highest >= 0) {
-            (true, _) => highest + 1,
-            (false, true) => count + 1,
-            (false, false) => 2 - lowest,
-        };
+        // Zeros that only hold a place: behind the digits, or between the point and them.
+        let padding = if lowest > 0 { lowest } else { -highest - 1 };
         if self.negative {
             out.write_str("-")?;
         }
-        let zeros = |count: i64| "0".repeat(usize::try_from(count).expect("shorter than the form with an exponent"));
-        if plain > long {
+        let zeros = |count: i64| "0".repeat(usize::try_from(count).expect("few, by the limit on padding"));
+        if padding > MOST_PADDING {
             let (first, rest) = digits.split_at(1);
             let point = if rest.is_empty() { "" } else { "." };
-            write!(out, "{first}{point}{rest}e{exponent}")
+            write!(out, "{first}{point}{rest}e{highest}")
         } else if lowest >= 0 {
             write!(out, "{digits}{}", zeros(lowest))
         } else if highest >= 0 {

@@ -5,7 +5,10 @@
 
 mod state;
 
-use super::{Broker, BrokerError, Consumer, Delivery, Depth, Inbox, MAX_BODY_BYTES, Published, Receipt, Route, Settle, Settlement};
+use super::{
+    Broker, BrokerError, Consumer, Delivery, Depth, Inbox, MAX_BODY_BYTES, Published, Receipt, Route, Settle,
+    Settlement,
+};
 use async_trait::async_trait;
 use bytes::Bytes;
 use rabbit_reduce_core::topology::Topology;
@@ -60,7 +63,10 @@ impl EmbeddedBroker {
         Self { shared: Arc::new(Shared { inner, start: Instant::now(), rearm }) }
     }
 
-    fn subscribe(&self, open: impl FnOnce(Duration, &mut State) -> Result<ConsumerId, BrokerError>) -> Result<Seat, BrokerError> {
+    fn subscribe(
+        &self,
+        open: impl FnOnce(Duration, &mut State) -> Result<ConsumerId, BrokerError>,
+    ) -> Result<Seat, BrokerError> {
         let wake = Arc::new(Notify::new());
         let id = self.shared.step(open)?;
         self.shared.lock().sleepers.insert(id, wake.clone());
@@ -87,7 +93,8 @@ impl Shared {
                 sleeper.notify_one();
             }
         }
-        if inner.has_timer && inner.state.next_expiry().is_some_and(|next| inner.alarm.is_none_or(|alarm| next < alarm)) {
+        if inner.has_timer && inner.state.next_expiry().is_some_and(|next| inner.alarm.is_none_or(|alarm| next < alarm))
+        {
             self.rearm.notify_one();
         }
         result

@@ -17,7 +17,9 @@ mod url;
 
 pub use url::{BadUrl, RabbitUrl};
 
-use super::{Broker, BrokerError, Consumer, Depth, Inbox, MAX_BODY_BYTES, MAX_PREFETCH, PRIVATE_PREFETCH, Published, Route};
+use super::{
+    Broker, BrokerError, Consumer, Depth, Inbox, MAX_BODY_BYTES, MAX_PREFETCH, PRIVATE_PREFETCH, Published, Route,
+};
 use async_trait::async_trait;
 use bytes::Bytes;
 use consumer::{RabbitConsumer, RabbitInbox};
@@ -127,7 +129,9 @@ impl RabbitBroker {
     /// A channel of its own for one purpose: an error closes no other's.
     async fn channel(&self) -> Result<Channel, BrokerError> {
         let connection = self.connection().await?;
-        self.answer(connection.create_channel()).await.map_err(|error| classify(&self.config.url, "open a channel", &error))
+        self.answer(connection.create_channel())
+            .await
+            .map_err(|error| classify(&self.config.url, "open a channel", &error))
     }
 
     /// Waits for the broker's answer. A connection that does not answer is given up.
@@ -136,7 +140,8 @@ impl RabbitBroker {
             Ok(answer) => answer,
             Err(_) => {
                 self.consuming.discard(|_| true).await;
-                Err(io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {} s", ANSWER_TIMEOUT.as_secs())).into())
+                Err(io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {} s", ANSWER_TIMEOUT.as_secs()))
+                    .into())
             }
         }
     }
@@ -185,7 +190,8 @@ impl RabbitBroker {
         let prefetch = prefetch.clamp(1, MAX_PREFETCH);
         self.answer(channel.basic_qos(prefetch, BasicQosOptions::default())).await.map_err(denied)?;
         let tag = format!("{}.{}", self.namespace(), Uuid::new_v4().simple());
-        let consume = channel.basic_consume(name.into(), tag.into(), BasicConsumeOptions::default(), FieldTable::default());
+        let consume =
+            channel.basic_consume(name.into(), tag.into(), BasicConsumeOptions::default(), FieldTable::default());
         let subscription = self.answer(consume).await.map_err(denied)?;
         Ok(RabbitConsumer::new(channel, subscription, self.namespace().to_owned()))
     }
@@ -256,7 +262,8 @@ impl Broker for RabbitBroker {
     async fn bind_store(&self, store_id: &str) -> Result<(), BrokerError> {
         let channel = self.channel().await?;
         let bound = self.answer(declare::store_queue(&channel, self.namespace(), store_id)).await;
-        bound.map_err(|error| classify_declaration(&self.config.url, &full_name(self.namespace(), queue::STORE), &error))
+        bound
+            .map_err(|error| classify_declaration(&self.config.url, &full_name(self.namespace(), queue::STORE), &error))
     }
 
     fn blocked(&self) -> Option<String> {

@@ -113,8 +113,12 @@ impl State {
         if bound == store_id {
             return Ok(());
         }
-        let queue = self.namespace.as_ref().map_or_else(|| STORE.to_owned(), |namespace| format!("{namespace}.{STORE}"));
-        Err(BrokerError::Mismatch { queue, reason: format!("it binds the namespace to store {bound}, and not {store_id}") })
+        let queue =
+            self.namespace.as_ref().map_or_else(|| STORE.to_owned(), |namespace| format!("{namespace}.{STORE}"));
+        Err(BrokerError::Mismatch {
+            queue,
+            reason: format!("it binds the namespace to store {bound}, and not {store_id}"),
+        })
     }
 
     pub(super) fn publish(&mut self, now: Duration, route: &Route, body: Bytes) -> Result<Published, BrokerError> {
@@ -149,13 +153,17 @@ impl State {
     pub(super) fn consume(&mut self, now: Duration, name: &str, prefetch: u16) -> Result<ConsumerId, BrokerError> {
         let id = self.next_id();
         let Some(queue) = self.queues.get_mut(name) else {
-            return Err(BrokerError::Denied { action: format!("consume from {name}"), reason: "no such queue".to_owned() });
+            return Err(BrokerError::Denied {
+                action: format!("consume from {name}"),
+                reason: "no such queue".to_owned(),
+            });
         };
         queue.consumers += 1;
         queue.with_room.push_back(id);
         let prefetch = usize::from(prefetch.clamp(1, MAX_PREFETCH));
         let (unsettled, unread) = (HashMap::new(), VecDeque::new());
-        let subscription = Subscription { queue: name.to_owned(), prefetch, next_tag: 1, unsettled, unread, listed: true };
+        let subscription =
+            Subscription { queue: name.to_owned(), prefetch, next_tag: 1, unsettled, unread, listed: true };
         self.consumers.insert(id, subscription);
         self.stir(name.to_owned());
         self.settle_down(now);
@@ -233,8 +241,12 @@ impl State {
 
     /// Sets aside what is past its time.
     pub(super) fn expire(&mut self, now: Duration) {
-        let timed: Vec<_> =
-            self.queues.iter().filter(|(_, queue)| queue.next_expiry().is_some()).map(|(name, _)| name.clone()).collect();
+        let timed: Vec<_> = self
+            .queues
+            .iter()
+            .filter(|(_, queue)| queue.next_expiry().is_some())
+            .map(|(name, _)| name.clone())
+            .collect();
         self.stirred.extend(timed);
         self.settle_down(now);
     }
@@ -307,7 +319,11 @@ impl State {
 }
 
 /// Gives the next message to the next consumer with room, in turn. `false` if there is none of either.
-fn assign(queue: &mut WorkQueue, consumers: &mut HashMap<ConsumerId, Subscription>, woken: &mut Vec<ConsumerId>) -> bool {
+fn assign(
+    queue: &mut WorkQueue,
+    consumers: &mut HashMap<ConsumerId, Subscription>,
+    woken: &mut Vec<ConsumerId>,
+) -> bool {
     if queue.is_empty() {
         return false;
     }

@@ -25,7 +25,9 @@ pub(super) fn news_exchange(namespace: &str) -> String {
 pub(super) async fn exchanges(channel: &Channel, namespace: &str) -> Result<(), Error> {
     let durable = ExchangeDeclareOptions { durable: true, ..Default::default() };
     channel.exchange_declare(namespace.into(), ExchangeKind::Direct, durable, FieldTable::default()).await?;
-    channel.exchange_declare(news_exchange(namespace).into(), ExchangeKind::Fanout, durable, FieldTable::default()).await
+    channel
+        .exchange_declare(news_exchange(namespace).into(), ExchangeKind::Fanout, durable, FieldTable::default())
+        .await
 }
 
 pub(super) async fn work_queue(channel: &Channel, namespace: &str, queue: &Queue) -> Result<(), Error> {

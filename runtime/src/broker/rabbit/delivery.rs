@@ -75,7 +75,11 @@ mod tests {
     #[test]
     fn the_last_death_counts_and_unknown_headers_do_not_matter() {
         let entry = |queue: &str, reason: &str| {
-            AMQPValue::FieldTable(table(&[("queue", string(queue)), ("reason", string(reason)), ("count", AMQPValue::LongLongInt(1))]))
+            AMQPValue::FieldTable(table(&[
+                ("queue", string(queue)),
+                ("reason", string(reason)),
+                ("count", AMQPValue::LongLongInt(1)),
+            ]))
         };
         let deaths = FieldArray::from(vec![entry("ns.again", "delivery_limit"), entry("ns.retry", "expired")]);
         let headers = table(&[
@@ -86,7 +90,10 @@ mod tests {
             ("x-of-tomorrow", AMQPValue::Void),
         ]);
         let properties = BasicProperties::default().with_headers(headers);
-        assert_eq!(death(&properties, "ns"), Some(Death { queue: "again".to_owned(), reason: "delivery_limit".to_owned() }));
+        assert_eq!(
+            death(&properties, "ns"),
+            Some(Death { queue: "again".to_owned(), reason: "delivery_limit".to_owned() })
+        );
         assert_eq!(returns(&properties), 21);
     }
 

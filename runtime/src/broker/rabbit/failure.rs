@@ -46,7 +46,10 @@ pub(super) fn classify_declaration(url: &RabbitUrl, queue: &str, error: &Error) 
     match error.kind() {
         ErrorKind::ProtocolError(said) if said.get_id() == code::PRECONDITION_FAILED => BrokerError::Mismatch {
             queue: queue.to_owned(),
-            reason: format!("{}; use the same version and settings everywhere, or another namespace", said.get_message()),
+            reason: format!(
+                "{}; use the same version and settings everywhere, or another namespace",
+                said.get_message()
+            ),
         },
         _ => classify(url, &format!("declare {queue}"), error),
     }
@@ -62,12 +65,12 @@ fn protocol(url: &RabbitUrl, action: &str, said: &AMQPError) -> BrokerError {
         code::ACCESS_REFUSED => refused(format!(
             "to {action}, user {user:?} needs configure, write and read permission on the namespace's names in virtual host {vhost:?}"
         )),
-        code::NOT_ALLOWED if vhost.is_empty() => {
-            refused(format!("the URL ends in / and so names virtual host \"\" (user {user:?}); write /%2f for the default one"))
-        }
-        code::NOT_ALLOWED => {
-            refused(format!("create virtual host {vhost:?}, or give user {user:?} permission on it, or name another in the URL"))
-        }
+        code::NOT_ALLOWED if vhost.is_empty() => refused(format!(
+            "the URL ends in / and so names virtual host \"\" (user {user:?}); write /%2f for the default one"
+        )),
+        code::NOT_ALLOWED => refused(format!(
+            "create virtual host {vhost:?}, or give user {user:?} permission on it, or name another in the URL"
+        )),
         code::CONNECTION_FORCED | code::INTERNAL_ERROR => unreachable(url, text),
         _ => BrokerError::Denied { action: action.to_owned(), reason: text.to_owned() },
     }

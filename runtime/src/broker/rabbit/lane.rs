@@ -143,7 +143,8 @@ impl Run {
         let id = self.next_id;
         self.next_id += 1;
         let deadline = Instant::now() + CONFIRM_TIMEOUT;
-        let properties = BasicProperties::default().with_delivery_mode(PERSISTENT).with_message_id(id.to_string().into());
+        let properties =
+            BasicProperties::default().with_delivery_mode(PERSISTENT).with_message_id(id.to_string().into());
         let options = BasicPublishOptions { mandatory: publication.mandatory, immediate: false };
         let channel = self.channel.clone();
         let sent = channel.basic_publish(publication.exchange, publication.key, options, &publication.body, properties);
@@ -180,9 +181,10 @@ impl Run {
                 Ok(Confirmation::Ack(_) | Confirmation::Nack(_)) if was_returned => Ok(Published::Returned),
                 Ok(Confirmation::Ack(_)) => Ok(Published::Confirmed),
                 Ok(Confirmation::Nack(_)) => Ok(Published::Refused),
-                Ok(Confirmation::NotRequested) => {
-                    Err(BrokerError::Denied { action: "publish".to_owned(), reason: "the channel is not in confirm mode".to_owned() })
-                }
+                Ok(Confirmation::NotRequested) => Err(BrokerError::Denied {
+                    action: "publish".to_owned(),
+                    reason: "the channel is not in confirm mode".to_owned(),
+                }),
                 Err(error) => Err(self.failed(&error)),
             };
             match &outcome {
@@ -210,7 +212,8 @@ impl Run {
 
     fn too_slow(&self) -> BrokerError {
         let seconds = CONFIRM_TIMEOUT.as_secs();
-        let why = self.alarm.reason().map_or_else(String::new, |reason| format!(": it takes no publications ({reason})"));
+        let why =
+            self.alarm.reason().map_or_else(String::new, |reason| format!(": it takes no publications ({reason})"));
         unreachable(&self.url, format!("no confirm within {seconds} s{why}"))
     }
 
@@ -278,7 +281,9 @@ impl Unconfirmed {
             for mut waiting in self.waiting.drain(..) {
                 match Pin::new(&mut waiting.confirm).poll(context) {
                     Poll::Pending => left.push(waiting),
-                    Poll::Ready(confirmation) => settled.push(Settled { id: waiting.id, confirmation, answer: waiting.answer }),
+                    Poll::Ready(confirmation) => {
+                        settled.push(Settled { id: waiting.id, confirmation, answer: waiting.answer })
+                    }
                 }
             }
             self.waiting = left;

@@ -30,7 +30,8 @@ impl FromStr for RabbitUrl {
 
     fn from_str(text: &str) -> Result<Self, BadUrl> {
         let bad = |reason: &str| BadUrl { reason: reason.to_owned() };
-        let uri: AMQPUri = text.parse().map_err(|reason: String| bad(if reason.contains(text) { "no host" } else { &reason }))?;
+        let uri: AMQPUri =
+            text.parse().map_err(|reason: String| bad(if reason.contains(text) { "no host" } else { &reason }))?;
         // The parser reads an address in brackets as no host at all, and would go to localhost instead.
         if text.contains("@[") || text.contains("//[") {
             return Err(bad("an IPv6 address cannot be read; use a host name"));
@@ -97,7 +98,9 @@ mod tests {
         assert_eq!(url.to_string(), "amqp://ann@broker:5673/%2f");
         assert!(!format!("{url:?}").contains("s3cret"));
         assert!(url.reveal().contains("s3cret"));
-        for text in ["amqp:s3cret", "http://ann:s3cret@broker", "amqp://ann:s3cret@[::1]/", "s3cret", "amqp://a:s3cret@h:x"] {
+        for text in
+            ["amqp:s3cret", "http://ann:s3cret@broker", "amqp://ann:s3cret@[::1]/", "s3cret", "amqp://a:s3cret@h:x"]
+        {
             let error = text.parse::<RabbitUrl>().unwrap_err().to_string();
             assert!(!error.contains("s3cret"), "{error}");
         }
@@ -105,7 +108,8 @@ mod tests {
 
     #[test]
     fn a_heartbeat_is_asked_for_unless_the_url_has_its_own() {
-        let heartbeat = |text: &str| text.parse::<RabbitUrl>().unwrap().reveal().split_once("heartbeat=").unwrap().1.to_owned();
+        let heartbeat =
+            |text: &str| text.parse::<RabbitUrl>().unwrap().reveal().split_once("heartbeat=").unwrap().1.to_owned();
         assert_eq!(heartbeat("amqp://h"), "15");
         assert_eq!(heartbeat("amqp://h/%2f?heartbeat=40"), "40");
     }

@@ -45,7 +45,8 @@ fn what_a_consumer_held_comes_back_first_and_in_its_order() {
     state.end(NOW, first);
     assert!(!state.settle(NOW, first, 2, Settlement::Ack));
     let second = state.consume(NOW, "map", 10).unwrap();
-    let seen: Vec<_> = std::iter::from_fn(|| take(&mut state, second)).map(|(_, body, returns)| (body, returns)).collect();
+    let seen: Vec<_> =
+        std::iter::from_fn(|| take(&mut state, second)).map(|(_, body, returns)| (body, returns)).collect();
     let expected = [("b", 1), ("c", 1), ("d", 1)].map(|(body, returns)| (body.to_owned(), returns));
     assert_eq!(seen, expected);
 }
@@ -107,7 +108,10 @@ fn at_random_nothing_is_lost_or_doubled() {
                         sent += 1;
                     }
                 }
-                2 => consumers.push((state.consume(now, ["map", "dead"][below(2) as usize], 1 + below(3) as u16).unwrap(), vec![])),
+                2 => consumers.push((
+                    state.consume(now, ["map", "dead"][below(2) as usize], 1 + below(3) as u16).unwrap(),
+                    vec![],
+                )),
                 3 if !consumers.is_empty() => {
                     let (id, _) = consumers.swap_remove(below(consumers.len() as u64) as usize);
                     state.end(now, id);
@@ -127,7 +131,10 @@ fn at_random_nothing_is_lost_or_doubled() {
                         let how = if below(3) == 0 { Settlement::Return } else { Settlement::Ack };
                         assert!(state.settle(now, *id, tag, how), "seed {seed}");
                         if how == Settlement::Ack {
-                            assert!(acked.insert(u64::from_be_bytes(body.as_ref().try_into().unwrap())), "seed {seed}: twice");
+                            assert!(
+                                acked.insert(u64::from_be_bytes(body.as_ref().try_into().unwrap())),
+                                "seed {seed}: twice"
+                            );
                         }
                     }
                 }
@@ -152,7 +159,10 @@ fn drain(state: &mut State, now: Duration, acked: &mut BTreeSet<u64>, seed: u64)
             match state.next(id) {
                 Next::Found(found) => {
                     assert!(state.settle(now, id, found.tag, Settlement::Ack));
-                    assert!(acked.insert(u64::from_be_bytes(found.body.as_ref().try_into().unwrap())), "seed {seed}: twice");
+                    assert!(
+                        acked.insert(u64::from_be_bytes(found.body.as_ref().try_into().unwrap())),
+                        "seed {seed}: twice"
+                    );
                 }
                 _ => idle += 1,
             }
