@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use rabbit_reduce_core::topology::{Queue, Topology};
 use rabbit_reduce_runtime::broker::{
-    BrokerError, Consumer, Death, Delivery, Depth, MAX_BODY_BYTES, PRIVATE_MESSAGES, Published, Route,
+    BrokerError, Consumer, Death, Delivery, Depth, Inbox, MAX_BODY_BYTES, PRIVATE_MESSAGES, Published, Route,
 };
 use rabbit_reduce_tests::home::{Home, LIMIT, SMALL, publish, text};
 use rabbit_reduce_tests::wait::{until, within};
@@ -65,6 +65,10 @@ async fn next_acked(consumer: &mut dyn Consumer) -> String {
     let text = text(&delivery);
     assert!(delivery.receipt.ack().await);
     text
+}
+
+async fn arrived(inbox: &mut dyn Inbox) -> Bytes {
+    within("a message", inbox.next()).await.expect("the queue lives")
 }
 
 async fn is_empty(home: &Home, queue: &str) {
@@ -242,13 +246,13 @@ async fn rule_11_a_private_queue_takes_what_is_addressed_to_it_and_news(home: Ho
     let to_me = Route::Private(mine.name().to_owned());
     assert_eq!(publish(&*home.broker, &to_me, "for one").await, Published::Confirmed);
     assert_eq!(publish(&*home.broker, &Route::News, "for all").await, Published::Confirmed);
-    assert_eq!(within("mine", mine.next()).await.unwrap(), "for one");
-    assert_eq!(within("mine", mine.next()).await.unwrap(), "for all");
-    assert_eq!(within("other", other.next()).await.unwrap(), "for all");
+    assert_eq!(arrived(&mut *mine).await, "for one");
+    assert_eq!(arrived(&mut *mine).await, "for all");
+    assert_eq!(arrived(&mut *other).await, "for all");
     drop(mine);
     until("it is gone", async || (publish(&*home.broker, &to_me, "late").await == Published::Returned).then_some(())).await;
     assert_eq!(publish(&*home.broker, &Route::News, "again").await, Published::Confirmed);
-    assert_eq!(within("other", other.next()).await.unwrap(), "again");
+    assert_eq!(arrived(&mut *other).await, "again");
 }
 
 async fn rule_11_a_private_queue_drops_its_oldest_when_full(home: Home) {
@@ -258,7 +262,7 @@ async fn rule_11_a_private_queue_drops_its_oldest_when_full(home: Home) {
     assert!(outcomes.iter().all(|outcome| *outcome == Published::Confirmed));
     assert_eq!(publish(&*home.broker, &Route::News, "newest").await, Published::Confirmed);
     let mut seen = 0;
-    while within("the newest", inbox.next()).await.expect("the queue lives") != "newest" {
+    while arrived(&mut *inbox).await != "newest" {
         seen += 1;
     }
     assert!((PRIVATE_MESSAGES - 1..sent).contains(&seen), "{seen} of {sent} old ones were kept");

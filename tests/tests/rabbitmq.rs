@@ -22,7 +22,7 @@ fn url(change: impl FnOnce(&mut Url)) -> String {
 async fn refused(url: &str) -> BrokerError {
     let mut config = RabbitConfig::new(url.parse().expect("a URL"), "test");
     config.connect_timeout = Duration::from_secs(5);
-    within("an answer", RabbitBroker::connect(config)).await.err().expect("this cannot work")
+    within("an answer", RabbitBroker::connect(config)).await.expect_err("this cannot work")
 }
 
 #[tokio::test]
@@ -67,7 +67,7 @@ async fn a_port_that_says_nothing_may_pass_after_the_time_out() {
     });
     let config = RabbitConfig::new(text.parse().unwrap(), "test");
     assert_eq!(config.connect_timeout, Duration::from_millis(300));
-    let error = within("the time-out", RabbitBroker::connect(config)).await.err().unwrap();
+    let error = within("the time-out", RabbitBroker::connect(config)).await.unwrap_err();
     assert!(matches!(&error, BrokerError::Unreachable { .. }), "{error}");
 }
 
@@ -103,7 +103,7 @@ async fn debug_output_has_no_password() {
 async fn a_namespace_that_no_broker_takes_is_refused_before_connecting() {
     for namespace in ["", "amq.mine", "x".repeat(101).as_str()] {
         let config = RabbitConfig::new("amqp://127.0.0.1:1/%2f".parse().unwrap(), namespace);
-        let error = RabbitBroker::connect(config).await.err().unwrap();
+        let error = RabbitBroker::connect(config).await.unwrap_err();
         assert!(matches!(&error, BrokerError::Denied { .. }), "{error}");
     }
 }
