@@ -3,15 +3,18 @@
 //! # The contract
 //! Each rule has a test of its number in `tests`, run against RabbitMQ and against the embedded broker.
 //!
-//! 1. A publication is confirmed only when it is stored in a queue; until then the caller waits.
-//! 2. A publication to a queue that is full is refused; nothing of it is stored.
+//! 1. A publication is confirmed only when it is stored in a queue; until then the caller waits. One that ends in an error may
+//!    have been stored all the same: publish it again.
+//! 2. A publication to a queue that is full is refused; nothing of it is stored. What was under way when the queue filled may
+//!    still be taken, and a queue that was full may refuse until a fifth of it is free.
 //! 3. A publication that no queue takes is returned, and told apart from a refusal. The news is the exception.
 //! 4. A delivery that is not settled comes back when its consumer, channel or connection ends, with its count raised.
 //! 5. A delivery is settled once: acked (gone) or returned to its queue (its count raised).
 //! 6. A consumer holds at most its prefetch of unsettled deliveries.
 //! 7. A delivery returned more often than its queue's limit goes to the queue's dead letters, once or more, with the reason.
 //! 8. A message older than its queue's time to live goes to the queue's dead letters.
-//! 9. Messages of a queue that nobody returned are delivered in the order of their confirms; returned ones come sooner.
+//! 9. Of two messages of a queue that nobody returned, the one confirmed before the other was published is delivered first;
+//!    returned ones come sooner.
 //! 10. Declaring again with the same arguments does nothing; with others it fails and names the queue.
 //! 11. A private queue lives as long as its consumer, takes news and what is addressed to it, and drops its oldest when full.
 //! 12. A queue tells how many messages wait and how many consumers it has.
@@ -115,7 +118,8 @@ pub(crate) trait Settle: Send + Sync {
 }
 
 impl Receipt {
-    /// The delivery is done. `false` if its channel is gone: it may come again.
+    /// The delivery is done. `false` if its channel is gone: it may come again. `true` says that a live channel took it, which is
+    /// all that the protocol can say: if the connection breaks at once, the delivery comes again nevertheless.
     pub async fn ack(self) -> bool {
         self.channel.settle(self.tag, Settlement::Ack).await
     }
@@ -129,7 +133,7 @@ impl Receipt {
 /// A subscription. Dropping it ends it and gives all its unsettled deliveries back.
 #[async_trait]
 pub trait Consumer: Send {
-    /// The next delivery. `None` when the channel is gone, after which nothing it delivered can be settled: consume anew.
+    /// The next delivery. Safe to stop waiting for: nothing is lost. `None` when the channel is gone, after which nothing it delivered can be settled: consume anew.
     async fn next(&mut self) -> Option<Delivery>;
 }
 
@@ -138,7 +142,7 @@ pub trait Consumer: Send {
 pub trait Inbox: Send {
     /// The name that [`Route::Private`] takes.
     fn name(&self) -> &str;
-    /// The next message. `None` when the channel is gone: open another.
+    /// The next message. Safe to stop waiting for: nothing is lost. `None` when the channel is gone: open another.
     async fn next(&mut self) -> Option<Bytes>;
 }
 
@@ -207,7 +211,8 @@ impl BrokerError {
 pub trait Broker: Send + Sync + fmt::Debug {
     /// Declares the namespace: its exchanges and queues.
     async fn declare(&self, topology: &Topology) -> Result<(), BrokerError>;
-    /// Publishes one persistent message and waits for what became of it. Many calls may be under way at once.
+    /// Publishes one persistent message and waits for what became of it. Many calls may be under way at once. Whoever stops
+    /// waiting does not learn whether it is stored. While the broker is blocked this waits, and fails after half a minute.
     async fn publish(&self, route: &Route, body: Bytes) -> Result<Published, BrokerError>;
     /// Consumes from a queue, holding at most `prefetch` unsettled deliveries.
     async fn consume(&self, queue: &str, prefetch: u16) -> Result<Box<dyn Consumer>, BrokerError>;

@@ -1,6 +1,6 @@
 //! The broker inside this process: the same contract as RabbitMQ, for one process that runs all roles, and for tests.
 //!
-//! What happens is decided by [`state`]; here is only who waits and what time it is. Nothing survives the process. What would
+//! What happens is decided by the state machine in `state`; here is only who waits and what time it is. Nothing survives the process. What would
 //! surprise: the lock is never held over an await, and a timer task exists only once a queue with a time to live is declared.
 
 mod state;

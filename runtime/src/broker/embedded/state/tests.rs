@@ -37,7 +37,7 @@ fn take(state: &mut State, id: ConsumerId) -> Option<(u64, String, u32)> {
 fn what_a_consumer_held_comes_back_first_and_in_its_order() {
     let mut state = state(vec![queue("map"), queue("dead")]);
     for body in ["a", "b", "c", "d"] {
-        let _ = publish(&mut state, NOW, "map", body);
+        assert_eq!(publish(&mut state, NOW, "map", body), Published::Confirmed);
     }
     let first = state.consume(NOW, "map", 3).unwrap();
     let (tag, ..) = take(&mut state, first).unwrap();
@@ -56,7 +56,7 @@ fn consumers_take_turns() {
     let mut state = state(vec![queue("map"), queue("dead")]);
     let ids = [state.consume(NOW, "map", 9).unwrap(), state.consume(NOW, "map", 9).unwrap()];
     for body in ["a", "b", "c", "d"] {
-        let _ = publish(&mut state, NOW, "map", body);
+        assert_eq!(publish(&mut state, NOW, "map", body), Published::Confirmed);
     }
     assert_eq!(state.woken().collect::<Vec<_>>(), [ids[0], ids[1], ids[0], ids[1]]);
 }
