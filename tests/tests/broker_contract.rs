@@ -105,7 +105,10 @@ async fn rule_2_a_full_queue_refuses_and_stores_nothing_of_it(home: Home) {
         assert_eq!(next_acked(&mut *consumer).await, *expected);
     }
     is_empty(&home, "small").await;
-    until("it takes messages again", async || (home.publish("small", "end").await == Published::Confirmed).then_some(())).await;
+    until("it takes messages again", async || {
+        (home.publish("small", "end").await == Published::Confirmed).then_some(())
+    })
+    .await;
     assert_eq!(next_acked(&mut *consumer).await, "end");
 }
 
@@ -250,7 +253,8 @@ async fn rule_11_a_private_queue_takes_what_is_addressed_to_it_and_news(home: Ho
     assert_eq!(arrived(&mut *mine).await, "for all");
     assert_eq!(arrived(&mut *other).await, "for all");
     drop(mine);
-    until("it is gone", async || (publish(&*home.broker, &to_me, "late").await == Published::Returned).then_some(())).await;
+    until("it is gone", async || (publish(&*home.broker, &to_me, "late").await == Published::Returned).then_some(()))
+        .await;
     assert_eq!(publish(&*home.broker, &Route::News, "again").await, Published::Confirmed);
     assert_eq!(arrived(&mut *other).await, "again");
 }
@@ -297,7 +301,8 @@ async fn rule_13_a_settlement_after_the_end_does_not_count(home: Home) {
 
 async fn rule_14_bodies_pass_unchanged_and_never_over_the_limit(home: Home) {
     let every_byte: Vec<u8> = (0..=255).cycle().take(300_000).collect();
-    let bodies = [Bytes::new(), Bytes::from(every_byte), Bytes::from_static(b"\0"), Bytes::from(vec![7; MAX_BODY_BYTES])];
+    let bodies =
+        [Bytes::new(), Bytes::from(every_byte), Bytes::from_static(b"\0"), Bytes::from(vec![7; MAX_BODY_BYTES])];
     let mut consumer = consume(&home, "work", 1).await;
     for body in bodies {
         home.store("work", body.clone()).await;

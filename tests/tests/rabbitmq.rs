@@ -46,7 +46,10 @@ async fn a_missing_virtual_host_is_refused_by_its_name() {
 async fn nobody_at_the_port_may_pass() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let error = refused(&url(|url| url.set_port(Some(free.port())).unwrap())).await;
-    assert!(matches!(&error, BrokerError::Unreachable { address, .. } if address.ends_with(&free.port().to_string())), "{error}");
+    assert!(
+        matches!(&error, BrokerError::Unreachable { address, .. } if address.ends_with(&free.port().to_string())),
+        "{error}"
+    );
     assert!(error.may_pass());
 }
 
