@@ -161,6 +161,8 @@ pub struct Ledger {
     previous_part: Option<Uuid>,
     /// Something was decided since the last finish.
     moved: bool,
+    /// Input bytes of the chunks whose home this is.
+    home_bytes: u64,
 }
 
 impl Ledger {
@@ -249,7 +251,10 @@ impl Ledger {
             chunk.digest = part.digest;
             chunk.worker = places.get(part.worker as usize).copied().unwrap_or(u32::MAX);
             chunk.skips = chunk.skips.take().or_else(|| part.skips.clone().filter(|skips| skips.count() > 0));
-            chunk.home = chunk.home.take().or_else(|| part.home.clone());
+            if let (None, Some(home)) = (&chunk.home, &part.home) {
+                self.home_bytes += home.counters.get("bytes").copied().unwrap_or(0);
+                chunk.home = Some(home.clone());
+            }
             for &(segment, last, pairs) in &part.units {
                 chunk.segments.insert(segment);
                 chunk.pairs += pairs;
@@ -358,6 +363,18 @@ impl Ledger {
     #[must_use]
     pub const fn whole(&self) -> u32 {
         self.whole
+    }
+
+    /// Input bytes of the chunks whose home partition this is, as far as they are counted.
+    #[must_use]
+    pub const fn home_bytes(&self) -> u64 {
+        self.home_bytes
+    }
+
+    /// Records that counted chunks left out.
+    #[must_use]
+    pub fn skipped(&self) -> u64 {
+        self.chunks.values().filter_map(|chunk| chunk.skips.as_ref()).map(SkipList::count).sum()
     }
 
     /// Chunks that are not, and the reasons.

@@ -233,6 +233,9 @@ pub struct Partial {
     pub worker: String,
     /// Mapped pairs that this segment stands for.
     pub pairs: u64,
+    /// How often the broker gave up on it.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub strikes: u32,
     /// In segment 0 of every partition: records not counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub skips: Option<SkipList>,
@@ -318,6 +321,8 @@ pub enum Ask {
     Status {
         /// The job.
         job: JobId,
+        /// With what it lacks, chunk by chunk, and all its losses: for people, not for polling.
+        detail: bool,
     },
     /// Which chunks are not covered everywhere?
     Uncovered {
@@ -418,7 +423,7 @@ pub struct Status {
     pub input_bytes: Option<u64>,
     /// C, once it is sealed.
     pub chunks: Option<u32>,
-    /// Chunks covered in every partition.
+    /// Chunks covered, in the partition that has the fewest.
     pub covered: u32,
     /// Input bytes counted.
     pub covered_bytes: u64,
@@ -432,6 +437,9 @@ pub struct Status {
     /// What is not counted.
     #[serde(default, skip_serializing_if = "Losses::is_empty")]
     pub losses: Losses,
+    /// What keeps the aggregator from going on, such as a full store.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alarms: Vec<String>,
     /// How it ended.
     pub end: Option<End>,
 }

@@ -393,6 +393,7 @@ fn partial(partition: u32, unit: Unit) -> Partial {
         digest: 7,
         worker: "w".into(),
         pairs: 1,
+        strikes: 0,
         skips: None,
         home: None,
     }

@@ -168,6 +168,7 @@ async fn publish_partials(shared: &Arc<Shared>, task: &message::Task, mut mapped
             digest: mapped.digest,
             worker: shared.config.name.clone(),
             pairs: segments[segment].pairs,
+            strikes: 0,
             skips: (segment == 0).then(|| mapped.skips.clone()),
             home: (segment == 0 && partition == home)
                 .then(|| Home { pairs: mapped.pairs, counters: mapped.counters.clone() }),
