@@ -1,1 +1,449 @@
+//! The aggregator: folds partials, commits them to the ledgers of the one store, ends jobs, answers questions.
+//!
+//! This file is the shell: it feeds every source of events into one loop and carries out what [`folding::Folding`] says. What
+//! would surprise: any number of aggregators may run on one store, and none of them knows of another.
 
+mod archive;
+pub mod cli;
+mod ending;
+mod folding;
+mod letters;
+mod requests;
+mod shard;
+mod tend;
+
+use crate::archive::{Archive, ArchiveError};
+use crate::folding::{Effect, Event, Folding, Opened};
+use crate::letters::Letters;
+use crate::shard::Channel;
+use rabbit_reduce_core::id::JobId;
+use rabbit_reduce_core::message::{self, Ask, News, Outcome, Reply, Request};
+use rabbit_reduce_core::spec::SEGMENT_BYTES;
+use rabbit_reduce_core::topology::{REDUCE_QUEUES, queue};
+use rabbit_reduce_runtime::broker::stored::{pause_before, publish_stored};
+use rabbit_reduce_runtime::broker::{Broker, BrokerError, Delivery, Route};
+use rabbit_reduce_runtime::process::clock;
+use rabbit_reduce_runtime::process::shutdown::Shutdown;
+use rabbit_reduce_runtime::store::{Store, StoreError};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
+
+/// How often time is told to pass: finer than any limit that counts it.
+const TICK: Duration = Duration::from_millis(100);
+/// How often the store is searched for jobs that nobody goes on with.
+const SWEEP: Duration = Duration::from_secs(60);
+/// The least prefetch of a reduce queue: below it, a worker's window stalls.
+const LEAST_PREFETCH: u64 = 8;
+/// The most: more than a commit takes at a time is of no use.
+const MOST_PREFETCH: u64 = 256;
+/// Requests that are worked on at once.
+const REQUESTS: u16 = 16;
+/// How long an answer or a dead letter may take to be stored.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What an aggregator is told at its start.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Who it is, in ledgers and logs.
+    pub name: String,
+    /// What all of it may use, in bytes.
+    pub memory_bytes: u64,
+    /// Shards tended at once.
+    pub threads: usize,
+}
+
+/// Why an aggregator did not start, or stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum AggregatorError {
+    /// The broker.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Too little memory.
+    #[error("--memory {given} bytes is too little: an aggregator needs at least {least} bytes")]
+    Memory {
+        /// As given.
+        given: u64,
+        /// What would do.
+        least: u64,
+    },
+}
+
+/// Everything that reaches the loop.
+enum Incoming {
+    Event(Event),
+    Request(Delivery),
+    Letter(Delivery),
+}
+
+impl Config {
+    /// The prefetch of each reduce queue: what is held unacked, a segment each, fits a quarter of the memory.
+    ///
+    /// # Errors
+    /// Fails if the least does not fit.
+    pub fn prefetch(&self) -> Result<u16, AggregatorError> {
+        let segment = SEGMENT_BYTES as u64;
+        let large = message::MAX_BODY_BYTES as u64;
+        let prefetch = (self.memory_bytes / 4).saturating_sub(large) / (u64::from(REDUCE_QUEUES) * segment);
+        if prefetch < LEAST_PREFETCH {
+            let least = 4 * (u64::from(REDUCE_QUEUES) * segment * LEAST_PREFETCH + large);
+            return Err(AggregatorError::Memory { given: self.memory_bytes, least });
+        }
+        Ok(u16::try_from(prefetch.min(MOST_PREFETCH)).expect("the most fits"))
+    }
+}
+
+/// Works until asked to stop; the first wish commits what is folded, the second leaves at once.
+///
+/// # Errors
+/// Fails if the broker refuses it for good, if the namespace belongs to another store, or if the store cannot be used.
+pub async fn run(
+    config: Config,
+    broker: Arc<dyn Broker>,
+    store: Arc<dyn Store>,
+    shutdown: Shutdown,
+) -> Result<(), AggregatorError> {
+    let prefetch = config.prefetch()?;
+    let asked = Arc::clone(&store);
+    let store_id = blocking(move || asked.probe().and_then(|()| asked.store_id())).await?;
+    broker.bind_store(&store_id).await?;
+    let archive = Archive { store, store_id: store_id.clone(), writer: config.name.clone() };
+    let mut prefetches = vec![prefetch; REDUCE_QUEUES as usize];
+    prefetches.push(1);
+    let (incoming, arrivals) = mpsc::channel(64);
+    let mut feeds = JoinSet::new();
+    for (consumer, prefetch) in prefetches.iter().enumerate() {
+        let large = consumer == REDUCE_QUEUES as usize;
+        let name = if large { queue::REDUCE_LARGE.to_owned() } else { format!("reduce.{consumer}") };
+        feeds.spawn(feed_partials(Arc::clone(&broker), name, consumer, *prefetch, incoming.clone()));
+    }
+    feeds.spawn(feed(Arc::clone(&broker), queue::CONTROL, REQUESTS, incoming.clone(), Incoming::Request));
+    feeds.spawn(feed(Arc::clone(&broker), queue::DEAD, 1, incoming.clone(), Incoming::Letter));
+    feeds.spawn(listen(Arc::clone(&broker), incoming));
+    let folding = Folding::new(store_id, &prefetches, config.threads);
+    let letters = Arc::default();
+    let compute = Arc::new(Semaphore::new(config.threads.max(4)));
+    Loop { archive, broker, folding, work: JoinSet::new(), letters, compute }.run(arrivals, feeds, shutdown).await
+}
+
+struct Loop {
+    archive: Archive,
+    broker: Arc<dyn Broker>,
+    folding: Folding,
+    work: JoinSet<Vec<Event>>,
+    letters: Arc<Mutex<Letters>>,
+    compute: Arc<Semaphore>,
+}
+
+impl Loop {
+    async fn run(
+        mut self,
+        mut arrivals: mpsc::Receiver<Incoming>,
+        mut feeds: JoinSet<Result<(), BrokerError>>,
+        shutdown: Shutdown,
+    ) -> Result<(), AggregatorError> {
+        let mut tick = tokio::time::interval(TICK);
+        let mut sweep = tokio::time::interval(SWEEP);
+        loop {
+            tokio::select! {
+                () = shutdown.graceful() => break,
+                Some(ended) = feeds.join_next() => match ended {
+                    Ok(outcome) => outcome?,
+                    Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+                },
+                Some(done) = self.work.join_next(), if !self.work.is_empty() => self.done(done),
+                Some(incoming) = arrivals.recv() => self.take(incoming),
+                _ = tick.tick() => self.event(Event::Tick),
+                _ = sweep.tick() => self.sweep(),
+            }
+        }
+        // The feeds live on until the last ack. What they still bring is left to come again elsewhere.
+        self.folding.flush();
+        self.event(Event::Tick);
+        while !(self.work.is_empty() && self.folding.is_empty()) {
+            tokio::select! {
+                () = shutdown.now() => break,
+                Some(done) = self.work.join_next(), if !self.work.is_empty() => self.done(done),
+                _ = tick.tick() => {
+                    self.folding.flush();
+                    self.event(Event::Tick);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, incoming: Incoming) {
+        match incoming {
+            Incoming::Event(event) => self.event(event),
+            Incoming::Request(delivery) => self.request(delivery),
+            Incoming::Letter(delivery) => self.letter(delivery),
+        }
+    }
+
+    fn done(&mut self, done: Result<Vec<Event>, tokio::task::JoinError>) {
+        match done {
+            Ok(events) => events.into_iter().for_each(|event| self.event(event)),
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        }
+    }
+
+    fn event(&mut self, event: Event) {
+        for effect in self.folding.handle(event, clock::instant()) {
+            self.carry_out(effect);
+        }
+    }
+
+    fn carry_out(&mut self, effect: Effect) {
+        let archive = self.archive.clone();
+        match effect {
+            Effect::Ack(receipts) => {
+                self.work.spawn(async move {
+                    for receipt in receipts {
+                        // An ack that reaches nobody is fine: the copy that comes again finds its unit covered.
+                        let _counted: bool = receipt.ack().await;
+                    }
+                    Vec::new()
+                });
+            }
+            Effect::Open(job) => self.compute(move || vec![Event::Opened(job, open(&archive, job))]),
+            Effect::Tend(work) => {
+                let (job, partition) = (work.job.spec.job, work.partition);
+                let tend = work.into_tend(archive);
+                self.compute(move || vec![Event::Tended(job, partition, Box::new(tend.run()))]);
+            }
+            Effect::ReadEnd(job) => self.compute(move || vec![Event::Ended(job, archive.end(job))]),
+            Effect::End { job, end, unless } => {
+                self.compute(move || vec![Event::Ended(job, archive.end_finished(job, *end, &unless))]);
+            }
+            Effect::Fail { job, reason } => {
+                self.compute(move || {
+                    let end = archive.end_without_result(job, Outcome::Failed(reason));
+                    vec![Event::Ended(job, end.map(Some))]
+                });
+            }
+            Effect::SetAside { message, reason, receipt } => {
+                self.work.spawn(async move {
+                    let kept = blocking(move || archive.set_aside(None, &message)).await;
+                    let _counted: bool = match kept {
+                        Ok(path) => {
+                            tracing::error!(reason, path, "a message that nobody can use is kept");
+                            receipt.ack().await
+                        }
+                        Err(error) => {
+                            tracing::error!(reason, %error, "a message that nobody can use cannot be kept");
+                            pause_before(9).await;
+                            receipt.give_back().await
+                        }
+                    };
+                    Vec::new()
+                });
+            }
+            Effect::Announce(news) => self.announce(news),
+        }
+    }
+
+    /// Runs what blocks beside the loop, some of it at once.
+    fn compute(&mut self, work: impl FnOnce() -> Vec<Event> + Send + 'static) {
+        let compute = Arc::clone(&self.compute);
+        self.work.spawn(async move {
+            let _turn = compute.acquire().await;
+            blocking(work).await
+        });
+    }
+
+    fn announce(&mut self, news: News) {
+        let broker = Arc::clone(&self.broker);
+        self.work.spawn(async move {
+            if let Err(error) = broker.publish(&Route::News, message::encode(&news, &[])).await {
+                tracing::debug!(%error, "the news was not told; nothing depends on it");
+            }
+            Vec::new()
+        });
+    }
+
+    fn request(&mut self, delivery: Delivery) {
+        let Delivery { body: message, receipt, .. } = delivery;
+        let (archive, broker) = (self.archive.clone(), Arc::clone(&self.broker));
+        let (request, body) = match message::decode::<Request>(&message) {
+            Ok(request) => request,
+            Err(error) => return self.carry_out(Effect::SetAside { message, reason: error.to_string(), receipt }),
+        };
+        let progress = match &request.ask {
+            Ask::Status { job, .. } => self.folding.progress(*job),
+            _ => None,
+        };
+        let alarms = self.folding.alarms();
+        self.work.spawn(async move {
+            let Request { id, reply_to, expires_ms, ask } = request;
+            if expires_ms < clock::now_ms() {
+                let _counted: bool = receipt.ack().await;
+                return Vec::new();
+            }
+            let mut answered = blocking(move || requests::answer(&archive, ask, &body, progress, alarms)).await;
+            if let Some(news) = answered.news.take() {
+                // A hint; see `announce`.
+                drop(broker.publish(&Route::News, message::encode(&news, &[])).await);
+            }
+            let reply = message::encode(&Reply { id, answer: answered.answer }, &answered.body);
+            match broker.publish(&Route::Private(reply_to), reply).await {
+                Ok(_) => {}
+                Err(error) => tracing::debug!(%error, "an answer was not sent; it will be asked for again"),
+            }
+            let _counted: bool = receipt.ack().await;
+            answered.events
+        });
+    }
+
+    fn letter(&mut self, delivery: Delivery) {
+        let Delivery { body, receipt, .. } = delivery;
+        let (archive, broker) = (self.archive.clone(), Arc::clone(&self.broker));
+        let letters = Arc::clone(&self.letters);
+        self.work.spawn(async move {
+            let buried = blocking(move || letters.lock().expect("nobody panics with it").bury(&archive, &body)).await;
+            let sent = match buried {
+                Err(error) => Err(error.to_string()),
+                Ok(buried) => match buried.send {
+                    None => Ok(buried.events),
+                    Some((name, message)) => publish_stored(&*broker, &Route::Queue(name), message, Some(PATIENCE))
+                        .await
+                        .map(|()| buried.events)
+                        .map_err(|error| error.to_string()),
+                },
+            };
+            match sent {
+                Ok(events) => {
+                    let _counted: bool = receipt.ack().await;
+                    events
+                }
+                Err(reason) => {
+                    tracing::error!(reason, "a dead letter cannot be dealt with now; it goes back");
+                    pause_before(9).await;
+                    let _counted: bool = receipt.give_back().await;
+                    Vec::new()
+                }
+            }
+        });
+    }
+
+    /// Looks for jobs that nobody goes on with: complete when their last committer died, or sealed unheard.
+    fn sweep(&mut self) {
+        self.event(Event::Sweep);
+        let archive = self.archive.clone();
+        self.compute(move || {
+            let unfinished = archive.jobs().and_then(|jobs| {
+                let open = |job: &JobId| Ok(archive.end(*job)?.is_none() && !archive.is_removed(*job)?);
+                let open: Result<Vec<bool>, ArchiveError> = jobs.iter().map(open).collect();
+                Ok(jobs.into_iter().zip(open?).filter_map(|(job, open)| open.then_some(job)).collect::<Vec<_>>())
+            });
+            match unfinished {
+                Ok(jobs) => jobs.into_iter().map(Event::Look).collect(),
+                Err(error) => {
+                    tracing::error!(%error, "the store cannot be searched for open jobs");
+                    Vec::new()
+                }
+            }
+        });
+    }
+}
+
+fn open(archive: &Archive, job: JobId) -> Result<Opened, ArchiveError> {
+    if archive.is_removed(job)? {
+        return Ok(Opened::Removed);
+    }
+    let Some(file) = archive.job(job)? else { return Ok(Opened::Unknown) };
+    let ledgers = archive.ledgers(job, file.spec.partitions)?;
+    let chunks = archive.seal(job)?.map(|seal| seal.chunks);
+    let end = archive.end(job)?;
+    Ok(Opened::Job { file, chunks, end, ledgers })
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+    }
+}
+
+/// Consumes a reduce queue, again whenever its channel is gone, and says so before anything else comes.
+async fn feed_partials(
+    broker: Arc<dyn Broker>,
+    name: String,
+    consumer: usize,
+    prefetch: u16,
+    incoming: mpsc::Sender<Incoming>,
+) -> Result<(), BrokerError> {
+    let mut attempt = 0;
+    for epoch in 1.. {
+        let channel = Channel { consumer, epoch };
+        match broker.consume(&name, prefetch).await {
+            Ok(mut deliveries) => {
+                attempt = 0;
+                if incoming.send(Incoming::Event(Event::Consuming(channel))).await.is_err() {
+                    return Ok(());
+                }
+                while let Some(delivery) = deliveries.next().await {
+                    if incoming.send(Incoming::Event(Event::Arrived(channel, delivery))).await.is_err() {
+                        return Ok(());
+                    }
+                }
+                tracing::warn!(queue = name, "the channel is gone; consuming anew");
+                if incoming.send(Incoming::Event(Event::Lost(channel))).await.is_err() {
+                    return Ok(());
+                }
+            }
+            Err(error) if error.may_pass() => tracing::warn!(queue = name, %error, "cannot consume; trying again"),
+            Err(error) => return Err(error),
+        }
+        attempt += 1;
+        pause_before(attempt.max(5)).await;
+    }
+    Ok(())
+}
+
+/// Consumes a queue, again whenever its channel is gone.
+async fn feed(
+    broker: Arc<dyn Broker>,
+    name: &'static str,
+    prefetch: u16,
+    incoming: mpsc::Sender<Incoming>,
+    wrap: fn(Delivery) -> Incoming,
+) -> Result<(), BrokerError> {
+    let mut attempt = 0;
+    loop {
+        match broker.consume(name, prefetch).await {
+            Ok(mut deliveries) => {
+                attempt = 0;
+                while let Some(delivery) = deliveries.next().await {
+                    if incoming.send(wrap(delivery)).await.is_err() {
+                        return Ok(());
+                    }
+                }
+            }
+            Err(error) if error.may_pass() => tracing::warn!(queue = name, %error, "cannot consume; trying again"),
+            Err(error) => return Err(error),
+        }
+        attempt += 1;
+        pause_before(attempt.max(5)).await;
+    }
+}
+
+/// Hears what other aggregators did.
+async fn listen(broker: Arc<dyn Broker>, incoming: mpsc::Sender<Incoming>) -> Result<(), BrokerError> {
+    loop {
+        if let Ok(mut inbox) = broker.inbox().await {
+            while let Some(message) = inbox.next().await {
+                if let Ok((news, _)) = message::decode::<News>(&message)
+                    && incoming.send(Incoming::Event(Event::Heard(news))).await.is_err()
+                {
+                    return Ok(());
+                }
+            }
+        }
+        pause_before(9).await;
+    }
+}

@@ -4,10 +4,25 @@
 //! [`exit::Exit`].
 
 pub mod args;
+pub mod broker;
 pub mod byte_size;
 pub mod clock;
 pub mod exit;
 pub mod files;
+pub mod identity;
 pub mod log;
 pub mod memory;
 pub mod shutdown;
+pub mod start;
+
+/// Tells a person what went wrong: on stderr, whatever the logs are set to.
+#[expect(clippy::print_stderr, reason = "this is the one place that speaks to people on stderr")]
+pub fn complain(text: &str) {
+    eprintln!("error: {text}");
+}
+
+/// Tells a person something: on stderr.
+#[expect(clippy::print_stderr, reason = "this is the other place")]
+pub fn tell(text: &str) {
+    eprintln!("{text}");
+}

@@ -3,6 +3,7 @@
 //! It keeps nothing between tasks and needs the broker alone. What would surprise: it never decides what is counted. A task
 //! mapped twice, or by a worker thought dead, is settled by the ledgers.
 
+pub mod cli;
 mod fate;
 pub mod input;
 mod mapping;

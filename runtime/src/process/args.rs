@@ -1,7 +1,7 @@
 //! The flags that all binaries share, raw as clap reads them.
 //!
-//! It knows no role and connects to nothing. What would surprise: the broker's URL is taken as it is and checked by
-//! [`BrokerUrl::check`], since clap repeats in its message whatever it refuses, and here that would be a password.
+//! It knows no role and connects to nothing. What would surprise: the broker's URL is taken as it is and checked where it is
+//! used, since clap repeats in its message whatever it refuses, and here that would be a password.
 
 pub use super::byte_size::ByteSize;
 pub use super::memory::memory_default;
@@ -70,33 +70,11 @@ fn parse_namespace(text: &str) -> Result<String, String> {
 #[derive(Clone, PartialEq, Eq)]
 pub struct BrokerUrl(String);
 
-/// A URL that no broker can be at. The URL itself is not repeated: it may be a password in the wrong place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BrokerUrlError {
-    /// Not amqp or amqps.
-    #[error("the broker's URL (--broker-url, AMQP_URL) does not begin with amqp:// or amqps://")]
-    Scheme,
-    /// No host.
-    #[error("the broker's URL (--broker-url, AMQP_URL) names no host; write amqp://user:password@host:5672/%2f")]
-    Host,
-}
-
 impl BrokerUrl {
     /// The whole URL, password and all, for connecting.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
-    }
-
-    /// Whether there can be a broker at it; call it where flags become a configuration.
-    ///
-    /// # Errors
-    /// Says what is missing, without repeating the URL.
-    pub fn check(&self) -> Result<(), BrokerUrlError> {
-        let rest = self.0.strip_prefix("amqp://").or_else(|| self.0.strip_prefix("amqps://"));
-        let authority = rest.ok_or(BrokerUrlError::Scheme)?.split(['/', '?', '#']).next().unwrap_or_default();
-        let host = authority.rsplit('@').next().unwrap_or_default();
-        if host.is_empty() || host.starts_with(':') { Err(BrokerUrlError::Host) } else { Ok(()) }
     }
 }
 
@@ -179,19 +157,6 @@ mod tests {
     fn help_shows_no_url_that_came_from_the_environment() {
         let help = Flags::command().render_long_help().to_string();
         assert!(!help.contains("amqp://") && help.contains("[env: AMQP_URL]"), "{help}");
-    }
-
-    #[test]
-    fn a_url_is_checked_without_repeating_it() {
-        let check = |text: &str| text.parse::<BrokerUrl>().unwrap().check();
-        for good in [DEFAULT_URL, "amqps://host", "amqp://[::1]:5672/x?heartbeat=5", SECRET.trim_end_matches("%2f")] {
-            assert_eq!(check(good), Ok(()), "{good}");
-        }
-        assert_eq!(["", "host:5672", "http://host"].map(check), [Err(BrokerUrlError::Scheme); 3]);
-        assert_eq!(
-            ["amqp://", "amqp:///x", "amqp://me:pw@/", "amqp://:5672"].map(check),
-            [Err(BrokerUrlError::Host); 4]
-        );
     }
 
     #[test]

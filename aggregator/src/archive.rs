@@ -1,0 +1,303 @@
+//! A namespace's jobs as files of its store: which file says what, and how a ledger is read and appended to.
+//!
+//! Everything blocks. It judges nothing itself: validity is the ledger's. What would surprise: an entry written by somebody
+//! else is made durable before it is acted on, since its writer may not have got that far.
+
+use crate::ending;
+use rabbit_reduce_core::id::{ChunkNumber, JobId, PartitionNumber};
+use rabbit_reduce_core::jobs::Job;
+use rabbit_reduce_core::ledger::append::{Append, Event, Record, Step};
+use rabbit_reduce_core::ledger::{Entry, Invalid, Ledger};
+use rabbit_reduce_core::message::{End, Outcome};
+use rabbit_reduce_core::spec::{Spec, SpecError};
+use rabbit_reduce_runtime::process::clock;
+use rabbit_reduce_runtime::store::{Put, Store, StoreError};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// The archive.
+#[derive(Clone, Debug)]
+pub(crate) struct Archive {
+    pub(crate) store: Arc<dyn Store>,
+    /// Of this store.
+    pub(crate) store_id: String,
+    /// Who writes, for people.
+    pub(crate) writer: String,
+}
+
+/// "This job has C chunks."
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Seal {
+    pub(crate) chunks: u32,
+}
+
+/// A job as its files tell it.
+#[derive(Debug)]
+pub(crate) struct JobFile {
+    pub(crate) spec: Spec,
+    pub(crate) program: Job,
+}
+
+/// Why the archive failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ArchiveError {
+    /// The store did.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A file is not what it should be.
+    #[error("the store's file {path} cannot be read: {reason}")]
+    Damaged {
+        /// The file.
+        path: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A spec that this release cannot run.
+    #[error("job {job} cannot be run here")]
+    Spec {
+        /// The job.
+        job: JobId,
+        /// Why.
+        source: SpecError,
+    },
+}
+
+/// What came of an append.
+#[derive(Debug)]
+pub(crate) enum Appended {
+    /// It is in the log.
+    Yes,
+    /// It is no longer valid.
+    No(Invalid),
+}
+
+impl Archive {
+    pub(crate) fn spec_path(job: JobId) -> String {
+        format!("jobs/{job}/spec.json")
+    }
+
+    pub(crate) fn sources_path(job: JobId, page: u32) -> String {
+        format!("jobs/{job}/sources/{page:06}")
+    }
+
+    fn seal_path(job: JobId) -> String {
+        format!("jobs/{job}/seal.json")
+    }
+
+    fn end_path(job: JobId, version: u32) -> String {
+        format!("jobs/{job}/end/{version:06}")
+    }
+
+    pub(crate) fn removed_path(job: JobId) -> String {
+        format!("jobs/{job}/removed")
+    }
+
+    fn log_folder(job: JobId, partition: PartitionNumber) -> String {
+        format!("jobs/{job}/ledger/{partition:04}")
+    }
+
+    pub(crate) fn runs_folder(job: JobId, partition: PartitionNumber) -> String {
+        format!("jobs/{job}/runs/{partition:04}")
+    }
+
+    pub(crate) fn run_path(job: JobId, partition: PartitionNumber, run: Uuid) -> String {
+        format!("{}/{run}", Self::runs_folder(job, partition))
+    }
+
+    /// The name of a part inside its job, as an end tells it.
+    pub(crate) fn part_name(partition: PartitionNumber, part: Uuid) -> String {
+        format!("runs/{partition:04}/{part}")
+    }
+
+    /// Reads a job; `None` if there is no such job, or not any more.
+    pub(crate) fn job(&self, job: JobId) -> Result<Option<JobFile>, ArchiveError> {
+        let Some(spec): Option<Spec> = self.read(&Self::spec_path(job))? else { return Ok(None) };
+        let program = spec.check().map_err(|source| ArchiveError::Spec { job, source })?;
+        Ok(Some(JobFile { spec, program }))
+    }
+
+    pub(crate) fn is_removed(&self, job: JobId) -> Result<bool, ArchiveError> {
+        Ok(self.store.get(&Self::removed_path(job))?.is_some())
+    }
+
+    pub(crate) fn seal(&self, job: JobId) -> Result<Option<Seal>, ArchiveError> {
+        self.read(&Self::seal_path(job))
+    }
+
+    /// Seals a job and tells what it is sealed with, which may be another's number.
+    pub(crate) fn put_seal(&self, job: JobId, seal: Seal) -> Result<Seal, ArchiveError> {
+        self.put(&Self::seal_path(job), &seal)?;
+        let path = Self::seal_path(job);
+        self.read(&path)?.ok_or_else(|| ArchiveError::Damaged { path, reason: "it is gone".to_owned() })
+    }
+
+    /// The newest end.
+    pub(crate) fn end(&self, job: JobId) -> Result<Option<End>, ArchiveError> {
+        let mut newest = None;
+        for version in 1.. {
+            match self.read(&Self::end_path(job, version))? {
+                Some(end) => newest = Some(end),
+                None => break,
+            }
+        }
+        Ok(newest)
+    }
+
+    /// Puts an end at its version; `false` if that version is taken.
+    pub(crate) fn put_end(&self, job: JobId, end: &End) -> Result<bool, ArchiveError> {
+        self.put(&Self::end_path(job, end.version), end)
+    }
+
+    /// Ends a job without a result, unless it has ended; the end that stands.
+    pub(crate) fn end_without_result(&self, job: JobId, outcome: Outcome) -> Result<End, ArchiveError> {
+        loop {
+            if let Some(end) = self.end(job)? {
+                return Ok(end);
+            }
+            let partitions = self.job(job)?.map_or(0, |file| file.spec.partitions);
+            let ledgers = self.ledgers(job, partitions)?;
+            let losses = ending::losses(&ledgers.iter().collect::<Vec<_>>());
+            let end = ending::without_result(outcome.clone(), 1, losses, clock::now_ms());
+            if self.put_end(job, &end)? {
+                return Ok(end);
+            }
+        }
+    }
+
+    /// Puts an end, unless it is taken or a ledger has moved on; the end that stands, if one does.
+    pub(crate) fn end_finished(&self, job: JobId, mut end: End, unless: &[u64]) -> Result<Option<End>, ArchiveError> {
+        for (number, next) in (0..).zip(unless) {
+            let folder = Self::log_folder(job, PartitionNumber(number));
+            if self.store.get(&entry_path(&folder, *next))?.is_some() {
+                return self.end(job);
+            }
+        }
+        end.time_ms = clock::now_ms();
+        self.put_end(job, &end)?;
+        self.end(job)
+    }
+
+    /// Forgets a job, but for the mark that it was.
+    pub(crate) fn remove(&self, job: JobId) -> Result<(), ArchiveError> {
+        self.put_bytes(&Self::removed_path(job), b"removed")?;
+        for name in self.store.list(&format!("jobs/{job}"))? {
+            if name != "removed" {
+                self.store.remove(&format!("jobs/{job}/{name}"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The ids of all jobs, the newest first.
+    pub(crate) fn jobs(&self) -> Result<Vec<JobId>, ArchiveError> {
+        let mut jobs: Vec<JobId> = self.store.list("jobs")?.iter().filter_map(|name| name.parse().ok()).collect();
+        jobs.sort_unstable_by(|left, right| right.cmp(left));
+        Ok(jobs)
+    }
+
+    /// Reads a ledger on to its end; `true` if there was anything new.
+    pub(crate) fn refresh(
+        &self,
+        job: JobId,
+        partition: PartitionNumber,
+        ledger: &mut Ledger,
+    ) -> Result<bool, ArchiveError> {
+        let folder = Self::log_folder(job, partition);
+        let mut records = Vec::new();
+        while let Some(record) = self.read::<Record>(&entry_path(&folder, ledger.next() + records.len() as u64))? {
+            records.push(record);
+        }
+        if records.is_empty() {
+            return Ok(false);
+        }
+        self.store.settle(&folder)?;
+        records.iter().for_each(|record| ledger.apply(&record.entry));
+        Ok(true)
+    }
+
+    /// Appends an entry, if it is and stays valid.
+    pub(crate) fn append(
+        &self,
+        job: JobId,
+        partition: PartitionNumber,
+        ledger: &mut Ledger,
+        entry: Entry,
+        chunks: Option<u32>,
+    ) -> Result<Appended, ArchiveError> {
+        let folder = Self::log_folder(job, partition);
+        let record = Record { nonce: Uuid::new_v4(), writer: self.writer.clone(), entry };
+        let bytes = serde_json::to_vec(&record).expect("entries are plain data");
+        let append = Append::new(record, chunks);
+        let mut event = Event::Begin;
+        loop {
+            event = match append.next(ledger, event) {
+                Step::Appended => return Ok(Appended::Yes),
+                Step::GaveUp(invalid) => return Ok(Appended::No(invalid)),
+                Step::Put(number) => match self.store.put_new(&entry_path(&folder, number), &bytes) {
+                    Ok(Put::Created) => Event::Created,
+                    Ok(Put::Exists) => Event::Exists,
+                    Err(StoreError::Unknown { .. }) => Event::Unknown,
+                    Err(error) => return Err(error.into()),
+                },
+                Step::Read(number) => {
+                    let found: Option<Record> = self.read(&entry_path(&folder, number))?;
+                    if found.is_some() {
+                        self.store.settle(&folder)?;
+                    }
+                    Event::Read(found.map(Box::new))
+                }
+            };
+        }
+    }
+
+    /// Sets a message aside, named by its digest: with its job, or with those that nobody knows.
+    pub(crate) fn set_aside(&self, job: Option<JobId>, message: &[u8]) -> Result<String, ArchiveError> {
+        let digest = xxhash_rust::xxh3::xxh3_128(message);
+        let path = job.map_or_else(|| format!("aside/{digest:032x}"), |job| format!("jobs/{job}/dead/{digest:032x}"));
+        self.put_bytes(&path, message)?;
+        Ok(path)
+    }
+
+    /// Puts a small file; `false` if there was one. An unknown outcome is put again: the same bytes are the same file.
+    pub(crate) fn put_bytes(&self, path: &str, bytes: &[u8]) -> Result<bool, ArchiveError> {
+        match self.store.put_new(path, bytes) {
+            Ok(put) => Ok(put == Put::Created),
+            Err(StoreError::Unknown { .. }) => {
+                let found = self.store.get(path)?;
+                match found {
+                    None => Ok(self.store.put_new(path, bytes)? == Put::Created),
+                    Some(found) => Ok(found == bytes),
+                }
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn put<T: Serialize>(&self, path: &str, value: &T) -> Result<bool, ArchiveError> {
+        self.put_bytes(path, &serde_json::to_vec(value).expect("files are plain data"))
+    }
+
+    fn read<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>, ArchiveError> {
+        let Some(bytes) = self.store.get(path)? else { return Ok(None) };
+        let parsed = serde_json::from_slice(&bytes);
+        parsed.map(Some).map_err(|error| ArchiveError::Damaged { path: path.to_owned(), reason: error.to_string() })
+    }
+}
+
+fn entry_path(folder: &str, number: u64) -> String {
+    format!("{folder}/{number:010}")
+}
+
+/// Ranges, both ends in them, of ascending chunk numbers.
+pub(crate) fn ranges(chunks: impl Iterator<Item = ChunkNumber>) -> Vec<(u32, u32)> {
+    let mut ranges: Vec<(u32, u32)> = Vec::new();
+    for ChunkNumber(chunk) in chunks {
+        match ranges.last_mut() {
+            Some((_, last)) if *last + 1 == chunk => *last = chunk,
+            _ => ranges.push((chunk, chunk)),
+        }
+    }
+    ranges
+}

@@ -1,0 +1,130 @@
+//! How a job ends: the last checks over all of its partitions, and the words for it. Pure.
+//!
+//! What would surprise: a result that does not add up is no result. The job then fails, loudly, whatever its parts hold.
+
+use crate::archive::Archive;
+use rabbit_reduce_core::id::{ChunkNumber, PartitionNumber};
+use rabbit_reduce_core::ledger::{Counted, Disagreement, Ledger};
+use rabbit_reduce_core::message::{End, Losses, LostChunk, Outcome, Part};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Losses that an end or a status lists one by one.
+const LISTED_LOSSES: usize = 1000;
+
+/// Everything the partitions say, as an end of that version, not yet dated. All ledgers must be finished.
+pub(crate) fn judge(ledgers: &[&Ledger], version: u32, max_losses: u64) -> End {
+    let losses = losses(ledgers);
+    let mut end = End {
+        version,
+        outcome: if losses.is_empty() { Outcome::Done } else { Outcome::DoneWithLosses },
+        parts: parts(ledgers),
+        counters: BTreeMap::new(),
+        pairs: 0,
+        chunks: 0,
+        losses,
+        time_ms: 0,
+    };
+    if end.losses.count > max_losses {
+        return failed(end, too_many_losses(max_losses));
+    }
+    match add_up(ledgers) {
+        Err(reason) => failed(end, reason),
+        Ok(sums) => {
+            (end.counters, end.pairs, end.chunks) = (sums.counters, sums.pairs, sums.chunks);
+            end
+        }
+    }
+}
+
+fn failed(end: End, reason: String) -> End {
+    End { outcome: Outcome::Failed(reason), parts: Vec::new(), ..end }
+}
+
+/// The reason for which a job with too many losses fails.
+pub(crate) fn too_many_losses(max_losses: u64) -> String {
+    format!("more than {max_losses} losses; start it with a larger --max-losses to go on without them")
+}
+
+/// An end without a result.
+pub(crate) fn without_result(outcome: Outcome, version: u32, losses: Losses, now_ms: u64) -> End {
+    let (parts, counters) = (Vec::new(), BTreeMap::new());
+    End { version, outcome, parts, losses, counters, pairs: 0, chunks: 0, time_ms: now_ms }
+}
+
+pub(crate) fn parts(ledgers: &[&Ledger]) -> Vec<Part> {
+    let part = |(number, ledger): (usize, &&Ledger)| {
+        let finish = ledger.finished()?;
+        let name = Archive::part_name(partition(number), finish.part);
+        Some(Part { name, pairs: finish.size.pairs, bytes: finish.size.bytes })
+    };
+    ledgers.iter().enumerate().filter_map(part).collect()
+}
+
+fn partition(number: usize) -> PartitionNumber {
+    PartitionNumber(u32::try_from(number).expect("partitions are numbered in 32 bits"))
+}
+
+/// What the partitions lack: lost chunks with the partitions that lack them, and the records that counted chunks left out.
+pub(crate) fn losses(ledgers: &[&Ledger]) -> Losses {
+    let mut chunks: BTreeMap<ChunkNumber, LostChunk> = BTreeMap::new();
+    for (number, ledger) in ledgers.iter().enumerate() {
+        for (chunk, reason) in ledger.lost() {
+            let lost = LostChunk { chunk, partitions: Vec::new(), reason: reason.to_owned() };
+            chunks.entry(chunk).or_insert(lost).partitions.push(partition(number));
+        }
+    }
+    let mut seen = BTreeSet::new();
+    let mut losses = Losses { count: chunks.len() as u64, ..Losses::default() };
+    for counted in ledgers.iter().flat_map(|ledger| ledger.chunks()) {
+        // The list rides in every partition of the chunk, and is the same in each.
+        let Some(skips) = counted.skips.filter(|_| seen.insert(counted.chunk)) else { continue };
+        losses.count += skips.count();
+        losses.records.extend(skips.listed.iter().cloned());
+    }
+    losses.records.sort();
+    losses.records.truncate(LISTED_LOSSES);
+    losses.chunks = chunks.into_values().take(LISTED_LOSSES).collect();
+    losses
+}
+
+struct Sums {
+    counters: BTreeMap<String, u64>,
+    pairs: u64,
+    chunks: u32,
+}
+
+/// The pairs that the counted segments stand for must be what their chunks say they mapped, and every partition must have
+/// counted the same attempt. Chunks that are lost anywhere are left out.
+fn add_up(ledgers: &[&Ledger]) -> Result<Sums, String> {
+    let lost: BTreeSet<ChunkNumber> = ledgers.iter().flat_map(|ledger| ledger.lost().map(|(chunk, _)| chunk)).collect();
+    let mut sums = Sums { counters: BTreeMap::new(), pairs: 0, chunks: 0 };
+    let (mut attempts, mut said) = (BTreeMap::new(), 0);
+    for counted in ledgers.iter().flat_map(|ledger| ledger.chunks()).filter(|counted| !lost.contains(&counted.chunk)) {
+        same_attempt(&mut attempts, &counted).map_err(|disagreement| disagreement.to_string())?;
+        sums.pairs += counted.pairs;
+        if let Some(home) = counted.home {
+            said += home.pairs;
+            sums.chunks += 1;
+            for (name, count) in &home.counters {
+                *sums.counters.entry(name.clone()).or_default() += count;
+            }
+        }
+    }
+    if sums.pairs != said {
+        let counted = sums.pairs;
+        return Err(format!("{counted} pairs are counted but {said} were mapped: this is a bug, please report it"));
+    }
+    Ok(sums)
+}
+
+fn same_attempt<'l>(
+    attempts: &mut BTreeMap<ChunkNumber, (u64, &'l str)>,
+    counted: &Counted<'l>,
+) -> Result<(), Disagreement> {
+    let Some(digest) = counted.digest else { return Ok(()) };
+    let (first, worker) = *attempts.entry(counted.chunk).or_insert((digest, counted.worker));
+    if first == digest {
+        return Ok(());
+    }
+    Err(Disagreement { chunk: counted.chunk, workers: [worker.to_owned(), counted.worker.to_owned()] })
+}

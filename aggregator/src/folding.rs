@@ -1,0 +1,524 @@
+//! The aggregator's mind: every event of every job in, effects out; it never waits and reads no clock.
+//!
+//! It knows jobs by their shards, deliveries by where they came from, and nothing of brokers or files. What would surprise: an
+//! arrival for a job that is not in memory waits here until the job is opened, still unsettled, so the prefetch bounds it.
+
+use crate::archive::{ArchiveError, JobFile};
+use crate::ending;
+use crate::shard::{Channel, HeldReceipt, Shard};
+use crate::tend::{Tend, Tended, Trouble};
+use bytes::Bytes;
+use rabbit_reduce_core::id::{JobId, PartitionNumber};
+use rabbit_reduce_core::ledger::Ledger;
+use rabbit_reduce_core::ledger::delta::{Fold, Held};
+use rabbit_reduce_core::message::{self, End, News, Partial};
+use rabbit_reduce_runtime::broker::{Delivery, Receipt};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// The pause after a look-up that failed.
+const LOOK_UP_PAUSE: Duration = Duration::from_secs(2);
+
+/// What happens.
+pub(crate) enum Event {
+    /// A consumer began to live.
+    Consuming(Channel),
+    /// It ended: nothing that it delivered can be settled.
+    Lost(Channel),
+    /// A delivery of a reduce queue.
+    Arrived(Channel, Delivery),
+    /// A job was looked up.
+    Opened(JobId, Result<Opened, ArchiveError>),
+    /// A shard comes back.
+    Tended(JobId, PartitionNumber, Box<Tended>),
+    /// A job's input is all published.
+    Sealed(JobId, u32),
+    /// A job ended, or an end was tried and this is the newest.
+    Ended(JobId, Result<Option<End>, ArchiveError>),
+    /// A job is gone.
+    Removed(JobId),
+    /// The store may know more than we do.
+    Look(JobId),
+    /// Somebody, perhaps we, told this.
+    Heard(News),
+    /// Time passes.
+    Tick,
+    /// Ended jobs may be forgotten.
+    Sweep,
+}
+
+/// A job as it was found.
+pub(crate) enum Opened {
+    /// It is there.
+    Job { file: JobFile, chunks: Option<u32>, end: Option<End>, ledgers: Vec<Ledger> },
+    /// It was removed.
+    Removed,
+    /// There never was one.
+    Unknown,
+}
+
+/// What is to be done.
+pub(crate) enum Effect {
+    /// Look a job up; answer [`Event::Opened`].
+    Open(JobId),
+    /// Ack.
+    Ack(Vec<Receipt>),
+    /// Keep a message with the dead letters, alarm, then ack.
+    SetAside { message: Bytes, reason: String, receipt: Receipt },
+    /// Tend a shard; answer [`Event::Tended`].
+    Tend(Box<ShardWork>),
+    /// See how the job ended; answer [`Event::Ended`].
+    ReadEnd(JobId),
+    /// Put this end, unless a ledger has an entry at its number; answer [`Event::Ended`].
+    End { job: JobId, end: Box<End>, unless: Vec<u64> },
+    /// Put an end without result; answer [`Event::Ended`].
+    Fail { job: JobId, reason: String },
+    /// Tell everybody.
+    Announce(News),
+}
+
+/// A shard on its way to be tended.
+pub(crate) struct ShardWork {
+    pub(crate) job: Arc<JobFile>,
+    pub(crate) partition: PartitionNumber,
+    pub(crate) chunks: Option<u32>,
+    pub(crate) ledger: Ledger,
+    pub(crate) delta: rabbit_reduce_core::ledger::delta::Delta<HeldReceipt>,
+    pub(crate) losses: Vec<(rabbit_reduce_core::id::ChunkNumber, String)>,
+}
+
+impl ShardWork {
+    pub(crate) fn into_tend(self, archive: crate::archive::Archive) -> Tend {
+        let Self { job, partition, chunks, ledger, delta, losses } = self;
+        Tend { archive, job, partition, chunks, ledger, delta, losses }
+    }
+}
+
+struct Arrival {
+    held: HeldReceipt,
+    partial: Partial,
+    body: Bytes,
+    message: Bytes,
+}
+
+/// Arrivals for a job that is being looked up.
+#[derive(Default)]
+struct Waiting {
+    arrivals: Vec<Arrival>,
+    /// The look-up failed; it is tried again then.
+    again: Option<Instant>,
+}
+
+struct JobState {
+    file: Arc<JobFile>,
+    chunks: Option<u32>,
+    end: Option<End>,
+    shards: Vec<Shard>,
+    /// An end is on its way.
+    ending: bool,
+    /// Nothing of it is counted any more.
+    over: bool,
+}
+
+/// A consumer of a reduce queue.
+#[derive(Debug)]
+struct Intake {
+    prefetch: usize,
+    epoch: u64,
+    held: usize,
+}
+
+/// See the module.
+pub(crate) struct Folding {
+    store_id: String,
+    jobs: BTreeMap<JobId, JobState>,
+    waiting: BTreeMap<JobId, Waiting>,
+    intakes: Vec<Intake>,
+    /// How many of the intakes share the partitions between them; the one after takes what is large from all.
+    reduce_queues: usize,
+    tending: usize,
+    most_tending: usize,
+    /// The last failure of the store, until it works again.
+    alarm: Option<String>,
+}
+
+impl Folding {
+    /// `prefetches` are those of the reduce queues in order, then of the queue for large pairs.
+    pub(crate) fn new(store_id: String, prefetches: &[u16], most_tending: usize) -> Self {
+        let intake = |prefetch: &u16| Intake { prefetch: usize::from(*prefetch), epoch: 0, held: 0 };
+        Self {
+            store_id,
+            jobs: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            intakes: prefetches.iter().map(intake).collect(),
+            reduce_queues: prefetches.len() - 1,
+            tending: 0,
+            most_tending,
+            alarm: None,
+        }
+    }
+
+    /// What keeps it from going on, for people.
+    pub(crate) fn alarms(&self) -> Vec<String> {
+        self.alarm.iter().cloned().collect()
+    }
+
+    /// How a job in memory stands: C, chunks counted in the partition that has the fewest, bytes, finished partitions.
+    pub(crate) fn progress(&self, job: JobId) -> Option<(Option<u32>, u32, u64, u32)> {
+        let state = self.jobs.get(&job)?;
+        let whole = state.shards.iter().map(|shard| shard.seen.whole).min().unwrap_or(0);
+        let bytes = state.shards.iter().map(|shard| shard.seen.bytes).sum();
+        let finished = state.shards.iter().filter(|shard| shard.seen.finished).count();
+        Some((state.chunks, whole, bytes, u32::try_from(finished).unwrap_or(u32::MAX)))
+    }
+
+    /// Whether everything that was taken in is committed.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.tending == 0
+            && self.waiting.is_empty()
+            && self.jobs.values().all(|job| job.shards.iter().all(|shard| shard.delta.is_empty()))
+    }
+
+    /// Asks every shard that holds something to commit it.
+    pub(crate) fn flush(&mut self) {
+        for shard in self.jobs.values_mut().flat_map(|job| &mut job.shards) {
+            shard.wanted |= !shard.delta.is_empty();
+        }
+    }
+
+    /// Takes an event in and says what to do.
+    pub(crate) fn handle(&mut self, event: Event, now: Instant) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        match event {
+            Event::Consuming(channel) => {
+                let intake = &mut self.intakes[channel.consumer];
+                (intake.epoch, intake.held) = (channel.epoch, 0);
+            }
+            Event::Lost(channel) => self.lose_channel(channel),
+            Event::Arrived(channel, delivery) => self.arrive(channel, delivery, now, &mut effects),
+            Event::Opened(job, opened) => self.opened(job, opened, now, &mut effects),
+            Event::Tended(job, partition, tended) => self.tended(job, partition, *tended, now, &mut effects),
+            Event::Sealed(job, chunks) => {
+                if let Some(state) = self.jobs.get_mut(&job) {
+                    state.chunks = Some(chunks);
+                } else {
+                    effects.push(Effect::Open(job));
+                }
+            }
+            Event::Ended(job, end) => self.ended(job, end, now, &mut effects),
+            Event::Removed(job) => self.removed(job, &mut effects),
+            Event::Look(job) => match self.jobs.get_mut(&job) {
+                Some(state) => state.shards.iter_mut().for_each(|shard| shard.wanted = true),
+                None => effects.push(Effect::Open(job)),
+            },
+            Event::Heard(news) => self.hear(news, &mut effects),
+            Event::Tick => {
+                for (job, waiting) in &mut self.waiting {
+                    if waiting.again.take_if(|again| *again <= now).is_some() {
+                        effects.push(Effect::Open(*job));
+                    }
+                }
+            }
+            Event::Sweep => self.jobs.retain(|_, job| !job.is_idle() || job.end.is_none()),
+        }
+        self.tend_what_is_due(now, &mut effects);
+        self.end_what_is_finished(&mut effects);
+        effects
+    }
+
+    /// News is a hint: it makes us look where we would have looked later.
+    fn hear(&mut self, news: News, effects: &mut Vec<Effect>) {
+        let (News::Sealed(job) | News::Finished(job, _) | News::Ended(job) | News::Removed(job)) = news;
+        let Some(state) = self.jobs.get_mut(&job) else { return };
+        match news {
+            News::Sealed(_) if state.chunks.is_none() => state.shards.iter_mut().for_each(|shard| shard.wanted = true),
+            News::Finished(_, partition) => {
+                if let Some(shard) = state.shards.get_mut(partition.index()).filter(|shard| !shard.seen.finished) {
+                    shard.wanted = true;
+                }
+            }
+            News::Ended(_) if state.end.is_none() && !state.ending => effects.push(Effect::ReadEnd(job)),
+            News::Removed(_) => self.removed(job, effects),
+            News::Sealed(_) | News::Ended(_) => {}
+        }
+    }
+
+    fn lose_channel(&mut self, channel: Channel) {
+        self.intakes[channel.consumer].held = 0;
+        // What it delivered comes again: out with it before the next life of this consumer begins.
+        for shard in self.jobs.values_mut().flat_map(|job| &mut job.shards) {
+            shard.delta.take_out(|held| held.receipt.channel == channel);
+        }
+        for waiting in self.waiting.values_mut() {
+            waiting.arrivals.retain(|arrival| arrival.held.channel != channel);
+        }
+    }
+
+    fn arrive(&mut self, channel: Channel, delivery: Delivery, now: Instant, effects: &mut Vec<Effect>) {
+        self.intakes[channel.consumer].held += 1;
+        let Delivery { body: message, receipt, .. } = delivery;
+        let held = HeldReceipt { receipt, channel };
+        match message::decode::<Partial>(&message) {
+            Err(error) => self.set_aside(held, message, error.to_string(), effects),
+            Ok((partial, _)) if partial.store != self.store_id => {
+                let reason = format!("it belongs to store {}, this is store {}", partial.store, self.store_id);
+                self.set_aside(held, message, reason, effects);
+            }
+            Ok((partial, body)) => {
+                let arrival = Arrival { held, partial, body, message };
+                let job = arrival.partial.job;
+                if self.jobs.contains_key(&job) {
+                    self.fold(arrival, now, effects);
+                } else {
+                    if !self.waiting.contains_key(&job) {
+                        effects.push(Effect::Open(job));
+                    }
+                    self.waiting.entry(job).or_default().arrivals.push(arrival);
+                }
+            }
+        }
+        self.relieve(channel.consumer);
+    }
+
+    fn fold(&mut self, arrival: Arrival, now: Instant, effects: &mut Vec<Effect>) {
+        let Arrival { held, partial, body, message } = arrival;
+        let job = partial.job;
+        let state = self.jobs.get_mut(&job).expect("looked up before");
+        if state.over {
+            return self.ack([held], effects);
+        }
+        let fits = partial.partitions == state.file.spec.partitions
+            && partial.partition.0 < partial.partitions
+            && state.chunks.is_none_or(|chunks| partial.chunk.0 < chunks);
+        if !fits {
+            let reason = format!("chunk {} of partition {} is not of job {job}", partial.chunk, partial.partition);
+            return self.set_aside(held, message, reason, effects);
+        }
+        let shard = &mut state.shards[partial.partition.index()];
+        match shard.delta.fold(partial, body, held) {
+            Fold::Held => shard.folded(now),
+            Fold::Duplicate(held) => self.ack([held], effects),
+            Fold::Disagreement(held, disagreement) => {
+                effects.push(Effect::Fail { job, reason: disagreement.to_string() });
+                self.ack([held], effects);
+            }
+        }
+    }
+
+    /// When half of a queue's prefetch is held, its largest deltas are committed until a quarter is.
+    fn relieve(&mut self, consumer: usize) {
+        let Intake { prefetch, held, .. } = self.intakes[consumer];
+        if held < (prefetch / 2).max(1) {
+            return;
+        }
+        let (queues, large) = (self.reduce_queues, consumer == self.reduce_queues);
+        let mut shards: Vec<&mut Shard> = self
+            .jobs
+            .values_mut()
+            .flat_map(|job| job.shards.iter_mut().enumerate())
+            .filter(|(partition, shard)| (large || partition % queues == consumer) && !shard.delta.is_empty())
+            .map(|(_, shard)| shard)
+            .collect();
+        shards.sort_by_key(|shard| std::cmp::Reverse(shard.delta.len()));
+        let mut over = held.saturating_sub(prefetch / 4);
+        for shard in shards {
+            if over == 0 {
+                break;
+            }
+            shard.wanted = true;
+            over = over.saturating_sub(shard.delta.len());
+        }
+    }
+
+    fn opened(&mut self, job: JobId, opened: Result<Opened, ArchiveError>, now: Instant, effects: &mut Vec<Effect>) {
+        let arrivals = self.waiting.remove(&job).unwrap_or_default().arrivals;
+        match opened {
+            Ok(Opened::Job { file, chunks, end, ledgers }) => {
+                let over = end.as_ref().is_some_and(|end| !end.outcome.has_result());
+                let shards = ledgers.into_iter().map(Shard::new).collect();
+                let state = JobState { file: Arc::new(file), chunks, end, shards, ending: false, over };
+                self.jobs.entry(job).or_insert(state);
+                arrivals.into_iter().for_each(|arrival| self.fold(arrival, now, effects));
+            }
+            Ok(Opened::Removed) => self.ack(arrivals.into_iter().map(|arrival| arrival.held), effects),
+            Ok(Opened::Unknown) => {
+                for Arrival { held, message, .. } in arrivals {
+                    self.set_aside(held, message, format!("no job {job} is known to this store"), effects);
+                }
+            }
+            Err(error) => {
+                self.raise(&error);
+                // They keep waiting, unsettled.
+                self.waiting.insert(job, Waiting { arrivals, again: Some(now + LOOK_UP_PAUSE) });
+            }
+        }
+    }
+
+    fn tended(
+        &mut self,
+        job: JobId,
+        partition: PartitionNumber,
+        tended: Tended,
+        now: Instant,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.tending -= 1;
+        let Tended { ledger, done, delta, losses, chunks, finished, trouble } = tended;
+        self.ack(done, effects);
+        let Some(state) = self.jobs.get_mut(&job) else {
+            let held = delta.into_held().into_iter().map(|held| held.receipt).collect::<Vec<_>>();
+            return self.ack(held, effects);
+        };
+        state.chunks = state.chunks.or(chunks);
+        let shard = &mut state.shards[partition.index()];
+        shard.come_back(ledger);
+        shard.losses.extend(losses);
+        if finished {
+            effects.push(Effect::Announce(News::Finished(job, partition)));
+        }
+        let too_many = shard.seen.losses > state.file.spec.max_losses && state.end.is_none() && !state.ending;
+        if too_many {
+            state.ending = true;
+            let reason = ending::too_many_losses(state.file.spec.max_losses);
+            effects.push(Effect::Fail { job, reason });
+        }
+        self.keep(job, partition, delta.into_held(), now, effects);
+        match trouble {
+            None => self.alarm = None,
+            Some(Trouble::Archive(error)) => {
+                self.raise(&error);
+                if let Some(state) = self.jobs.get_mut(&job) {
+                    state.shards[partition.index()].pause(now);
+                }
+            }
+            Some(Trouble::Disagreement(disagreement)) => {
+                effects.push(Effect::Fail { job, reason: disagreement.to_string() });
+            }
+            Some(Trouble::Removed) => self.removed(job, effects),
+        }
+    }
+
+    /// Takes back what was not committed, unless its channel is gone or its unit came again meanwhile.
+    fn keep(
+        &mut self,
+        job: JobId,
+        partition: PartitionNumber,
+        held: Vec<Held<HeldReceipt>>,
+        now: Instant,
+        effects: &mut Vec<Effect>,
+    ) {
+        for Held { body, partial, receipt } in held {
+            let live = self.intakes[receipt.channel.consumer].epoch == receipt.channel.epoch;
+            let Some(state) = self.jobs.get_mut(&job).filter(|_| live) else { continue };
+            let shard = &mut state.shards[partition.index()];
+            match shard.delta.fold(partial, body, receipt) {
+                Fold::Held => shard.folded(now),
+                Fold::Duplicate(held) | Fold::Disagreement(held, _) => self.ack([held], effects),
+            }
+        }
+    }
+
+    fn ended(&mut self, job: JobId, end: Result<Option<End>, ArchiveError>, now: Instant, effects: &mut Vec<Effect>) {
+        let Some(state) = self.jobs.get_mut(&job) else { return };
+        state.ending = false;
+        match end {
+            Ok(Some(end)) => {
+                state.over = !end.outcome.has_result();
+                let news = state.end.as_ref().is_none_or(|before| before.version < end.version);
+                state.end = Some(end);
+                if news {
+                    effects.push(Effect::Announce(News::Ended(job)));
+                }
+                if state.over {
+                    let shards = state.shards.iter_mut();
+                    let held: Vec<_> = shards.flat_map(|shard| std::mem::take(&mut shard.delta).into_held()).collect();
+                    self.ack(held.into_iter().map(|held| held.receipt), effects);
+                }
+            }
+            Ok(None) => state.shards.iter_mut().for_each(|shard| shard.wanted = true),
+            Err(error) => {
+                state.shards.iter_mut().for_each(|shard| shard.pause(now));
+                self.raise(&error);
+            }
+        }
+    }
+
+    fn removed(&mut self, job: JobId, effects: &mut Vec<Effect>) {
+        let Some(state) = self.jobs.remove(&job) else { return };
+        let held = state.shards.into_iter().flat_map(|shard| shard.delta.into_held());
+        let receipts: Vec<_> = held.map(|held| held.receipt).collect();
+        self.ack(receipts, effects);
+    }
+
+    fn tend_what_is_due(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        for (_, state) in self.jobs.iter_mut().filter(|(_, state)| !state.over) {
+            for (number, shard) in state.shards.iter_mut().enumerate() {
+                if self.tending == self.most_tending {
+                    return;
+                }
+                if !shard.due(state.chunks, now) {
+                    continue;
+                }
+                let Some((ledger, delta, losses)) = shard.leave() else { continue };
+                let partition = PartitionNumber(u32::try_from(number).expect("partitions are numbered in 32 bits"));
+                let job = Arc::clone(&state.file);
+                let work = ShardWork { job, partition, chunks: state.chunks, ledger, delta, losses };
+                effects.push(Effect::Tend(Box::new(work)));
+                self.tending += 1;
+            }
+        }
+    }
+
+    fn end_what_is_finished(&mut self, effects: &mut Vec<Effect>) {
+        for (job, state) in self.jobs.iter_mut().filter(|(_, state)| !state.ending && !state.over) {
+            let all_seen = state.shards.iter().all(|shard| shard.seen.finished && shard.delta.is_empty());
+            let ledgers: Option<Vec<&Ledger>> =
+                all_seen.then(|| state.shards.iter().map(|shard| shard.ledger.as_ref()).collect()).flatten();
+            let Some(ledgers) = ledgers else { continue };
+            if state.end.as_ref().is_some_and(|before| before.parts == ending::parts(&ledgers)) {
+                continue;
+            }
+            let version = state.end.as_ref().map_or(1, |end| end.version + 1);
+            let end = ending::judge(&ledgers, version, state.file.spec.max_losses);
+            let unless = ledgers.iter().map(|ledger| ledger.next()).collect();
+            state.ending = true;
+            effects.push(Effect::End { job: *job, end: Box::new(end), unless });
+        }
+    }
+
+    fn ack(&mut self, held: impl IntoIterator<Item = HeldReceipt>, effects: &mut Vec<Effect>) {
+        let receipts: Vec<Receipt> = held.into_iter().map(|held| self.release(held)).collect();
+        if !receipts.is_empty() {
+            effects.push(Effect::Ack(receipts));
+        }
+    }
+
+    fn set_aside(&mut self, held: HeldReceipt, message: Bytes, reason: String, effects: &mut Vec<Effect>) {
+        let receipt = self.release(held);
+        effects.push(Effect::SetAside { message, reason, receipt });
+    }
+
+    fn release(&mut self, held: HeldReceipt) -> Receipt {
+        let intake = &mut self.intakes[held.channel.consumer];
+        if intake.epoch == held.channel.epoch {
+            intake.held = intake.held.saturating_sub(1);
+        }
+        held.receipt
+    }
+
+    fn raise(&mut self, error: &ArchiveError) {
+        let text = error.to_string();
+        if self.alarm.as_ref() != Some(&text) {
+            tracing::error!("{text}");
+        }
+        self.alarm = Some(text);
+    }
+}
+
+impl JobState {
+    /// Nothing of it is under way.
+    fn is_idle(&self) -> bool {
+        !self.ending && self.shards.iter().all(|shard| shard.ledger.is_some() && shard.delta.is_empty())
+    }
+}

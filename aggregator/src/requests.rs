@@ -1,0 +1,272 @@
+//! What aggregators are asked, and the answers. Blocks; everything may be asked twice.
+//!
+//! It decides nothing about what is counted. What would surprise: a job's progress comes from memory where this aggregator has
+//! the job, and is read from the store only where it has not, or where a person asks for the detail.
+
+use crate::archive::{Archive, ArchiveError, Seal, ranges};
+use crate::ending;
+use crate::folding::Event;
+use bytes::Bytes;
+use rabbit_reduce_core::id::{ChunkNumber, JobId, PartitionNumber};
+use rabbit_reduce_core::ledger::Ledger;
+use rabbit_reduce_core::message::{Answer, Ask, Losses, News, Outcome, Status};
+use rabbit_reduce_core::spec::{SourceList, Spec};
+use std::collections::BTreeSet;
+use std::io::Read;
+
+/// Bytes of a page of a part.
+const PAGE_BYTES: usize = 1 << 20;
+/// Jobs that one answer lists.
+const LISTED_JOBS: usize = 1000;
+/// Chunks that a status says to be lacking, one by one.
+const LISTED_LACKING: usize = 20;
+/// Ranges of chunks that one answer lists; who is told as many asks again.
+const LISTED_RANGES: usize = 100_000;
+/// The longest page of a source list.
+const MAX_SOURCE_PAGE_BYTES: usize = 4 << 20;
+
+/// What memory knows of a job: C, chunks counted in the partition that has the fewest, bytes, finished partitions.
+pub(crate) type Progress = (Option<u32>, u32, u64, u32);
+
+/// An answer, and what follows from it.
+pub(crate) struct Answered {
+    pub(crate) answer: Answer,
+    pub(crate) body: Bytes,
+    pub(crate) events: Vec<Event>,
+    pub(crate) news: Option<News>,
+}
+
+impl From<Answer> for Answered {
+    fn from(answer: Answer) -> Self {
+        Self { answer, body: Bytes::new(), events: Vec::new(), news: None }
+    }
+}
+
+/// Answers.
+pub(crate) fn answer(
+    archive: &Archive,
+    ask: Ask,
+    body: &Bytes,
+    progress: Option<Progress>,
+    alarms: Vec<String>,
+) -> Answered {
+    let answered = match ask {
+        Ask::PutSources { job, page } => put_sources(archive, job, page, body),
+        Ask::Submit { spec } => submit(archive, &spec),
+        Ask::Seal { job, chunks } => seal(archive, job, chunks),
+        Ask::Status { job, detail } => status(archive, job, detail, progress, alarms),
+        Ask::Uncovered { job, chunks } => uncovered(archive, job, chunks),
+        Ask::Jobs => jobs(archive),
+        Ask::Spec { job } => spec(archive, job),
+        Ask::Sources { job, page } => file(archive, &Archive::sources_path(job, page)),
+        Ask::Part { job, part, offset } => part_page(archive, job, &part, offset),
+        Ask::Cancel { job } => cancel(archive, job),
+        Ask::Remove { job } => remove(archive, job),
+    };
+    answered.unwrap_or_else(|error| Answer::Refused(error.to_string()).into())
+}
+
+type Answering = Result<Answered, ArchiveError>;
+
+fn put_sources(archive: &Archive, job: JobId, page: u32, body: &Bytes) -> Answering {
+    if body.len() > MAX_SOURCE_PAGE_BYTES {
+        return Ok(Answer::Refused(format!("a page of {} bytes is too long", body.len())).into());
+    }
+    archive.put_bytes(&Archive::sources_path(job, page), body)?;
+    Ok(Answer::Done.into())
+}
+
+fn submit(archive: &Archive, spec: &Spec) -> Answering {
+    let job = spec.job;
+    if let Err(error) = spec.check() {
+        return Ok(Answer::Refused(error.to_string()).into());
+    }
+    if archive.is_removed(job)? {
+        return Ok(Answer::Refused(format!("job {job} was removed")).into());
+    }
+    let mut pages = Vec::new();
+    for page in 0..spec.sources.pages {
+        let path = Archive::sources_path(job, page);
+        pages
+            .push(archive.store.get(&path)?.ok_or(ArchiveError::Damaged { path, reason: "it is missing".to_owned() })?);
+    }
+    if SourceList::digest(&pages) != spec.sources.digest {
+        return Ok(Answer::Refused("the source list is not the one that the job names".to_owned()).into());
+    }
+    let bytes = serde_json::to_vec(spec).expect("specs are plain data");
+    archive.put_bytes(&Archive::spec_path(job), &bytes)?;
+    Ok(match archive.job(job)? {
+        Some(found) if found.spec == *spec => Answer::Submitted { store: archive.store_id.clone() },
+        _ => Answer::Refused(format!("there is another job {job}")),
+    }
+    .into())
+}
+
+fn seal(archive: &Archive, job: JobId, chunks: u32) -> Answering {
+    if archive.job(job)?.is_none() {
+        return Ok(Answer::Unknown.into());
+    }
+    let sealed = archive.put_seal(job, Seal { chunks })?;
+    if sealed.chunks != chunks {
+        let reason = format!("job {job} is sealed with {} chunks, not {chunks}", sealed.chunks);
+        return Ok(Answer::Refused(reason).into());
+    }
+    let (events, news) = (vec![Event::Sealed(job, chunks)], Some(News::Sealed(job)));
+    Ok(Answered { events, news, ..Answer::Done.into() })
+}
+
+fn spec(archive: &Archive, job: JobId) -> Answering {
+    let found = archive.job(job)?;
+    let store = archive.store_id.clone();
+    Ok(found.map_or(Answer::Unknown, |found| Answer::Spec { spec: Box::new(found.spec), store }).into())
+}
+
+fn file(archive: &Archive, path: &str) -> Answering {
+    let Some(found) = archive.store.get(path)? else { return Ok(Answer::Unknown.into()) };
+    Ok(Answered { body: found.into(), ..Answer::Bytes { more: false }.into() })
+}
+
+fn part_page(archive: &Archive, job: JobId, part: &str, offset: u64) -> Answering {
+    if !part.starts_with("runs/") {
+        return Ok(Answer::Unknown.into());
+    }
+    let path = format!("jobs/{job}/{part}");
+    let Some(opened) = archive.store.open(&path, offset)? else { return Ok(Answer::Unknown.into()) };
+    let mut page = Vec::with_capacity(PAGE_BYTES + 1);
+    let damaged = |error: std::io::Error| ArchiveError::Damaged { path, reason: error.to_string() };
+    opened.take(PAGE_BYTES as u64 + 1).read_to_end(&mut page).map_err(damaged)?;
+    let more = page.len() > PAGE_BYTES;
+    page.truncate(PAGE_BYTES);
+    Ok(Answered { body: page.into(), ..Answer::Bytes { more }.into() })
+}
+
+fn cancel(archive: &Archive, job: JobId) -> Answering {
+    if archive.job(job)?.is_none() {
+        return Ok(Answer::Unknown.into());
+    }
+    let end = archive.end_without_result(job, Outcome::Cancelled)?;
+    if end.outcome != Outcome::Cancelled {
+        return Ok(Answer::Refused(format!("job {job} has ended already")).into());
+    }
+    let (events, news) = (vec![Event::Ended(job, Ok(Some(end)))], Some(News::Ended(job)));
+    Ok(Answered { events, news, ..Answer::Done.into() })
+}
+
+fn remove(archive: &Archive, job: JobId) -> Answering {
+    if archive.is_removed(job)? {
+        // What a removal that was cut short has left goes now.
+        archive.remove(job)?;
+        return Ok(Answer::Done.into());
+    }
+    if archive.job(job)?.is_none() {
+        return Ok(Answer::Unknown.into());
+    }
+    if archive.end(job)?.is_none() {
+        return Ok(Answer::Refused(format!("job {job} is running; cancel it first")).into());
+    }
+    archive.remove(job)?;
+    let (events, news) = (vec![Event::Removed(job)], Some(News::Removed(job)));
+    Ok(Answered { events, news, ..Answer::Done.into() })
+}
+
+fn jobs(archive: &Archive) -> Answering {
+    let mut statuses = Vec::new();
+    for job in archive.jobs()? {
+        if statuses.len() == LISTED_JOBS {
+            break;
+        }
+        statuses.extend(status_of(archive, job, false, None)?);
+    }
+    Ok(Answer::Jobs(statuses).into())
+}
+
+fn status(archive: &Archive, job: JobId, detail: bool, progress: Option<Progress>, alarms: Vec<String>) -> Answering {
+    let status = status_of(archive, job, detail, progress)?;
+    Ok(status.map_or(Answer::Unknown, |status| Answer::Status(Box::new(Status { alarms, ..status }))).into())
+}
+
+fn status_of(
+    archive: &Archive,
+    job: JobId,
+    detail: bool,
+    progress: Option<Progress>,
+) -> Result<Option<Status>, ArchiveError> {
+    if archive.is_removed(job)? {
+        return Ok(None);
+    }
+    let Some(found) = archive.job(job)? else { return Ok(None) };
+    let (spec, end) = (found.spec, archive.end(job)?);
+    let mut status = Status {
+        job,
+        program: spec.program.name,
+        created_ms: spec.created_ms,
+        input_bytes: spec.sources.bytes,
+        chunks: archive.seal(job)?.map(|seal| seal.chunks),
+        covered: 0,
+        covered_bytes: 0,
+        finished: 0,
+        partitions: spec.partitions,
+        lacking: Vec::new(),
+        losses: end.as_ref().map_or_else(Losses::default, |end| end.losses.clone()),
+        alarms: Vec::new(),
+        end,
+    };
+    match (&status.end, progress) {
+        (None, Some((_, covered, bytes, finished))) if !detail => {
+            (status.covered, status.covered_bytes, status.finished) = (covered, bytes, finished);
+        }
+        (Some(_), _) if !detail => {}
+        _ => read_progress(archive, &mut status)?,
+    }
+    if !detail {
+        // For polling and lists, the number is enough.
+        (status.losses.chunks, status.losses.records) = (Vec::new(), Vec::new());
+        if let Some(end) = &mut status.end {
+            (end.losses.chunks, end.losses.records) = (Vec::new(), Vec::new());
+        }
+    }
+    Ok(Some(status))
+}
+
+fn read_progress(archive: &Archive, status: &mut Status) -> Result<(), ArchiveError> {
+    let ledgers = archive.ledgers(status.job, status.partitions)?;
+    let borrowed: Vec<&Ledger> = ledgers.iter().collect();
+    status.covered = ledgers.iter().map(Ledger::whole).min().unwrap_or(0);
+    status.covered_bytes = ledgers.iter().map(Ledger::home_bytes).sum();
+    status.finished = u32::try_from(ledgers.iter().filter(|ledger| ledger.finished().is_some()).count()).unwrap_or(0);
+    if status.end.is_none() {
+        status.losses = ending::losses(&borrowed);
+    }
+    let chunks = (0..status.chunks.unwrap_or(0)).map(ChunkNumber);
+    let lacking = chunks.filter_map(|chunk| {
+        let partitions: Vec<u32> =
+            (0u32..).zip(&ledgers).filter(|(_, l)| !l.covers_chunk(chunk)).map(|(p, _)| p).collect();
+        (!partitions.is_empty()).then_some((chunk.0, partitions))
+    });
+    status.lacking = lacking.take(LISTED_LACKING).collect();
+    Ok(())
+}
+
+fn uncovered(archive: &Archive, job: JobId, chunks: u32) -> Answering {
+    let Some(found) = archive.job(job)? else { return Ok(Answer::Unknown.into()) };
+    let ledgers = archive.ledgers(job, found.spec.partitions)?;
+    // A lost chunk is decided; sending it again is another request.
+    let lost: BTreeSet<ChunkNumber> = ledgers.iter().flat_map(|ledger| ledger.lost().map(|(chunk, _)| chunk)).collect();
+    let lacking = |chunk: &ChunkNumber| ledgers.iter().any(|ledger| !ledger.covers_chunk(*chunk));
+    let open = (0..chunks).map(ChunkNumber).filter(|chunk| !lost.contains(chunk) && lacking(chunk));
+    let mut ranges = ranges(open);
+    ranges.truncate(LISTED_RANGES);
+    Ok(Answer::Uncovered(ranges).into())
+}
+
+impl Archive {
+    /// The ledgers of all partitions, read from the store.
+    pub(crate) fn ledgers(&self, job: JobId, partitions: u32) -> Result<Vec<Ledger>, ArchiveError> {
+        let read = |number| {
+            let mut ledger = Ledger::default();
+            self.refresh(job, PartitionNumber(number), &mut ledger)?;
+            Ok(ledger)
+        };
+        (0..partitions).map(read).collect()
+    }
+}

@@ -1,0 +1,121 @@
+//! One (job, partition) in memory: its ledger as last read, what was folded since, and when it is due to be tended.
+//!
+//! Decides by state and time, and never waits. What would surprise: while it is tended its ledger is away, and what arrives is
+//! folded unseen; it is compared with the ledger at the next tending.
+
+use rabbit_reduce_core::id::ChunkNumber;
+use rabbit_reduce_core::ledger::Ledger;
+use rabbit_reduce_core::ledger::delta::Delta;
+use rabbit_reduce_runtime::broker::Receipt;
+use std::time::{Duration, Instant};
+
+/// Bytes of folded pairs that are committed whatever else: about as large as a run should be.
+const COMMIT_BYTES: usize = 64 << 20;
+/// Nothing new for so long: commit.
+const QUIET: Duration = Duration::from_secs(1);
+/// So old: commit.
+const AGE: Duration = Duration::from_secs(20);
+/// The pause after the store failed.
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// A delivery that a delta holds, and where it came from.
+#[derive(Debug)]
+pub(crate) struct HeldReceipt {
+    pub(crate) receipt: Receipt,
+    pub(crate) channel: Channel,
+}
+
+/// One life of one consumer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Channel {
+    /// The consumer's place among the aggregator's.
+    pub(crate) consumer: usize,
+    /// Which life.
+    pub(crate) epoch: u64,
+}
+
+/// A partition of a job.
+#[derive(Debug, Default)]
+pub(crate) struct Shard {
+    /// Away while it is tended.
+    pub(crate) ledger: Option<Ledger>,
+    pub(crate) delta: Delta<HeldReceipt>,
+    pub(crate) losses: Vec<(ChunkNumber, String)>,
+    /// What the ledger said when it was last here.
+    pub(crate) seen: Seen,
+    /// Something may have changed that only the store knows.
+    pub(crate) wanted: bool,
+    first: Option<Instant>,
+    last: Option<Instant>,
+    not_before: Option<Instant>,
+}
+
+/// What a ledger says in numbers.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Seen {
+    pub(crate) whole: u32,
+    pub(crate) losses: u64,
+    pub(crate) bytes: u64,
+    pub(crate) finished: bool,
+}
+
+impl Shard {
+    pub(crate) fn new(ledger: Ledger) -> Self {
+        let mut shard = Self::default();
+        shard.come_back(ledger);
+        shard
+    }
+
+    /// Notes that a segment was folded.
+    pub(crate) fn folded(&mut self, now: Instant) {
+        self.first.get_or_insert(now);
+        self.last = Some(now);
+    }
+
+    /// Whether to tend it now. `chunks` is C, once the job is sealed.
+    pub(crate) fn due(&self, chunks: Option<u32>, now: Instant) -> bool {
+        let Some(ledger) = &self.ledger else { return false };
+        if self.not_before.is_some_and(|pause| now < pause) {
+            return false;
+        }
+        let passed = |since: Option<Instant>, limit| since.is_some_and(|at| now.saturating_duration_since(at) >= limit);
+        self.wanted
+            || !self.losses.is_empty()
+            || self.delta.bytes() >= COMMIT_BYTES
+            || (!self.delta.is_empty() && (passed(self.last, QUIET) || passed(self.first, AGE)))
+            || chunks.is_some_and(|chunks| self.could_finish(ledger, chunks))
+    }
+
+    fn could_finish(&self, ledger: &Ledger, chunks: u32) -> bool {
+        // Counting first: it is exact only when it may be enough.
+        let known = u64::from(self.seen.whole) + self.seen.losses + self.delta.len() as u64;
+        (ledger.unfinished() || !self.delta.is_empty())
+            && known >= u64::from(chunks)
+            && self.delta.completes(ledger, chunks)
+    }
+
+    /// Takes out what tending needs.
+    pub(crate) fn leave(&mut self) -> Option<(Ledger, Delta<HeldReceipt>, Vec<(ChunkNumber, String)>)> {
+        let ledger = self.ledger.take()?;
+        self.wanted = false;
+        (self.first, self.last) = (None, None);
+        Some((ledger, std::mem::take(&mut self.delta), std::mem::take(&mut self.losses)))
+    }
+
+    /// Puts the ledger back.
+    pub(crate) fn come_back(&mut self, ledger: Ledger) {
+        self.seen = Seen {
+            whole: ledger.whole(),
+            losses: ledger.lost().count() as u64 + ledger.skipped(),
+            bytes: ledger.home_bytes(),
+            finished: ledger.finished().is_some(),
+        };
+        self.ledger = Some(ledger);
+    }
+
+    /// Tending failed: not again at once.
+    pub(crate) fn pause(&mut self, now: Instant) {
+        self.not_before = Some(now + PAUSE);
+        self.wanted = true;
+    }
+}

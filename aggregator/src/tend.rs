@@ -1,0 +1,314 @@
+//! What is done for one (job, partition) at a time: commit what was folded, note losses, bound the runs, finish.
+//!
+//! It blocks, and runs beside the loop that folds, with the ledger and the delta in its hands. What would surprise: it always
+//! does everything that can be done, whatever it was called for, so that nothing depends on who comes last.
+
+use crate::archive::{Appended, Archive, ArchiveError, JobFile};
+use crate::shard::HeldReceipt;
+use rabbit_reduce_core::id::{ChunkNumber, PartitionNumber};
+use rabbit_reduce_core::job::{Program, Value};
+use rabbit_reduce_core::ledger::delta::{Delta, Held};
+use rabbit_reduce_core::ledger::{Disagreement, Entry, Finish, Invalid, Ledger};
+use rabbit_reduce_core::merge::{Merge, combine};
+use rabbit_reduce_core::message;
+use rabbit_reduce_core::pairs::{Cursor, PairReader};
+use rabbit_reduce_core::run::{RunReader, RunSize, RunWriter};
+use rabbit_reduce_core::with_program;
+use rabbit_reduce_runtime::store::{StoreError, Upload};
+use std::io::{self, BufReader, BufWriter};
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// Live runs of a partition beyond which the smallest are merged: each open run costs a merge some 400 KiB.
+const MAX_RUNS: usize = 64;
+/// Runs that one such merge takes.
+const MERGED_RUNS: usize = 48;
+/// Bytes written to the store at once.
+const WRITE_BYTES: usize = 256 << 10;
+
+/// One partition of one job, in the hands of who tends it.
+pub(crate) struct Tend {
+    pub(crate) archive: Archive,
+    pub(crate) job: Arc<JobFile>,
+    pub(crate) partition: PartitionNumber,
+    pub(crate) chunks: Option<u32>,
+    pub(crate) ledger: Ledger,
+    pub(crate) delta: Delta<HeldReceipt>,
+    pub(crate) losses: Vec<(ChunkNumber, String)>,
+}
+
+/// What came of it.
+pub(crate) struct Tended {
+    pub(crate) ledger: Ledger,
+    /// Deliveries whose units are counted now.
+    pub(crate) done: Vec<HeldReceipt>,
+    /// What is not committed: to be kept, for a later attempt.
+    pub(crate) delta: Delta<HeldReceipt>,
+    /// Losses that are not noted yet.
+    pub(crate) losses: Vec<(ChunkNumber, String)>,
+    /// C, if it is known by now.
+    pub(crate) chunks: Option<u32>,
+    /// This call finished the partition.
+    pub(crate) finished: bool,
+    /// What went wrong.
+    pub(crate) trouble: Option<Trouble>,
+}
+
+/// Why tending stopped.
+#[derive(Debug)]
+pub(crate) enum Trouble {
+    /// The store failed: try again later.
+    Archive(ArchiveError),
+    /// The program is not deterministic: the job fails.
+    Disagreement(Disagreement),
+    /// The job was removed: everything of it is dropped.
+    Removed,
+}
+
+impl From<ArchiveError> for Trouble {
+    fn from(error: ArchiveError) -> Self {
+        Self::Archive(error)
+    }
+}
+
+impl From<StoreError> for Trouble {
+    fn from(error: StoreError) -> Self {
+        Self::Archive(error.into())
+    }
+}
+
+impl Tend {
+    /// Does everything that can be done now.
+    pub(crate) fn run(mut self) -> Tended {
+        let mut done = Vec::new();
+        let mut finished = false;
+        let trouble = self.steps(&mut done, &mut finished).err();
+        let Self { ledger, delta, losses, chunks, .. } = self;
+        Tended { ledger, done, delta, losses, chunks, finished, trouble }
+    }
+
+    fn steps(&mut self, done: &mut Vec<HeldReceipt>, finished: &mut bool) -> Result<(), Trouble> {
+        let id = self.job.spec.job;
+        if self.archive.is_removed(id)? {
+            return Err(Trouble::Removed);
+        }
+        self.archive.refresh(id, self.partition, &mut self.ledger)?;
+        if self.chunks.is_none() {
+            self.chunks = self.archive.seal(id)?.map(|seal| seal.chunks);
+        }
+        self.commit(done)?;
+        self.lose()?;
+        self.compact()?;
+        *finished = self.finish()?;
+        if self.archive.is_removed(id)? {
+            self.archive.store.remove(&Archive::runs_folder(id, self.partition))?;
+            return Err(Trouble::Removed);
+        }
+        Ok(())
+    }
+
+    /// Puts what the delta holds into a run, and the run into the ledger.
+    fn commit(&mut self, done: &mut Vec<HeldReceipt>) -> Result<(), Trouble> {
+        loop {
+            let covered = self.delta.drop_covered(&self.ledger).map_err(Trouble::Disagreement)?;
+            done.extend(covered.into_iter().map(|held| held.receipt));
+            if self.delta.is_empty() {
+                return Ok(());
+            }
+            let cursors = self.delta.bodies().map(|body| PairReader::new(io::Cursor::new(body))).collect();
+            let (run, size) = match self.write(cursors) {
+                Err(Trouble::Archive(ArchiveError::Damaged { .. })) if self.set_spoiled_aside(done)? => continue,
+                written => written?,
+            };
+            let entry = Entry::Commit(self.delta.commit(run, size));
+            match self.append_or_drop(entry, run)? {
+                None => {
+                    let held = std::mem::take(&mut self.delta).into_held();
+                    done.extend(held.into_iter().map(|Held { receipt, .. }| receipt));
+                    return Ok(());
+                }
+                // Somebody covered some of it, or retired the run: what is left is committed anew.
+                Some(Invalid::Covered(_) | Invalid::File(_)) => {}
+                Some(Invalid::Disagreement(disagreement)) => return Err(Trouble::Disagreement(disagreement)),
+                Some(invalid) => unreachable!("a commit is never judged {invalid}"),
+            }
+        }
+    }
+
+    /// Takes out segments whose pairs cannot be read: kept with the dead letters, their chunks lost. `false` if there are none.
+    fn set_spoiled_aside(&mut self, done: &mut Vec<HeldReceipt>) -> Result<bool, Trouble> {
+        let job = Arc::clone(&self.job);
+        let spoiled =
+            self.delta.take_out(|held| !with_program!(&job.program, program => readable(program, &held.body)));
+        for held in &spoiled {
+            let message = message::encode(&held.partial, &held.body);
+            let path = self.archive.set_aside(Some(job.spec.job), &message)?;
+            let (chunk, partition) = (held.partial.chunk, self.partition);
+            tracing::error!(job = %job.spec.job, %chunk, %partition, path, "a partial's pairs cannot be read; it is set aside");
+            self.losses.push((chunk, "its pairs for this partition cannot be read".to_owned()));
+        }
+        let found = !spoiled.is_empty();
+        done.extend(spoiled.into_iter().map(|held| held.receipt));
+        Ok(found)
+    }
+
+    fn lose(&mut self) -> Result<(), Trouble> {
+        while let Some((chunk, reason)) = self.losses.last().cloned() {
+            // No longer valid: it is covered, or noted by somebody else. Either way there is nothing left to note.
+            let _: Appended = self.append(Entry::Lose { chunk, reason })?;
+            self.losses.pop();
+        }
+        Ok(())
+    }
+
+    /// Merges the smallest runs while there are too many.
+    fn compact(&mut self) -> Result<(), Trouble> {
+        while self.ledger.runs().len() > MAX_RUNS {
+            let mut by_size: Vec<(u64, Uuid)> =
+                self.ledger.runs().iter().map(|(run, size)| (size.bytes, *run)).collect();
+            by_size.sort_unstable();
+            let runs: Vec<Uuid> = by_size[..MERGED_RUNS].iter().map(|(_, run)| *run).collect();
+            let Some(cursors) = self.open(&runs)? else {
+                self.archive.refresh(self.job.spec.job, self.partition, &mut self.ledger)?;
+                continue;
+            };
+            let (run, size) = self.write(cursors)?;
+            if self.append_or_drop(Entry::Replace { runs: runs.clone(), run, size }, run)?.is_none() {
+                for old in runs.into_iter().filter(|old| self.ledger.gave_up(*old)) {
+                    self.remove_run(old)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Merges the live runs into a part, if the partition is at its end; `true` if this call finished it.
+    fn finish(&mut self) -> Result<bool, Trouble> {
+        loop {
+            let complete = self.chunks.is_some_and(|chunks| self.ledger.complete(chunks));
+            if !complete || !self.ledger.unfinished() {
+                return Ok(false);
+            }
+            self.tidy()?;
+            let at = self.ledger.next();
+            let runs: Vec<(Uuid, RunSize)> = self.ledger.runs().iter().map(|(run, size)| (*run, *size)).collect();
+            // A single run is the part as it stands; otherwise the part is written.
+            let (part, size, written) = match runs.as_slice() {
+                [(run, size)] => (*run, *size, false),
+                _ => {
+                    let names: Vec<Uuid> = runs.iter().map(|(run, _)| *run).collect();
+                    let Some(cursors) = self.open(&names)? else {
+                        self.archive.refresh(self.job.spec.job, self.partition, &mut self.ledger)?;
+                        continue;
+                    };
+                    let (part, size) = self.write(cursors)?;
+                    (part, size, true)
+                }
+            };
+            let entry = Entry::Finish(Finish { part, size, at });
+            if let Appended::Yes = self.append(entry)? {
+                return Ok(true);
+            }
+            if written {
+                self.remove_run(part)?;
+            }
+        }
+    }
+
+    /// Files that no entry names, left by lost races and dead processes, go once an entry has said so.
+    fn tidy(&mut self) -> Result<(), Trouble> {
+        let names = self.archive.store.list(&Archive::runs_folder(self.job.spec.job, self.partition))?;
+        let files = names.iter().filter_map(|name| Uuid::try_parse(name).ok());
+        let orphans: Vec<Uuid> = files.filter(|file| !self.ledger.names(*file)).collect();
+        let unsaid: Vec<Uuid> = orphans.iter().copied().filter(|file| !self.ledger.gave_up(*file)).collect();
+        if !unsaid.is_empty()
+            && let Appended::No(_) = self.append(Entry::Retire { files: unsaid })?
+        {
+            return Ok(());
+        }
+        for file in orphans.into_iter().filter(|file| self.ledger.gave_up(*file)) {
+            self.remove_run(file)?;
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, entry: Entry) -> Result<Appended, Trouble> {
+        Ok(self.archive.append(self.job.spec.job, self.partition, &mut self.ledger, entry, self.chunks)?)
+    }
+
+    /// Appends an entry that makes `run` live. A run that did not get in goes: nobody else can name it.
+    fn append_or_drop(&mut self, entry: Entry, run: Uuid) -> Result<Option<Invalid>, Trouble> {
+        match self.append(entry)? {
+            Appended::Yes => Ok(None),
+            Appended::No(invalid) => {
+                self.remove_run(run)?;
+                Ok(Some(invalid))
+            }
+        }
+    }
+
+    fn remove_run(&self, run: Uuid) -> Result<(), Trouble> {
+        Ok(self.archive.store.remove(&Archive::run_path(self.job.spec.job, self.partition, run))?)
+    }
+
+    /// Opens runs; `None` if one of them is gone, merged by somebody else.
+    fn open(&self, runs: &[Uuid]) -> Result<Option<Vec<OpenRun>>, Trouble> {
+        let mut cursors = Vec::with_capacity(runs.len());
+        for run in runs {
+            let path = Archive::run_path(self.job.spec.job, self.partition, *run);
+            match self.archive.store.open(&path, 0)? {
+                Some(file) => cursors.push(RunReader::new(BufReader::with_capacity(64 << 10, file))),
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(cursors))
+    }
+
+    /// Merges streams into a new, durable run.
+    fn write<C: Cursor>(&self, cursors: Vec<C>) -> Result<(Uuid, RunSize), Trouble> {
+        let run = Uuid::now_v7();
+        let path = Archive::run_path(self.job.spec.job, self.partition, run);
+        let upload = self.archive.store.create(&path)?;
+        let merged = with_program!(&self.job.program, program => {
+            merge_into(cursors, |key, total, other| combine(program, key, total, other), upload)
+        });
+        let (upload, size) = merged.map_err(|error| damaged_or_full(&path, error))?;
+        upload.finish()?;
+        Ok((run, size))
+    }
+}
+
+type OpenRun = RunReader<BufReader<Box<dyn io::Read + Send>>>;
+
+/// Whether bytes are sorted pairs whose values are the program's.
+fn readable<P: Program>(_: &P, body: &[u8]) -> bool {
+    let mut pairs = PairReader::new(body);
+    loop {
+        match pairs.advance() {
+            Ok(true) if P::Value::decode(pairs.value()).is_ok() => {}
+            Ok(more) => return !more,
+            Err(_) => return false,
+        }
+    }
+}
+
+fn merge_into<C: Cursor>(
+    cursors: Vec<C>,
+    combine: impl FnMut(&[u8], &mut Vec<u8>, &[u8]) -> Result<(), rabbit_reduce_core::job::ValueError>,
+    upload: Box<dyn Upload>,
+) -> io::Result<(Box<dyn Upload>, RunSize)> {
+    let mut writer = RunWriter::new(BufWriter::with_capacity(WRITE_BYTES, upload))?;
+    let mut merged = Merge::new(cursors, combine)?;
+    while merged.advance()? {
+        writer.put(merged.key(), merged.value())?;
+    }
+    let (upload, size) = writer.finish()?;
+    Ok((upload.into_inner().map_err(io::IntoInnerError::into_error)?, size))
+}
+
+fn damaged_or_full(path: &str, error: io::Error) -> ArchiveError {
+    if error.kind() == io::ErrorKind::InvalidData {
+        return ArchiveError::Damaged { path: path.to_owned(), reason: format!("what it is merged from: {error}") };
+    }
+    StoreError::before_the_name(path, error).into()
+}

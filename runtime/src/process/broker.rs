@@ -1,0 +1,44 @@
+//! From the broker's flags to a connected, declared namespace.
+
+use super::args::BrokerArgs;
+use super::exit::Exit;
+use super::start::Failure;
+use crate::broker::rabbit::{RabbitBroker, RabbitConfig, RabbitUrl};
+use crate::broker::{Broker, BrokerError};
+use rabbit_reduce_core::topology::{QUEUE_BYTES, Topology};
+use std::sync::Arc;
+
+/// The topology that the flags name.
+#[must_use]
+pub fn topology(args: &BrokerArgs) -> Topology {
+    Topology::new(&args.namespace, QUEUE_BYTES)
+}
+
+/// Connects, and declares nothing.
+///
+/// # Errors
+/// With the exit code that the failure means.
+pub async fn connect(args: &BrokerArgs) -> Result<Arc<RabbitBroker>, Failure> {
+    let url: RabbitUrl =
+        args.url.expose().parse().map_err(|error| {
+            Failure::new(Exit::Usage, format!("the broker's URL (--broker-url, AMQP_URL) is {error}"))
+        })?;
+    let connected = RabbitBroker::connect(RabbitConfig::new(url, &args.namespace)).await;
+    connected.map(Arc::new).map_err(failure)
+}
+
+/// Connects and declares the namespace.
+///
+/// # Errors
+/// With the exit code that the failure means.
+pub async fn connect_and_declare(args: &BrokerArgs) -> Result<Arc<RabbitBroker>, Failure> {
+    let broker = connect(args).await?;
+    broker.declare(&topology(args)).await.map_err(failure)?;
+    Ok(broker)
+}
+
+/// What a broker's error means for a process.
+#[must_use]
+pub fn failure(error: BrokerError) -> Failure {
+    Failure::new(Exit::Broker, error)
+}

@@ -1,0 +1,64 @@
+//! The worker's flags, and from errors to exit codes.
+
+use crate::{Config, Roots, run};
+use clap::Parser;
+use rabbit_reduce_runtime::process::args::{BrokerArgs, ByteSize, LogArgs, memory_default};
+use rabbit_reduce_runtime::process::broker::{connect_and_declare, failure};
+use rabbit_reduce_runtime::process::exit::Exit;
+use rabbit_reduce_runtime::process::identity;
+use rabbit_reduce_runtime::process::shutdown::Shutdown;
+use rabbit_reduce_runtime::process::start::Failure;
+use std::num::NonZeroU16;
+use std::path::PathBuf;
+
+/// Maps chunks for rabbit-reduce: start as many as you like, on as many machines, and stop them whenever you like
+///
+/// A worker needs the broker alone. The first Ctrl-C finishes what it maps and hands the rest back; the second leaves at once.
+#[derive(Debug, Parser)]
+#[command(name = "worker", version)]
+pub struct Cli {
+    /// Chunks mapped at once [default: one for each processor]
+    #[arg(long, env = "RABBIT_REDUCE_THREADS", value_name = "N")]
+    threads: Option<NonZeroU16>,
+    /// Memory for all of it, as 512MiB or 2GiB [default: a quarter of the machine's]
+    #[arg(long, env = "RABBIT_REDUCE_MEMORY", value_name = "SIZE")]
+    memory: Option<ByteSize>,
+    /// Folder that by-reference input may lie in; give it again for more
+    #[arg(long = "input-root", env = "RABBIT_REDUCE_INPUT_ROOT", value_name = "DIR", value_delimiter = ':')]
+    input_roots: Vec<PathBuf>,
+    /// Folder for pairs that do not fit in memory [default: the system's]
+    #[arg(long, env = "RABBIT_REDUCE_TEMPORARY", value_name = "DIR")]
+    temporary: Option<PathBuf>,
+    /// Leave when nothing has been waiting for a while
+    #[arg(long, env = "RABBIT_REDUCE_EXIT_WHEN_IDLE")]
+    exit_when_idle: bool,
+    #[command(flatten)]
+    broker: BrokerArgs,
+    /// How much is logged.
+    #[command(flatten)]
+    pub logs: LogArgs,
+}
+
+impl Cli {
+    /// Connects and works.
+    ///
+    /// # Errors
+    /// With the exit code that the failure means.
+    pub async fn work(self, shutdown: Shutdown) -> Result<Exit, Failure> {
+        let roots = Roots::beneath(&self.input_roots)
+            .map_err(|error| Failure::new(Exit::Usage, format!("--input-root {error}")))?;
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let config = Config {
+            name: identity::name(),
+            threads: self.threads.map_or(processors, |threads| usize::from(threads.get())),
+            memory_bytes: self.memory.unwrap_or_else(memory_default).0,
+            roots,
+            scratch: self.temporary.unwrap_or_else(std::env::temp_dir),
+            exit_when_idle: self.exit_when_idle,
+        };
+        let broker = connect_and_declare(&self.broker).await?;
+        tracing::info!(worker = config.name, threads = config.threads, broker = %self.broker.url, "working");
+        run(config, broker, shutdown).await.map_err(failure)?;
+        Ok(Exit::Done)
+    }
+}
