@@ -133,7 +133,7 @@ fn map_piece<P: Program>(
 ) {
     for record in RecordIter::new(program.records(), *piece) {
         match program.map(record).collect::<Result<Vec<_>, _>>() {
-            Err(error) => skips.push(Skip { source: piece.source, offset: record.offset, reason: error.reason }),
+            Err(error) => skips.push(Skip::new(piece.source, record.offset, error.reason)),
             Ok(pairs) => {
                 for pair in pairs {
                     match totals.get_mut(&*pair.key) {
