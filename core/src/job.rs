@@ -77,6 +77,9 @@ pub trait Value: Clone + fmt::Debug + Send + Sync + 'static {
 #[error("not a value of this program: {0}")]
 pub struct ValueError(pub &'static str);
 
+/// Takes pairs one by one: key, value.
+pub type PairTaker<'t> = dyn FnMut(&[u8], &[u8]) -> io::Result<()> + 't;
+
 /// A MapReduce program. Deterministic: the same records give the same pairs, everywhere.
 pub trait Program: Send + Sync + 'static {
     /// What a key's value is.
@@ -99,6 +102,19 @@ pub trait Program: Send + Sync + 'static {
         key
     }
 
+    /// Turns the combined pairs of one partition, in ascending order of keys, into the pairs of its part, with keys that
+    /// strictly ascend. A program that only combines has nothing left to do. It may run twice; one output is kept.
+    ///
+    /// # Errors
+    /// Fails where the pairs come from or where `out` puts them, and with `InvalidData` on a pair that this program never
+    /// makes.
+    fn reduce(&self, pairs: &mut dyn PairSource, out: &mut PairTaker<'_>) -> io::Result<()> {
+        while let Some((key, value)) = pairs.next()? {
+            out(key, value)?;
+        }
+        Ok(())
+    }
+
     /// The names of the columns of [`Program::rows`].
     fn columns(&self) -> &'static [&'static str];
 
@@ -107,7 +123,7 @@ pub trait Program: Send + Sync + 'static {
         false
     }
 
-    /// Turns a whole result, its pairs in ascending order of keys, into rows. `sources` are the names of the job's sources,
+    /// Turns a whole result, its [reduced](Program::reduce) pairs in ascending order of keys, into rows. `sources` are the names of the job's sources,
     /// in their order.
     ///
     /// # Errors

@@ -21,7 +21,7 @@ pub use self::word_count::WordCount;
 pub use crate::with_program;
 
 use crate::boundary::Boundary;
-use crate::job::{Program, Records};
+use crate::job::{PairTaker, Program, Records};
 use crate::pairs::PairSource;
 use crate::rows::RowSink;
 use std::fmt;
@@ -157,6 +157,14 @@ impl Job {
     #[must_use]
     pub fn records(&self) -> Records {
         with_program!(self, program => program.records())
+    }
+
+    /// [`Program::reduce`]
+    ///
+    /// # Errors
+    /// As [`Program::reduce`].
+    pub fn reduce(&self, pairs: &mut dyn PairSource, out: &mut PairTaker<'_>) -> io::Result<()> {
+        with_program!(self, program => program.reduce(pairs, out))
     }
 
     /// [`Program::columns`]

@@ -92,7 +92,7 @@ pub struct Finish {
 /// Why an entry may not be appended.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Invalid {
-    /// Some of its units are counted already.
+    /// Some of its units are counted already, or named twice.
     #[error("chunk {} segment {} is counted already", .0.chunk, .0.segment)]
     Covered(Unit),
     /// Two attempts at a chunk disagree.
@@ -184,14 +184,22 @@ impl Ledger {
                 if decided { Err(Invalid::Decided(*chunk)) } else { Ok(()) }
             }
             Entry::Replace { runs, run, .. } => {
-                let dead = runs.iter().find(|run| !self.runs.contains_key(run));
-                dead.map_or_else(|| self.judge_new(*run), |run| Err(Invalid::File(*run)))
+                // A run named twice would be merged twice, and a merge of none holds what nobody committed.
+                let mut seen = BTreeSet::new();
+                let dead = runs.iter().find(|run| !self.runs.contains_key(run) || !seen.insert(**run));
+                let bad = dead.or(runs.is_empty().then_some(run));
+                bad.map_or_else(|| self.judge_new(*run), |bad| Err(Invalid::File(*bad)))
             }
             Entry::Finish(finish) => {
-                // A single live run may be the part as it stands.
-                let new = if self.runs.contains_key(&finish.part) { Ok(()) } else { self.judge_new(finish.part) };
                 let complete = chunks.is_some_and(|chunks| self.complete(chunks));
-                if finish.at == self.next && complete && self.unfinished() { new } else { Err(Invalid::Open) }
+                let whole = finish.at == self.next && complete && self.unfinished();
+                // A run may be the part as it stands where no other is live.
+                let only = self.runs.len() == 1 && self.runs.contains_key(&finish.part);
+                match whole {
+                    false => Err(Invalid::Open),
+                    true if only => Ok(()),
+                    true => self.judge_new(finish.part),
+                }
             }
             Entry::Retire { files } => {
                 let named = files.iter().find(|file| self.names(**file));
@@ -206,12 +214,13 @@ impl Ledger {
 
     fn judge_commit(&self, commit: &Commit) -> Result<(), Invalid> {
         self.judge_new(commit.run)?;
+        let mut seen = BTreeSet::new();
         for chunk in &commit.chunks {
             let worker = commit.workers.get(chunk.worker as usize).map_or("", String::as_str);
             self.agrees(chunk.chunk, chunk.digest, worker).map_err(Invalid::Disagreement)?;
             for &(segment, last, _) in &chunk.units {
                 let unit = Unit { chunk: chunk.chunk, segment, last };
-                if self.covers(unit) {
+                if self.covers(unit) || !seen.insert((unit.chunk, segment)) {
                     return Err(Invalid::Covered(unit));
                 }
             }
@@ -237,6 +246,8 @@ impl Ledger {
                 self.runs.insert(*run, *size);
             }
             Entry::Finish(finish) => {
+                // Readers may be at the part before this one, not at the one before that.
+                self.gone.extend(self.previous_part);
                 self.previous_part = self.finish.replace(finish.clone()).map(|previous| previous.part);
                 self.moved = false;
             }

@@ -6,9 +6,11 @@
 
 pub mod boundary;
 pub mod decimal;
+pub mod grouping;
 pub mod id;
 pub mod job;
 pub mod jobs;
+pub mod key;
 pub mod ledger;
 pub mod local;
 pub mod map;

@@ -28,7 +28,7 @@ pub struct LocalSource {
 /// The answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LocalResult {
-    /// Combined pairs by key, values in their byte form.
+    /// Reduced pairs by key, values in their byte form.
     pub pairs: BTreeMap<Vec<u8>, Vec<u8>>,
     /// Records that are not counted, in order.
     pub skips: Vec<Skip>,
@@ -45,14 +45,24 @@ pub fn run(job: &Job, sources: &[LocalSource]) -> LocalResult {
 /// # Errors
 /// Fails on pairs that the job never makes.
 pub fn print(job: &Job, sources: &[LocalSource], result: &LocalResult, format: Format) -> io::Result<Vec<u8>> {
+    with_program!(job, program => print_program(program, sources, result, format))
+}
+
+/// As [`print`], for any program.
+///
+/// # Errors
+/// Fails on pairs that the program never makes.
+pub fn print_program<P: Program>(
+    program: &P,
+    sources: &[LocalSource],
+    result: &LocalResult,
+    format: Format,
+) -> io::Result<Vec<u8>> {
     let names: Vec<Vec<u8>> = sources.iter().map(|source| source.name.clone()).collect();
     let mut out = Vec::new();
-    let mut pairs = MapSource { pairs: result.pairs.iter() };
-    with_program!(job, program => {
-        let mut rows = writer(format, program.columns(), &mut out)?;
-        program.rows(&names, &mut pairs, &mut *rows)?;
-        rows.finish()?;
-    });
+    let mut rows = writer(format, program.columns(), &mut out)?;
+    program.rows(&names, &mut MapSource { pairs: result.pairs.iter() }, &mut *rows)?;
+    rows.finish()?;
     Ok(out)
 }
 
@@ -67,6 +77,9 @@ impl PairSource for MapSource<'_> {
 }
 
 /// Runs a program over sources, records over `record_bytes` left out.
+///
+/// # Panics
+/// If the program's reduce fails on the program's own pairs.
 pub fn run_program<P: Program>(program: &P, sources: &[LocalSource], record_bytes: u64) -> LocalResult {
     let mut totals: BTreeMap<Vec<u8>, P::Value> = BTreeMap::new();
     let mut skips = Vec::new();
@@ -96,7 +109,20 @@ pub fn run_program<P: Program>(program: &P, sources: &[LocalSource], record_byte
         value.encode(&mut bytes);
         (key, bytes)
     };
-    LocalResult { pairs: totals.into_iter().map(encode).collect(), skips }
+    let combined: BTreeMap<Vec<u8>, Vec<u8>> = totals.into_iter().map(encode).collect();
+    LocalResult { pairs: reduced(program, &combined), skips }
+}
+
+fn reduced<P: Program>(program: &P, combined: &BTreeMap<Vec<u8>, Vec<u8>>) -> BTreeMap<Vec<u8>, Vec<u8>> {
+    let mut pairs = BTreeMap::new();
+    let mut take = |key: &[u8], value: &[u8]| {
+        let before = pairs.insert(key.to_vec(), value.to_vec());
+        assert_eq!(before, None, "a reduce gave a key twice");
+        Ok(())
+    };
+    let done = program.reduce(&mut MapSource { pairs: combined.iter() }, &mut take);
+    done.expect("pairs in memory are read without fail");
+    pairs
 }
 
 fn map_piece<P: Program>(
@@ -107,7 +133,7 @@ fn map_piece<P: Program>(
 ) {
     for record in RecordIter::new(program.records(), *piece) {
         match program.map(record).collect::<Result<Vec<_>, _>>() {
-            Err(error) => skips.push(Skip { source: piece.source, offset: record.offset, reason: error.reason }),
+            Err(error) => skips.push(Skip::new(piece.source, record.offset, error.reason)),
             Ok(pairs) => {
                 for pair in pairs {
                     match totals.get_mut(&*pair.key) {
@@ -122,12 +148,10 @@ fn map_piece<P: Program>(
 
 /// The source without its records that are too long, and those records.
 fn stretches(boundary: Boundary, bytes: &[u8], record_bytes: u64) -> (Vec<Range<usize>>, Vec<Range<usize>>) {
-    if boundary == Boundary::SpaceOrCharacter || bytes.len() as u64 <= record_bytes {
-        return (if bytes.is_empty() { vec![] } else { vec![0..bytes.len()] }, vec![]);
-    }
     let (mut stretches, mut too_long) = (Vec::new(), Vec::new());
     let (mut begin, mut at) = (0, 0);
-    while at < bytes.len() {
+    let any_too_long = boundary != Boundary::SpaceOrCharacter && bytes.len() as u64 > record_bytes;
+    while any_too_long && at < bytes.len() {
         let end = boundary.first_in(bytes, at, bytes.len()).unwrap_or(bytes.len());
         if (end - at) as u64 > record_bytes {
             stretches.push(begin..at);

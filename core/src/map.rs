@@ -5,6 +5,7 @@
 
 use crate::id::PartitionNumber;
 use crate::job::{Piece, Program, Records};
+use crate::message::MAX_BODY_BYTES;
 use crate::pairs::PairWriter;
 use crate::records::RecordIter;
 use crate::split::Skip;
@@ -18,6 +19,15 @@ use xxhash_rust::xxh3::Xxh3;
 /// Skips that a chunk lists one by one; the rest are counted only.
 pub const LISTED_SKIPS: usize = 100;
 
+/// The longest pair, key and value together, in bytes: a message's body holds it and its lengths.
+pub const MAX_PAIR_BYTES: usize = MAX_BODY_BYTES - LENGTHS_BYTES;
+/// The three lengths before a pair, each in at most ten bytes.
+const LENGTHS_BYTES: usize = 30;
+/// How many times the output limit scratch files may take before they are merged, and so hold every key once.
+const SCRATCH_FACTOR: u64 = 3;
+/// What they may always take, so that the lengths and counts of small pairs decide nothing.
+const LEAST_SCRATCH_BYTES: u64 = 16 << 20;
+
 /// What a chunk's mapping may use. The first two shape the output, and so are the job's; the last two are the machine's.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -25,7 +35,7 @@ pub struct Limits {
     pub partitions: u32,
     /// A segment's body holds at most this many bytes, unless a single pair is larger.
     pub segment_bytes: usize,
-    /// Pairs past this many bytes fail the chunk.
+    /// Combined pairs of more bytes, keys and values alone, fail the chunk.
     pub output_bytes: u64,
     /// Pairs past this many bytes go to scratch files.
     pub budget_bytes: usize,
@@ -33,9 +43,8 @@ pub struct Limits {
 
 /// Records of a chunk that are not counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct SkipList {
-    /// The first of them, in the chunk's order.
+    /// The first of them: records too long to travel, then others, each in the chunk's order.
     pub listed: Vec<Skip>,
     /// How many more there are.
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -100,6 +109,8 @@ impl Mapped {
 }
 
 /// Why a chunk could not be mapped.
+///
+/// Whether a chunk fails by a limit does not depend on the memory: all attempts at it fail alike.
 #[derive(Debug, thiserror::Error)]
 pub enum MapError {
     /// More pairs than the job allows.
@@ -107,6 +118,12 @@ pub enum MapError {
     Output {
         /// The job's limit.
         limit: u64,
+    },
+    /// A pair that no message can carry.
+    #[error("the chunk maps to a pair of {bytes} bytes, a message carries at most {MAX_PAIR_BYTES}")]
+    Pair {
+        /// Bytes of its key and value.
+        bytes: usize,
     },
     /// A program whose records are whole pieces failed on one.
     #[error("the program cannot map a piece: {reason}")]
@@ -150,6 +167,7 @@ pub fn map_chunk<P: Program>(
     for skip in &skips.listed {
         digest.update(&skip.source.0.to_le_bytes());
         digest.update(&skip.offset.to_le_bytes());
+        digest.update(&(skip.reason.len() as u64).to_le_bytes());
         digest.update(skip.reason.as_bytes());
     }
     digest.update(&skips.more.to_le_bytes());
@@ -190,7 +208,7 @@ impl<P: Program> Mapping<'_, P> {
                     }
                 }
                 Err(error) => {
-                    self.skips.push(Skip { source: piece.source, offset: record.offset, reason: error.reason });
+                    self.skips.push(Skip::new(piece.source, record.offset, error.reason));
                 }
             }
         }
@@ -199,10 +217,21 @@ impl<P: Program> Mapping<'_, P> {
 
     #[inline]
     fn add(&mut self, key: &[u8], value: P::Value, scratch: &dyn Scratch) -> Result<(), MapError> {
-        if self.table.add(key, value) {
-            self.table.spill(scratch)?;
-            if self.table.bytes() > self.limits.output_bytes {
-                return Err(MapError::Output { limit: self.limits.output_bytes });
+        if key.len() > MAX_PAIR_BYTES {
+            return Err(MapError::Pair { bytes: key.len() });
+        }
+        if self.table.add(key, value) { self.spill(scratch) } else { Ok(()) }
+    }
+
+    /// Bounds the scratch files. They tell a hopeless chunk early only where the limit is far behind: [`Segments::put`] decides.
+    fn spill(&mut self, scratch: &dyn Scratch) -> Result<(), MapError> {
+        self.table.spill(scratch)?;
+        let limit = self.limits.output_bytes;
+        let most = limit.saturating_mul(SCRATCH_FACTOR).saturating_add(LEAST_SCRATCH_BYTES);
+        if self.table.bytes() > most {
+            self.table.compact(scratch)?;
+            if self.table.bytes() > most {
+                return Err(MapError::Output { limit });
             }
         }
         Ok(())
@@ -218,6 +247,7 @@ struct Segments<'s> {
     body: Vec<u8>,
     writer: PairWriter,
     pairs: u64,
+    output_bytes: u64,
     digest: Xxh3,
 }
 
@@ -231,17 +261,26 @@ impl<'s> Segments<'s> {
             body: Vec::new(),
             writer: PairWriter::default(),
             pairs: 0,
+            output_bytes: 0,
             digest: Xxh3::new(),
         }
     }
 
-    fn put(&mut self, partition: PartitionNumber, key: &[u8], pairs: u64, value: &[u8]) -> io::Result<()> {
+    fn put(&mut self, partition: PartitionNumber, key: &[u8], pairs: u64, value: &[u8]) -> Result<(), MapError> {
+        let bytes = key.len() + value.len();
+        if bytes > MAX_PAIR_BYTES {
+            return Err(MapError::Pair { bytes });
+        }
+        self.output_bytes += bytes as u64;
+        if self.output_bytes > self.limits.output_bytes {
+            return Err(MapError::Output { limit: self.limits.output_bytes });
+        }
         while self.partials.len() <= partition.index() {
             self.end_partial()?;
             self.partials.push(Vec::new());
         }
-        // Lengths take at most ten bytes each, so that what is shared with the key before decides nothing.
-        let size = key.len() + value.len() + 30;
+        // The most that its lengths may take, so that what is shared with the key before decides nothing.
+        let size = bytes + LENGTHS_BYTES;
         if !self.body.is_empty() && self.body.len() + size > self.limits.segment_bytes {
             self.end_segment()?;
         }

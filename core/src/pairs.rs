@@ -135,10 +135,7 @@ impl<R: BufRead> PairReader<R> {
 
 impl<R: BufRead> Cursor for PairReader<R> {
     fn advance(&mut self) -> io::Result<bool> {
-        let shared = match self.number()? {
-            None => return Ok(false),
-            Some(shared) => shared,
-        };
+        let Some(shared) = self.number()? else { return Ok(false) };
         let rest = self.number()?.ok_or_else(cut_short)?;
         if shared > self.key.len() || shared.saturating_add(rest) > MAX_FIELD_BYTES {
             return Err(invalid("a key's length lies"));

@@ -22,9 +22,11 @@ pub const MAX_PARTITIONS: u32 = 1024;
 pub const DEFAULT_CHUNK_BYTES: u64 = 4 << 20;
 /// The smallest chunk size, in bytes: below it a job is all messages.
 pub const MIN_CHUNK_BYTES: u64 = 64;
+/// The smallest size of a segment's body, in bytes, for the same reason.
+pub const MIN_SEGMENT_BYTES: usize = 256;
 /// The default size of a segment's body, in bytes, and the largest.
 pub const SEGMENT_BYTES: usize = 1 << 20;
-/// Pairs of one chunk, in bytes, beyond which it fails.
+/// The default for pairs of one chunk, in bytes, beyond which it fails, and the largest.
 pub const OUTPUT_BYTES: u64 = 1 << 30;
 /// Losses beyond which a job fails, unless it says otherwise.
 pub const DEFAULT_MAX_LOSSES: u64 = 100;
@@ -239,7 +241,8 @@ impl Spec {
         }
         number("the chunk size in bytes", self.chunk_bytes, MIN_CHUNK_BYTES, MAX_RECORD_BYTES)?;
         number("the number of partitions", u64::from(self.partitions), 1, u64::from(MAX_PARTITIONS))?;
-        number("the segment size in bytes", self.segment_bytes as u64, 256, SEGMENT_BYTES as u64)?;
+        number("the segment size in bytes", self.segment_bytes as u64, MIN_SEGMENT_BYTES as u64, SEGMENT_BYTES as u64)?;
+        number("the most bytes of a chunk's pairs", self.output_bytes, 1, OUTPUT_BYTES)?;
         Ok(Job::new(&self.program.name, &self.program.options)?)
     }
 }

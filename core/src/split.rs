@@ -13,8 +13,10 @@ use std::io;
 pub const MAX_RECORD_BYTES: u64 = 8 << 20;
 /// The most pieces a chunk has, so that a task's header stays small beside its body.
 pub const MAX_PIECES: usize = 4096;
-/// The most bytes of source names a chunk carries, for the same reason.
-pub const MAX_NAME_BYTES: usize = 1 << 20;
+/// The most bytes of source names a chunk carries, for the same reason: in JSON a byte may take six.
+pub const MAX_NAME_BYTES: usize = 512 << 10;
+/// The most bytes of a skip's reason, so that the skips a chunk lists fit a header.
+pub const MAX_REASON_BYTES: usize = 1 << 10;
 /// What is looked at around a cut at first, in bytes; more only if there is no boundary.
 const NEIGHBOURHOOD: u64 = 4096;
 /// How far a search goes in one step, in bytes.
@@ -29,7 +31,7 @@ pub trait Sources {
     fn count(&self) -> u32;
     /// A source's size in bytes, if it is known before it is read.
     fn size(&self, source: SourceNumber) -> Option<u64>;
-    /// The length of its name, in bytes.
+    /// Bytes that a task's header takes for it: its name, and its path where tasks go by reference.
     fn name_bytes(&self, source: SourceNumber) -> usize;
     /// Its bytes from `offset`, `length` of them; fewer only where it ends. Windows move forward: a source that cannot be read
     /// twice must keep what lies behind the last [`Piece`](ChunkPlan) alone.
@@ -63,6 +65,18 @@ pub struct Skip {
     pub offset: u64,
     /// One line for people.
     pub reason: String,
+}
+
+impl Skip {
+    /// A skip whose reason is cut where it is too long for a message.
+    #[must_use]
+    pub fn new(source: SourceNumber, offset: u64, mut reason: String) -> Self {
+        if reason.len() > MAX_REASON_BYTES {
+            reason.truncate(reason.floor_char_boundary(MAX_REASON_BYTES));
+            reason.push('…');
+        }
+        Self { source, offset, reason }
+    }
 }
 
 /// One chunk.

@@ -36,6 +36,8 @@ struct Slot<V> {
 
 /// Bytes of a partition's number before a key.
 const PARTITION_BYTES: usize = 4;
+/// Scratch files that are merged into one when there are as many: each takes a file handle, and a frame of memory to read.
+const FAN_IN: usize = 32;
 
 /// The table.
 pub struct Table<'p, P: Program> {
@@ -93,8 +95,11 @@ impl<'p, P: Program> Table<'p, P> {
             Entry::Occupied(mut slot) => {
                 let slot = slot.get_mut();
                 slot.pairs += 1;
+                let before = slot.value.heap_bytes();
                 program.merge(key, &mut slot.value, value);
-                false
+                let after = slot.value.heap_bytes();
+                *value_bytes = *value_bytes + after - before;
+                after > before && self.memory_bytes() > self.budget_bytes
             }
             Entry::Vacant(vacant) => {
                 let length = u32::try_from(key.len()).expect("a key stems from a record, and is as short");
@@ -106,21 +111,43 @@ impl<'p, P: Program> Table<'p, P> {
         }
     }
 
-    /// Moves all pairs to a sorted scratch file.
+    /// Moves all pairs to a sorted scratch file, and merges the files when there are many.
     ///
     /// # Errors
-    /// Fails if the scratch file does.
+    /// Fails if a scratch file does.
     pub fn spill(&mut self, scratch: &dyn Scratch) -> io::Result<()> {
         let mut writer = RunWriter::new(BufWriter::new(scratch.create()?))?;
         self.each_sorted(|key, value| writer.put(key, value))?;
+        self.keep(writer)?;
+        self.slots.clear();
+        self.keys.clear();
+        self.value_bytes = 0;
+        if self.spilled.len() < FAN_IN { Ok(()) } else { self.compact(scratch) }
+    }
+
+    /// Merges all scratch files into one, so that a pair takes room once only.
+    ///
+    /// # Errors
+    /// Fails if a scratch file does.
+    pub fn compact(&mut self, scratch: &dyn Scratch) -> io::Result<()> {
+        if self.spilled.len() < 2 {
+            return Ok(());
+        }
+        let mut merged = merged(self.program, std::mem::take(&mut self.spilled))?;
+        self.spilled_bytes = 0;
+        let mut writer = RunWriter::new(BufWriter::new(scratch.create()?))?;
+        while merged.advance()? {
+            writer.put(merged.key(), merged.value())?;
+        }
+        self.keep(writer)
+    }
+
+    fn keep(&mut self, writer: RunWriter<BufWriter<Box<dyn ScratchFile>>>) -> io::Result<()> {
         let (file, size) = writer.finish()?;
         let mut file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
         file.rewind()?;
         self.spilled.push(file);
         self.spilled_bytes += size.bytes;
-        self.slots.clear();
-        self.keys.clear();
-        self.value_bytes = 0;
         Ok(())
     }
 
@@ -128,11 +155,11 @@ impl<'p, P: Program> Table<'p, P> {
     ///
     /// # Errors
     /// Fails if a scratch file or the taker does.
-    pub fn drain(
+    pub fn drain<E: From<io::Error>>(
         mut self,
         scratch: &dyn Scratch,
-        mut take: impl FnMut(PartitionNumber, &[u8], u64, &[u8]) -> io::Result<()>,
-    ) -> io::Result<()> {
+        mut take: impl FnMut(PartitionNumber, &[u8], u64, &[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
         let mut unwrap = |key: &[u8], mut value: &[u8]| {
             let (number, key) = key.split_at(PARTITION_BYTES);
             let number = u32::from_be_bytes(number.try_into().expect("a partition's number is four bytes"));
@@ -145,16 +172,14 @@ impl<'p, P: Program> Table<'p, P> {
         if !self.slots.is_empty() {
             self.spill(scratch)?;
         }
-        let runs = self.spilled.into_iter().map(|file| RunReader::new(BufReader::new(file))).collect();
-        let program = self.program;
-        let mut merged = Merge::new(runs, |key, total, other| combine_counted(program, key, total, other))?;
+        let mut merged = merged(self.program, self.spilled)?;
         while merged.advance()? {
             unwrap(merged.key(), merged.value())?;
         }
         Ok(())
     }
 
-    fn each_sorted(&self, mut take: impl FnMut(&[u8], &[u8]) -> io::Result<()>) -> io::Result<()> {
+    fn each_sorted<E>(&self, mut take: impl FnMut(&[u8], &[u8]) -> Result<(), E>) -> Result<(), E> {
         let key_of = |slot: &Slot<P::Value>| &self.keys[slot.start..][..slot.length as usize];
         let mut order: Vec<(u32, u64, &Slot<P::Value>)> = self
             .slots
@@ -183,6 +208,12 @@ impl<'p, P: Program> Table<'p, P> {
         let hash = if group.len() == key.len() { slot.hash } else { partition::hash(group) };
         partition::of_hash(hash, self.partitions)
     }
+}
+
+/// Scratch files as one sorted stream.
+fn merged<P: Program>(program: &P, files: Vec<Box<dyn ScratchFile>>) -> io::Result<impl Cursor> {
+    let runs = files.into_iter().map(|file| RunReader::new(BufReader::new(file))).collect();
+    Merge::new(runs, |key, total, other| combine_counted(program, key, total, other))
 }
 
 fn combine_counted<P: Program>(

@@ -6,6 +6,7 @@
 use super::foreign;
 use crate::boundary::Boundary;
 use crate::job::{Pair, Piece, Program, RecordError, Records};
+use crate::key;
 use crate::pairs::PairSource;
 use crate::rows::{Cell, RowSink};
 use crate::text;
@@ -13,7 +14,7 @@ use crate::tokens::Tokens;
 use std::borrow::Cow;
 use std::io;
 
-/// Indexes tokens. Key: the word, its end, the source's name. No value.
+/// Indexes tokens. Key: the word as a part (see [`crate::key`]), the source's name. No value.
 #[derive(Clone, Debug)]
 pub struct Index {
     /// What a word is.
@@ -22,39 +23,11 @@ pub struct Index {
     pub lowercase: bool,
 }
 
-/// Ends a word. A zero inside a word is followed by [`NOT_YET`] instead, which keeps the order of words.
-const END: [u8; 2] = [0, 0];
-const NOT_YET: u8 = 0xff;
-
-fn key(word: &[u8], source: &[u8]) -> Vec<u8> {
-    let mut key = Vec::with_capacity(word.len() + END.len() + source.len());
-    for (index, part) in word.split(|&byte| byte == 0).enumerate() {
-        if index > 0 {
-            key.extend_from_slice(&[0, NOT_YET]);
-        }
-        key.extend_from_slice(part);
-    }
-    key.extend_from_slice(&END);
-    key.extend_from_slice(source);
-    key
-}
-
-/// Where the word's part of a key ends, behind [`END`].
-fn word_end(key: &[u8]) -> Option<usize> {
-    let mut zeros = memchr::memchr_iter(0, key);
-    zeros.find(|&zero| key.get(zero + 1) == Some(&0)).map(|zero| zero + END.len())
-}
-
-/// The word of a word's part.
-fn word(part: &[u8]) -> Vec<u8> {
-    let mut word = part.strip_suffix(&END).unwrap_or(part).to_vec();
-    let mut after_zero = false;
-    word.retain(|&byte| {
-        let kept = !(after_zero && byte == NOT_YET);
-        after_zero = byte == 0;
-        kept
-    });
-    word
+fn word_and_source(word: &[u8], source: &[u8]) -> Vec<u8> {
+    let mut made = Vec::with_capacity(word.len() + source.len() + 2);
+    key::put_part(&mut made, word);
+    made.extend_from_slice(source);
+    made
 }
 
 impl Program for Index {
@@ -71,14 +44,14 @@ impl Program for Index {
     fn map<'r>(&'r self, record: Piece<'r>) -> impl Iterator<Item = Result<Pair<'r, ()>, RecordError>> + 'r {
         self.tokens.of(record.bytes).map(move |token| {
             let token = if self.lowercase { text::lowercase(token) } else { Cow::Borrowed(token) };
-            Ok(Pair { key: Cow::Owned(key(&token, record.name)), value: () })
+            Ok(Pair { key: Cow::Owned(word_and_source(&token, record.name)), value: () })
         })
     }
 
     fn merge(&self, _: &[u8], (): &mut (), (): ()) {}
 
     fn group<'k>(&self, key: &'k [u8]) -> &'k [u8] {
-        word_end(key).map_or(key, |end| &key[..end])
+        key::split_part(key).map_or(key, |(word, _)| word)
     }
 
     fn columns(&self) -> &'static [&'static str] {
@@ -89,13 +62,13 @@ impl Program for Index {
         // One word's sources are held: at most the names of the job's sources.
         let (mut part, mut sources) = (Vec::new(), Vec::new());
         while let Some((key, _)) = pairs.next()? {
-            let end = word_end(key).ok_or_else(|| foreign("a key of index has no word"))?;
-            if part != key[..end] {
+            let (word, source) = key::split_part(key).ok_or_else(|| foreign("a key of index has no word"))?;
+            if part != word {
                 put(&part, &mut sources, sink)?;
                 part.clear();
-                part.extend_from_slice(&key[..end]);
+                part.extend_from_slice(word);
             }
-            sources.push(Cow::Owned(key[end..].to_vec()));
+            sources.push(Cow::Owned(source.to_vec()));
         }
         put(&part, &mut sources, sink)
     }
@@ -106,38 +79,5 @@ fn put(part: &[u8], sources: &mut Vec<Cow<'_, [u8]>>, sink: &mut dyn RowSink) ->
     if sources.is_empty() {
         return Ok(());
     }
-    sink.row(&[Cell::Bytes(Cow::Owned(word(part))), Cell::List(std::mem::take(sources))])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn edges() -> impl Strategy<Value = Vec<u8>> {
-        prop::collection::vec(prop::sample::select(vec![0, 1, 0xfe, 0xff]), 0..6)
-    }
-
-    proptest! {
-        #[test]
-        fn keys_keep_the_order_of_words_and_sources(
-            left in ("[\0\u{1}a]{0,4}", "[\0a]{0,3}"),
-            right in ("[\0\u{1}a]{0,4}", "[\0a]{0,3}"),
-        ) {
-            let made = |(word, source): &(String, String)| key(word.as_bytes(), source.as_bytes());
-            prop_assert_eq!(made(&left).cmp(&made(&right)), left.cmp(&right));
-            let key = made(&left);
-            let end = word_end(&key).unwrap();
-            prop_assert_eq!(word(&key[..end]), left.0.into_bytes());
-            prop_assert_eq!(&key[end..], left.1.as_bytes());
-        }
-
-        #[test]
-        fn bytes_beyond_text_keep_their_order_too(left in edges(), right in edges()) {
-            let (made, end) = (key(&left, b"\0"), key(&left, b"").len());
-            prop_assert_eq!(made.cmp(&key(&right, b"\0")), left.cmp(&right));
-            prop_assert_eq!(word_end(&made), Some(end));
-            prop_assert_eq!(word(&made[..end]), left);
-        }
-    }
+    sink.row(&[Cell::Bytes(Cow::Owned(key::read_part(part))), Cell::List(std::mem::take(sources))])
 }
