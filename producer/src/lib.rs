@@ -1,2 +1,3 @@
+pub mod reader;
 pub mod shown;
 pub mod sources;
