@@ -1,1 +1,5 @@
-
+pub mod cli;
+pub mod output;
+pub mod reader;
+pub mod shown;
+pub mod sources;

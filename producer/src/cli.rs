@@ -1,0 +1,389 @@
+//! The producer's command line: flags and variables as clap reads them, made once into a checked [`Command`].
+//!
+//! It connects to nothing and opens no input. What would surprise: the program is built here, so that an unknown job or a bad
+//! expression is told of before anything is touched; and a flag that would have no effect is an error, not ignored.
+
+mod args;
+#[cfg(test)]
+mod tests;
+
+use self::args::{CommandArgs, JobArgs, OutputArgs, StateFormat};
+use crate::output::{Order, OrderError, OutputOptions};
+use crate::sources::STANDARD_INPUT;
+use rabbit_reduce_core::id::JobId;
+use rabbit_reduce_core::jobs::{Job, JobError, Options};
+use rabbit_reduce_core::spec::{self, By, PROGRAM_VERSION, ProgramSpec};
+use rabbit_reduce_core::split::MAX_RECORD_BYTES;
+use rabbit_reduce_runtime::process::args::{BrokerArgs, BrokerUrlError, ByteSize, LogArgs, memory_default};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+pub use self::args::Cli;
+
+/// The least that `--memory` may say: below it not even one chunk of the default size can be worked on.
+const MIN_MEMORY_BYTES: u64 = 16 << 20;
+/// The most compute threads: more than any machine uses, and few enough to start.
+const MAX_THREADS: usize = 1024;
+
+/// What was asked for, checked.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// `run`
+    Run(Run),
+    /// `push`
+    Push(Push),
+    /// `resume`
+    Resume(Resume),
+    /// `jobs`
+    Jobs(Jobs),
+    /// `status`
+    Status(Status),
+    /// `results`
+    Results(Results),
+    /// `cancel`
+    Cancel(Change),
+    /// `remove`
+    Remove(Change),
+    /// `teardown`
+    Teardown(Teardown),
+}
+
+/// Everything in this process.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// What to do.
+    pub job: JobConfig,
+    /// Where the answer goes.
+    pub output: OutputConfig,
+    /// Chunks mapped at once.
+    pub threads: usize,
+    /// What all of it may use, in bytes.
+    pub memory_bytes: u64,
+    /// As typed.
+    pub inputs: Vec<PathBuf>,
+}
+
+/// A job through the broker.
+#[derive(Clone, Debug)]
+pub struct Push {
+    /// Where it goes.
+    pub broker: BrokerArgs,
+    /// What to do.
+    pub job: JobConfig,
+    /// How tasks carry their chunks.
+    pub by: By,
+    /// Leave once the input is published.
+    pub detach: bool,
+    /// Where the answer goes.
+    pub output: OutputConfig,
+    /// As typed.
+    pub inputs: Vec<PathBuf>,
+}
+
+/// A job taken up again.
+#[derive(Clone, Debug)]
+pub struct Resume {
+    /// Where it went.
+    pub broker: BrokerArgs,
+    /// Which.
+    pub job: JobName,
+    /// Leave once the input is published.
+    pub detach: bool,
+    /// Where the answer goes; [`OutputOptions::check`] it once the job is known.
+    pub output: OutputConfig,
+}
+
+/// A list of jobs.
+#[derive(Clone, Debug)]
+pub struct Jobs {
+    /// Where they are.
+    pub broker: BrokerArgs,
+    /// As JSON rather than text.
+    pub json: bool,
+}
+
+/// How a job stands.
+#[derive(Clone, Debug)]
+pub struct Status {
+    /// Where it is.
+    pub broker: BrokerArgs,
+    /// Which.
+    pub job: JobName,
+    /// As JSON rather than text.
+    pub json: bool,
+}
+
+/// A job's result.
+#[derive(Clone, Debug)]
+pub struct Results {
+    /// Where it is.
+    pub broker: BrokerArgs,
+    /// Which.
+    pub job: JobName,
+    /// Where the answer goes; [`OutputOptions::check`] it once the job is known.
+    pub output: OutputConfig,
+}
+
+/// The end of a job, or its removal.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// Where it is.
+    pub broker: BrokerArgs,
+    /// Which.
+    pub job: JobName,
+}
+
+/// The end of a namespace; it was confirmed.
+#[derive(Clone, Debug)]
+pub struct Teardown {
+    /// Where it is.
+    pub broker: BrokerArgs,
+}
+
+/// What a job does, apart from its sources.
+#[derive(Clone, Debug)]
+pub struct JobConfig {
+    /// The program.
+    pub job: Job,
+    /// What it was made of.
+    pub options: Options,
+    /// As said; otherwise [`spec::chunk_bytes_for`] the input.
+    pub chunk_bytes: Option<u64>,
+    /// P.
+    pub partitions: u32,
+    /// Losses beyond which the job fails early.
+    pub max_losses: u64,
+}
+
+impl JobConfig {
+    /// The program as a spec carries it.
+    #[must_use]
+    pub fn program(&self) -> ProgramSpec {
+        let (name, options) = (self.job.name().to_owned(), self.options.clone());
+        ProgramSpec { name, version: PROGRAM_VERSION, options, sha256: None }
+    }
+}
+
+/// Where an answer goes and what it looks like.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OutputConfig {
+    /// A file, or stdout.
+    pub path: Option<PathBuf>,
+    /// Its form.
+    pub options: OutputOptions,
+}
+
+/// A job as people name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JobName {
+    /// The last one made on this machine.
+    Last,
+    /// This one.
+    Id(JobId),
+}
+
+/// A text that names no job.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no job: write its id, as `producer jobs` shows it, or @ for the last one of this machine")]
+pub struct JobNameError(String);
+
+impl FromStr for JobName {
+    type Err = JobNameError;
+
+    fn from_str(text: &str) -> Result<Self, JobNameError> {
+        match text {
+            "@" => Ok(Self::Last),
+            _ => text.parse().map(Self::Id).map_err(|_| JobNameError(text.to_owned())),
+        }
+    }
+}
+
+/// A command line that asks for what cannot be. Shown with its sources on one line (see [`crate::shown::one_line`]).
+#[derive(Debug, thiserror::Error)]
+pub enum UsageError {
+    /// The job or its options.
+    #[error(transparent)]
+    Job(#[from] JobError),
+    /// An order that the job's rows do not have.
+    #[error(transparent)]
+    Order(#[from] OrderError),
+    /// The broker's URL.
+    #[error(transparent)]
+    Broker(#[from] BrokerUrlError),
+    /// A number out of its range.
+    #[error("{flag} is {value}: it must be from {least} to {most}")]
+    Number {
+        /// Which.
+        flag: &'static str,
+        /// As given.
+        value: String,
+        /// The least.
+        least: String,
+        /// The most.
+        most: String,
+    },
+    /// `--top 0`
+    #[error("--top 0 asks for no rows: say how many")]
+    TopNone,
+    /// `--top` with `--sort key`
+    #[error("--top takes the largest values first, --sort key the keys: leave one out")]
+    TopByKey,
+    /// `-` more than once.
+    #[error("`-` is given twice: standard input can be read once")]
+    StandardInputTwice,
+    /// Files have to be read by others, and there are none.
+    #[error("--by reference needs files that workers can open, and `-` is none: leave out one of them")]
+    StandardInputByReference,
+    /// `teardown` alone.
+    #[error("teardown deletes every queue and message of the namespace `{namespace}`: add --yes if that is meant")]
+    Unconfirmed {
+        /// What would be deleted.
+        namespace: String,
+    },
+}
+
+impl Cli {
+    /// How much to log; it also says whether progress is shown.
+    #[must_use]
+    pub const fn log(&self) -> &LogArgs {
+        match &self.command {
+            CommandArgs::Run(args) => &args.log,
+            CommandArgs::Push(args) => &args.log,
+            CommandArgs::Resume(args) => &args.log,
+            CommandArgs::Jobs(args) => &args.log,
+            CommandArgs::Status(args) => &args.log,
+            CommandArgs::Results(args) => &args.log,
+            CommandArgs::Cancel(args) | CommandArgs::Remove(args) => &args.log,
+            CommandArgs::Teardown(args) => &args.log,
+        }
+    }
+
+    /// What was asked for.
+    ///
+    /// # Errors
+    /// Says what cannot be, and what can.
+    pub fn into_command(self) -> Result<Command, UsageError> {
+        Ok(match self.command {
+            CommandArgs::Run(args) => {
+                let job = args.job.check()?;
+                Command::Run(Run {
+                    output: args.output.check(Some(&job.job))?,
+                    job,
+                    threads: threads(args.threads)?,
+                    memory_bytes: memory_bytes(args.memory)?,
+                    inputs: inputs(args.inputs, By::Value)?,
+                })
+            }
+            CommandArgs::Push(args) => {
+                let job = args.job.check()?;
+                Command::Push(Push {
+                    broker: checked(args.broker)?,
+                    output: args.output.check(Some(&job.job))?,
+                    job,
+                    by: args.by,
+                    detach: args.detach,
+                    inputs: inputs(args.inputs, args.by)?,
+                })
+            }
+            CommandArgs::Resume(args) => Command::Resume(Resume {
+                broker: checked(args.broker)?,
+                job: args.job,
+                detach: args.detach,
+                output: args.output.check(None)?,
+            }),
+            CommandArgs::Jobs(args) => {
+                Command::Jobs(Jobs { broker: checked(args.broker)?, json: args.format == StateFormat::Json })
+            }
+            CommandArgs::Status(args) => Command::Status(Status {
+                broker: checked(args.broker)?,
+                job: args.job.unwrap_or(JobName::Last),
+                json: args.format == StateFormat::Json,
+            }),
+            CommandArgs::Results(args) => Command::Results(Results {
+                broker: checked(args.broker)?,
+                job: args.job.unwrap_or(JobName::Last),
+                output: args.output.check(None)?,
+            }),
+            CommandArgs::Cancel(args) => Command::Cancel(Change { broker: checked(args.broker)?, job: args.job }),
+            CommandArgs::Remove(args) => Command::Remove(Change { broker: checked(args.broker)?, job: args.job }),
+            CommandArgs::Teardown(args) => {
+                if !args.yes {
+                    return Err(UsageError::Unconfirmed { namespace: args.broker.namespace });
+                }
+                Command::Teardown(Teardown { broker: checked(args.broker)? })
+            }
+        })
+    }
+}
+
+impl JobArgs {
+    fn check(self) -> Result<JobConfig, UsageError> {
+        let options = Options {
+            tokens: self.tokens,
+            token_regex: self.token_regex,
+            lowercase: self.lowercase,
+            pattern: self.pattern,
+            by_source: self.by_source,
+        };
+        let job = Job::new(&self.job, &options)?;
+        if let Some(size) = self.chunk_size {
+            within("--chunk-size", size, ByteSize(spec::MIN_CHUNK_BYTES), ByteSize(MAX_RECORD_BYTES))?;
+        }
+        let partitions = within("--partitions", self.partitions, 1, spec::MAX_PARTITIONS)?;
+        let chunk_bytes = self.chunk_size.map(|size| size.0);
+        Ok(JobConfig { job, options, chunk_bytes, partitions, max_losses: self.max_losses })
+    }
+}
+
+impl OutputArgs {
+    /// The job is not known yet where one is asked about that others made.
+    fn check(self, job: Option<&Job>) -> Result<OutputConfig, UsageError> {
+        let top = self.top.map(|rows| NonZeroUsize::new(rows).ok_or(UsageError::TopNone)).transpose()?;
+        let order = match (self.sort, top) {
+            (Some(args::Sort::Key), Some(_)) => return Err(UsageError::TopByKey),
+            (Some(args::Sort::Key) | None, None) => Order::Key,
+            (Some(args::Sort::Value) | None, top) => Order::Value { top },
+        };
+        let options = OutputOptions { format: self.format, order };
+        if let Some(job) = job {
+            options.check(job)?;
+        }
+        Ok(OutputConfig { path: self.output.filter(|path| path.as_os_str() != STANDARD_INPUT), options })
+    }
+}
+
+fn checked(broker: BrokerArgs) -> Result<BrokerArgs, UsageError> {
+    broker.url.check()?;
+    Ok(broker)
+}
+
+fn inputs(inputs: Vec<PathBuf>, by: By) -> Result<Vec<PathBuf>, UsageError> {
+    match inputs.iter().filter(|input| input.as_os_str() == STANDARD_INPUT).count() {
+        0 => Ok(inputs),
+        1 if by == By::Value => Ok(inputs),
+        1 => Err(UsageError::StandardInputByReference),
+        _ => Err(UsageError::StandardInputTwice),
+    }
+}
+
+fn threads(said: Option<usize>) -> Result<usize, UsageError> {
+    let machine = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get).min(MAX_THREADS);
+    said.map_or_else(|| Ok(machine()), |threads| within("--threads", threads, 1, MAX_THREADS))
+}
+
+fn memory_bytes(said: Option<ByteSize>) -> Result<u64, UsageError> {
+    let most = ByteSize(1 << 60);
+    let size = said.map_or_else(
+        || Ok(memory_default().max(ByteSize(MIN_MEMORY_BYTES))),
+        |size| within("--memory", size, ByteSize(MIN_MEMORY_BYTES), most),
+    )?;
+    Ok(size.0)
+}
+
+fn within<N: PartialOrd + ToString>(flag: &'static str, value: N, least: N, most: N) -> Result<N, UsageError> {
+    if (&least..=&most).contains(&&value) {
+        return Ok(value);
+    }
+    Err(UsageError::Number { flag, value: value.to_string(), least: least.to_string(), most: most.to_string() })
+}

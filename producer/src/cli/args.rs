@@ -1,0 +1,263 @@
+//! The flags, raw: their names, variables, defaults and help.
+//!
+//! Nothing is checked here but what one value alone can tell. What would surprise: every command takes the log flags itself,
+//! so that they may stand behind its name, where people write them.
+
+use super::JobName;
+use clap::builder::{FalseyValueParser, PossibleValuesParser, TypedValueParser};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use rabbit_reduce_core::jobs::TokensName;
+use rabbit_reduce_core::rows::format::Format;
+use rabbit_reduce_core::spec::{By, DEFAULT_MAX_LOSSES, DEFAULT_PARTITIONS};
+use rabbit_reduce_runtime::process::args::{BrokerArgs, ByteSize, LogArgs};
+use std::path::PathBuf;
+
+const EXAMPLES: &str = "\
+Examples:
+  producer run --top 10 books/                      the ten most common words, in this process alone
+  producer push --job grep --pattern ERROR logs/    through RabbitMQ; waits and prints the lines
+  producer push --detach logs/ && producer status   push, leave, and ask later
+  producer results --format csv -o words.csv        the last job's result again
+
+Exit codes: 0 done, 1 failed, 2 usage, 3 done with losses, 4 broker, 5 input or output, 6 interrupted or cancelled, 70 a bug";
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  producer run --top 10 books/
+  zcat *.gz | producer run --job count -";
+
+const PUSH_EXAMPLES: &str = "\
+Examples:
+  producer push --job index --lowercase --tokens words books/ -o index.tsv
+  producer push --by reference --detach /mnt/shared/logs     workers read the files themselves (worker --input-root)";
+
+const RESULTS_EXAMPLES: &str = "\
+Examples:
+  producer results                         of the last job of this machine
+  producer results --sort value --format ndjson -o counts.ndjson";
+
+/// Splits input into chunks, has them mapped and reduced, and prints the answer
+#[derive(Clone, Debug, Parser)]
+#[command(name = "producer", version, after_help = EXAMPLES, subcommand_required = true, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub(super) command: CommandArgs,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(super) enum CommandArgs {
+    /// Do everything in this process; needs no broker
+    #[command(after_help = RUN_EXAMPLES)]
+    Run(Box<RunArgs>),
+    /// Start a job through RabbitMQ, wait for it, print the result
+    #[command(after_help = PUSH_EXAMPLES)]
+    Push(Box<PushArgs>),
+    /// Take up a job again that was interrupted: publish what is not counted yet, wait, print the result
+    Resume(ResumeArgs),
+    /// List the jobs, newest first
+    Jobs(JobsArgs),
+    /// Tell how a job stands, what it waits for, what it lost
+    Status(StatusArgs),
+    /// Print the result of a job
+    #[command(after_help = RESULTS_EXAMPLES)]
+    Results(ResultsArgs),
+    /// End a job without a result
+    Cancel(ChangeArgs),
+    /// Delete a job and its result
+    Remove(ChangeArgs),
+    /// Delete every queue of the namespace
+    Teardown(TeardownArgs),
+}
+
+#[derive(Clone, Debug, Args)]
+pub(super) struct RunArgs {
+    #[command(flatten)]
+    pub(super) job: JobArgs,
+    /// Chunks mapped at once [default: the machine's processors]
+    #[arg(long, env = "RABBIT_REDUCE_THREADS", value_name = "N", help_heading = "Resources")]
+    pub(super) threads: Option<usize>,
+    /// Memory to use [default: a quarter of the machine's]
+    #[arg(long, env = "RABBIT_REDUCE_MEMORY", value_name = "SIZE", help_heading = "Resources")]
+    pub(super) memory: Option<ByteSize>,
+    #[command(flatten)]
+    pub(super) output: OutputArgs,
+    #[command(flatten)]
+    pub(super) log: LogArgs,
+    /// Files, folders (all files in them, in byte order of their names), or - for standard input
+    #[arg(required = true, value_name = "INPUT")]
+    pub(super) inputs: Vec<PathBuf>,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(super) struct PushArgs {
+    #[command(flatten)]
+    pub(super) job: JobArgs,
+    /// Send the bytes of chunks, or the places of files that workers can read
+    #[arg(long, env = "RABBIT_REDUCE_BY", default_value = "value", help_heading = "Push options", value_parser = by())]
+    pub(super) by: By,
+    #[command(flatten)]
+    pub(super) output: OutputArgs,
+    /// Leave once the input is published; `producer results` prints the result later
+    #[arg(long, env = "RABBIT_REDUCE_DETACH", value_parser = FalseyValueParser::new(), help_heading = "Push options")]
+    pub(super) detach: bool,
+    #[command(flatten)]
+    pub(super) broker: BrokerArgs,
+    #[command(flatten)]
+    pub(super) log: LogArgs,
+    /// Files, folders (all files in them, in byte order of their names), or - for standard input
+    #[arg(required = true, value_name = "INPUT")]
+    pub(super) inputs: Vec<PathBuf>,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(super) struct ResumeArgs {
+    /// The job's id, or @ for the last one of this machine
+    #[arg(value_name = "JOB")]
+    pub(super) job: JobName,
+    /// Leave once the input is published
+    #[arg(long, env = "RABBIT_REDUCE_DETACH", value_parser = FalseyValueParser::new())]
+    pub(super) detach: bool,
+    #[command(flatten)]
+    pub(super) output: OutputArgs,
+    #[command(flatten)]
+    pub(super) broker: BrokerArgs,
+    #[command(flatten)]
+    pub(super) log: LogArgs,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(super) struct JobsArgs {
+    /// What the list looks like
+    #[arg(long, env = "RABBIT_REDUCE_STATUS_FORMAT", value_enum, default_value_t)]
+    pub(super) format: StateFormat,
+    #[command(flatten)]
+    pub(super) broker: BrokerArgs,
+    #[command(flatten)]
+    pub(super) log: LogArgs,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(super) struct StatusArgs {
+    /// The job's id, or @ for the last one of this machine [default: @]
+    #[arg(value_name = "JOB")]
+    pub(super) job: Option<JobName>,
+    /// What the answer looks like
+    #[arg(long, env = "RABBIT_REDUCE_STATUS_FORMAT", value_enum, default_value_t)]
+    pub(super) format: StateFormat,
+    #[command(flatten)]
+    pub(super) broker: BrokerArgs,
+    #[command(flatten)]
+    pub(super) log: LogArgs,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(super) struct ResultsArgs {
+    /// The job's id, or @ for the last one of this machine [default: @]
+    #[arg(value_name = "JOB")]
+    pub(super) job: Option<JobName>,
+    #[command(flatten)]
+    pub(super) output: OutputArgs,
+    #[command(flatten)]
+    pub(super) broker: BrokerArgs,
+    #[command(flatten)]
+    pub(super) log: LogArgs,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(super) struct ChangeArgs {
+    /// The job's id, or @ for the last one of this machine
+    #[arg(value_name = "JOB")]
+    pub(super) job: JobName,
+    #[command(flatten)]
+    pub(super) broker: BrokerArgs,
+    #[command(flatten)]
+    pub(super) log: LogArgs,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(super) struct TeardownArgs {
+    /// Yes, delete it all
+    #[arg(long, env = "RABBIT_REDUCE_YES", value_parser = FalseyValueParser::new())]
+    pub(super) yes: bool,
+    #[command(flatten)]
+    pub(super) broker: BrokerArgs,
+    #[command(flatten)]
+    pub(super) log: LogArgs,
+}
+
+/// What a job does.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Job options")]
+pub(super) struct JobArgs {
+    /// What to do: word-count, letter-count, count, sum, index or grep
+    #[arg(long, env = "RABBIT_REDUCE_JOB", value_name = "NAME", default_value = "word-count")]
+    pub(super) job: String,
+    /// What a word is (word-count, index) [default: whitespace]
+    #[arg(long, env = "RABBIT_REDUCE_TOKENS", value_name = "RULE", value_parser = tokens())]
+    pub(super) tokens: Option<TokensName>,
+    /// An expression whose matches in a line are its words (word-count, index)
+    #[arg(long, env = "RABBIT_REDUCE_TOKEN_REGEX", value_name = "RE", allow_hyphen_values = true)]
+    pub(super) token_regex: Option<String>,
+    /// Count in lower case (word-count, letter-count, index)
+    #[arg(long, env = "RABBIT_REDUCE_LOWERCASE", value_parser = FalseyValueParser::new())]
+    pub(super) lowercase: bool,
+    /// The expression to look for (grep)
+    #[arg(long, env = "RABBIT_REDUCE_PATTERN", value_name = "RE", allow_hyphen_values = true)]
+    pub(super) pattern: Option<String>,
+    /// A row for every source (count)
+    #[arg(long, env = "RABBIT_REDUCE_BY_SOURCE", value_parser = FalseyValueParser::new())]
+    pub(super) by_source: bool,
+    /// Bytes of a chunk, 64 to 8MiB [default: 4MiB, smaller for small inputs]
+    #[arg(long, env = "RABBIT_REDUCE_CHUNK_SIZE", value_name = "SIZE")]
+    pub(super) chunk_size: Option<ByteSize>,
+    /// Parts of the result, made side by side, 1 to 1024
+    #[arg(long, env = "RABBIT_REDUCE_PARTITIONS", value_name = "P", default_value_t = DEFAULT_PARTITIONS)]
+    pub(super) partitions: u32,
+    /// Losses beyond which the job fails early; 0: at the first
+    #[arg(long, env = "RABBIT_REDUCE_MAX_LOSSES", value_name = "N", default_value_t = DEFAULT_MAX_LOSSES)]
+    pub(super) max_losses: u64,
+}
+
+/// Where the answer goes.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Output options")]
+pub(super) struct OutputArgs {
+    /// Write to a file, in place of what was there once all is written; - is stdout
+    #[arg(short, long, env = "RABBIT_REDUCE_OUTPUT", value_name = "FILE")]
+    pub(super) output: Option<PathBuf>,
+    /// What rows look like
+    #[arg(long, env = "RABBIT_REDUCE_FORMAT", default_value = "tsv", value_parser = format())]
+    pub(super) format: Format,
+    /// Rows by key, or the largest value first (counting jobs) [default: key]
+    #[arg(long, env = "RABBIT_REDUCE_SORT", value_name = "ORDER", value_enum)]
+    pub(super) sort: Option<Sort>,
+    /// Only so many rows, the largest value first (counting jobs)
+    #[arg(long, env = "RABBIT_REDUCE_TOP", value_name = "N")]
+    pub(super) top: Option<usize>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Sort {
+    Key,
+    Value,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum StateFormat {
+    #[default]
+    Text,
+    Json,
+}
+
+fn by() -> impl TypedValueParser<Value = By> {
+    PossibleValuesParser::new(["value", "reference"])
+        .map(|name| if name == "reference" { By::Reference } else { By::Value })
+}
+
+fn tokens() -> impl TypedValueParser<Value = TokensName> {
+    PossibleValuesParser::new(["whitespace", "letters", "words"]).try_map(|name| name.parse::<TokensName>())
+}
+
+fn format() -> impl TypedValueParser<Value = Format> {
+    PossibleValuesParser::new(["tsv", "json", "ndjson", "csv"]).try_map(|name| name.parse::<Format>())
+}

@@ -1,0 +1,143 @@
+//! What the command line promises: its defaults, its refusals, a variable for every flag.
+
+use super::*;
+use crate::shown::one_line;
+use clap::{CommandFactory, Parser};
+use rabbit_reduce_core::rows::format::Format;
+
+fn read(line: &str) -> Result<Command, String> {
+    let cli = Cli::try_parse_from(line.split_whitespace()).map_err(|error| error.to_string())?;
+    cli.into_command().map_err(|error| one_line(&error))
+}
+
+fn refused(line: &str, part: &str) {
+    let error = read(line).unwrap_err();
+    assert!(error.contains(part), "{line}: {error}");
+}
+
+fn run(line: &str) -> Run {
+    let Ok(Command::Run(run)) = read(line) else { panic!("{line} is no run") };
+    run
+}
+
+#[test]
+fn the_definitions_agree_with_each_other() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn every_flag_has_a_variable() {
+    let shared = ["verbose", "quiet", "help", "version"];
+    for command in Cli::command().get_subcommands() {
+        let flags = command.get_arguments().filter(|flag| !flag.is_positional());
+        for flag in flags.filter(|flag| !shared.contains(&flag.get_id().as_str())) {
+            let variable = flag.get_env().and_then(|name| name.to_str()).unwrap_or_default();
+            assert!(
+                variable.starts_with("RABBIT_REDUCE_") || variable == "AMQP_URL",
+                "{} {}",
+                command.get_name(),
+                flag.get_id()
+            );
+        }
+    }
+}
+
+#[test]
+fn a_bare_run_counts_words() {
+    let run = run("producer run books a -");
+    assert_eq!((run.job.job.name(), run.job.partitions, run.job.max_losses), ("word-count", 8, 100));
+    assert_eq!((run.job.chunk_bytes, run.output), (None, OutputConfig::default()));
+    assert_eq!(run.inputs, ["books", "a", "-"].map(PathBuf::from));
+    assert!(run.threads >= 1 && run.memory_bytes >= MIN_MEMORY_BYTES);
+}
+
+#[test]
+fn flags_arrive_where_they_belong() {
+    let line = "producer push --job index --tokens words --lowercase --chunk-size 64KiB --partitions 3 --max-losses 0 \
+        --by reference --detach --format json -o out.json --namespace mine x";
+    let Ok(Command::Push(push)) = read(line) else { panic!("no push") };
+    assert_eq!((push.job.chunk_bytes, push.job.partitions, push.job.max_losses), (Some(65536), 3, 0));
+    assert_eq!((push.by, push.detach, push.broker.namespace.as_str()), (By::Reference, true, "mine"));
+    assert_eq!(push.output.path, Some("out.json".into()));
+    assert_eq!(push.output.options, OutputOptions { format: Format::Json, order: Order::Key });
+    let program = push.job.program();
+    assert_eq!((program.name.as_str(), program.options.lowercase, program.version), ("index", true, PROGRAM_VERSION));
+    assert_eq!(run("producer run -o - x").output.path, None);
+}
+
+#[test]
+fn a_bad_job_is_told_of_on_one_line() {
+    refused("producer run --job word-cuont x", "did you mean `word-count`?");
+    refused("producer run --job grep x", "the job `grep` needs --pattern");
+    refused("producer run --job sum --lowercase x", "the job `sum` does not use --lowercase");
+    let error = read("producer run --job grep --pattern (a x").unwrap_err();
+    assert!(
+        error.starts_with("--pattern: `(a`") && error.contains("unclosed group") && !error.contains('\n'),
+        "{error}"
+    );
+    assert!(read("producer run --job grep --pattern -a x").is_ok());
+}
+
+#[test]
+fn numbers_have_their_ranges() {
+    for size in ["63", "9MiB"] {
+        refused(&format!("producer run --chunk-size {size} x"), "it must be from 64 to 8MiB");
+    }
+    assert_eq!(run("producer run --chunk-size 8MiB x").job.chunk_bytes, Some(8 << 20));
+    for partitions in [0, 1025] {
+        refused(&format!("producer run --partitions {partitions} x"), "it must be from 1 to 1024");
+    }
+    refused("producer run --threads 0 x", "--threads is 0");
+    refused("producer run --memory 1KiB x", "--memory is 1KiB");
+    assert_eq!(run("producer run --threads 3 --memory 64MiB x").memory_bytes, 64 << 20);
+}
+
+#[test]
+fn only_counts_are_ranked() {
+    let order = |line: &str| run(line).output.options.order;
+    assert_eq!(order("producer run --top 3 x"), Order::Value { top: NonZeroUsize::new(3) });
+    assert_eq!(order("producer run --sort value x"), Order::Value { top: None });
+    assert_eq!(order("producer run --sort key x"), Order::Key);
+    refused("producer run --top 0 x", "--top 0 asks for no rows");
+    refused("producer run --top 3 --sort key x", "leave one out");
+    for job in ["sum", "index", "count", "count --by-source", "grep --pattern a"] {
+        refused(&format!("producer run --top 3 --job {job} x"), "has other rows");
+        refused(&format!("producer run --sort value --job {job} x"), "has other rows");
+    }
+    assert!(read("producer results --top 3").is_ok(), "the job is not known yet");
+}
+
+#[test]
+fn standard_input_is_read_once_and_by_value() {
+    refused("producer run - a -", "`-` is given twice");
+    refused("producer push --by reference -", "--by reference needs files");
+    refused("producer run", "INPUT");
+}
+
+#[test]
+fn who_reads_may_leave_out_the_job_and_who_changes_may_not() {
+    let id = "01890a5d-ac96-774b-bcce-b302099a8057";
+    assert!(matches!(read("producer status"), Ok(Command::Status(Status { job: JobName::Last, json: false, .. }))));
+    assert!(matches!(read("producer results @"), Ok(Command::Results(Results { job: JobName::Last, .. }))));
+    assert!(matches!(read("producer jobs --format json"), Ok(Command::Jobs(Jobs { json: true, .. }))));
+    for command in ["cancel", "remove", "resume"] {
+        refused(&format!("producer {command}"), "JOB");
+        assert!(read(&format!("producer {command} @")).is_ok());
+    }
+    let Ok(Command::Cancel(cancel)) = read(&format!("producer cancel {id}")) else { panic!("no cancel") };
+    assert_eq!(cancel.job, JobName::Id(id.parse().unwrap()));
+    refused("producer cancel last", "`last` is no job: write its id");
+}
+
+#[test]
+fn a_teardown_is_confirmed() {
+    refused("producer teardown --namespace mine", "of the namespace `mine`: add --yes");
+    assert!(matches!(read("producer teardown --yes"), Ok(Command::Teardown(_))));
+}
+
+#[test]
+fn a_broker_url_is_checked_and_log_flags_stand_behind_the_command() {
+    refused("producer status --broker-url http://x", "does not begin with amqp://");
+    let cli = Cli::try_parse_from(["producer", "run", "x", "-q"]).unwrap();
+    assert!(cli.log().quiet);
+}

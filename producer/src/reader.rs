@@ -1,0 +1,223 @@
+//! Reads the sources of a job for the splitter, and the pieces of its chunks, with bounded memory.
+//!
+//! It knows no chunks. Files are read in place; a stream is kept from behind the last piece taken on, since it cannot be read
+//! twice, so a chunk's pieces must be taken before the next chunk is asked for. What would surprise: what lies more than a
+//! longest record behind a window is let go too, because only a record too long to be a piece reaches that far.
+
+use crate::shown::Shown;
+use crate::sources::{STANDARD_INPUT, stamp_of};
+use bytes::Bytes;
+use rabbit_reduce_core::id::SourceNumber;
+use rabbit_reduce_core::spec::{FileStamp, Source};
+use rabbit_reduce_core::split::{MAX_RECORD_BYTES, PieceRange, Sources};
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Files that stay open: a window at the end of one is followed by one at the beginning of the next, and a chunk's last piece
+/// is read after both.
+const OPEN_FILES: usize = 2;
+/// What a stream lets go is first passed over; so many bytes of it are moved out of memory together.
+const RELEASE_BYTES: usize = 2 << 20;
+
+/// Why input cannot be read, or not be used.
+#[derive(Debug, thiserror::Error)]
+enum ReadError {
+    #[error("{} cannot be read: {cause}", Shown(.path))]
+    Unreadable { path: Vec<u8>, cause: io::Error },
+    #[error("{} changed since the job was made (it had {size} bytes): push it again", Shown(.path))]
+    Changed { path: Vec<u8>, size: u64 },
+    #[error("{} is a stream, and its bytes from {offset} are gone: they cannot be read twice", Shown(.path))]
+    Passed { path: Vec<u8>, offset: u64 },
+}
+
+impl From<ReadError> for io::Error {
+    fn from(error: ReadError) -> Self {
+        let kind = match &error {
+            ReadError::Unreadable { cause, .. } => cause.kind(),
+            ReadError::Changed { .. } => io::ErrorKind::InvalidData,
+            ReadError::Passed { .. } => io::ErrorKind::Unsupported,
+        };
+        Self::new(kind, error)
+    }
+}
+
+/// Reads sources.
+pub struct Reader {
+    sources: Arc<[Source]>,
+    /// The one used last stands last.
+    files: Vec<(SourceNumber, File)>,
+    streams: Vec<Stream>,
+    standard_input: Option<Box<dyn Read + Send>>,
+    window: Vec<u8>,
+}
+
+/// What is held of a stream.
+struct Stream {
+    source: SourceNumber,
+    input: Box<dyn Read + Send>,
+    /// From `passed` on, the bytes of the stream from `start` on.
+    held: Vec<u8>,
+    passed: usize,
+    start: u64,
+    ended: bool,
+}
+
+impl Reader {
+    /// Nothing is opened until it is read.
+    #[must_use]
+    pub fn new(sources: Arc<[Source]>) -> Self {
+        Self::with_standard_input(sources, Box::new(io::stdin()))
+    }
+
+    /// The same with something else for `-`.
+    #[must_use]
+    pub fn with_standard_input(sources: Arc<[Source]>, input: Box<dyn Read + Send>) -> Self {
+        Self { sources, files: Vec::new(), streams: Vec::new(), standard_input: Some(input), window: Vec::new() }
+    }
+
+    /// The bytes of a piece. A stream forgets what lies before the piece's end, and streams before this one are closed.
+    ///
+    /// # Errors
+    /// Names the source and what is wrong: it cannot be read, or a file is not what it was when the job was made.
+    pub fn read_piece(&mut self, piece: PieceRange) -> io::Result<Bytes> {
+        let length = usize::try_from(piece.length).expect("a piece is no longer than the longest record");
+        self.streams.retain(|stream| stream.source >= piece.source);
+        if let Some(stamp) = self.sources[piece.source.index()].file.clone() {
+            let mut bytes = vec![0; length];
+            self.read_file(piece.source, &stamp, piece.offset, &mut bytes)?;
+            return Ok(bytes.into());
+        }
+        let place = self.stream(piece.source)?;
+        let stream = &mut self.streams[place];
+        let name = &self.sources[piece.source.index()].name.0;
+        let bytes = Bytes::copy_from_slice(stream.range(name, piece.offset, length)?);
+        if bytes.len() != length {
+            let cause = io::ErrorKind::UnexpectedEof.into();
+            return Err(ReadError::Unreadable { path: name.clone(), cause }.into());
+        }
+        stream.release(piece.offset + piece.length);
+        Ok(bytes)
+    }
+
+    /// Fills `into` from an open file that is what it was, before and after.
+    fn read_file(
+        &mut self,
+        source: SourceNumber,
+        stamp: &FileStamp,
+        offset: u64,
+        into: &mut [u8],
+    ) -> Result<(), ReadError> {
+        let path = &stamp.path.0;
+        let unreadable = |cause| ReadError::Unreadable { path: path.clone(), cause };
+        let unchanged = |file: &File| match file.metadata() {
+            Ok(found) if found.is_file() && stamp_of(&found) == (stamp.size, stamp.modified_ns) => Ok(()),
+            Ok(_) => Err(ReadError::Changed { path: path.clone(), size: stamp.size }),
+            Err(cause) => Err(unreadable(cause)),
+        };
+        match self.files.iter().position(|(open, _)| *open == source) {
+            Some(place) => self.files[place..].rotate_left(1),
+            None => {
+                let file = File::open(Path::new(OsStr::from_bytes(path))).map_err(unreadable)?;
+                unchanged(&file)?;
+                if self.files.len() == OPEN_FILES {
+                    self.files.remove(0);
+                }
+                self.files.push((source, file));
+            }
+        }
+        let (_, file) = self.files.last().expect("it was just put there");
+        match file.read_exact_at(into, offset) {
+            Ok(()) => unchanged(file),
+            Err(cause) if cause.kind() == io::ErrorKind::UnexpectedEof => {
+                Err(ReadError::Changed { path: path.clone(), size: stamp.size })
+            }
+            Err(cause) => Err(unreadable(cause)),
+        }
+    }
+
+    /// The place of an open stream; it is opened now if it was not before.
+    fn stream(&mut self, source: SourceNumber) -> Result<usize, ReadError> {
+        if let Some(place) = self.streams.iter().position(|stream| stream.source == source) {
+            return Ok(place);
+        }
+        let name = &self.sources[source.index()].name.0;
+        let input = if name == STANDARD_INPUT.as_bytes() {
+            // Asked for again after its end was taken, it is as empty as a pipe would be.
+            self.standard_input.take().unwrap_or_else(|| Box::new(io::empty()))
+        } else {
+            let opened = File::open(Path::new(OsStr::from_bytes(name)));
+            Box::new(opened.map_err(|cause| ReadError::Unreadable { path: name.clone(), cause })?)
+        };
+        self.streams.push(Stream { source, input, held: Vec::new(), passed: 0, start: 0, ended: false });
+        Ok(self.streams.len() - 1)
+    }
+}
+
+impl Sources for Reader {
+    fn count(&self) -> u32 {
+        u32::try_from(self.sources.len()).expect("sources are numbered in 32 bits")
+    }
+
+    fn size(&self, source: SourceNumber) -> Option<u64> {
+        self.sources[source.index()].file.as_ref().map(|stamp| stamp.size)
+    }
+
+    fn name_bytes(&self, source: SourceNumber) -> usize {
+        self.sources[source.index()].name.0.len()
+    }
+
+    fn window(&mut self, source: SourceNumber, offset: u64, length: usize) -> io::Result<&[u8]> {
+        if let Some(stamp) = self.sources[source.index()].file.clone() {
+            let rest = usize::try_from(stamp.size.saturating_sub(offset)).unwrap_or(usize::MAX);
+            let mut window = std::mem::take(&mut self.window);
+            window.resize(length.min(rest), 0);
+            let outcome = self.read_file(source, &stamp, offset, &mut window);
+            self.window = window;
+            outcome?;
+            return Ok(&self.window);
+        }
+        let place = self.stream(source)?;
+        let stream = &mut self.streams[place];
+        stream.release(offset.saturating_sub(MAX_RECORD_BYTES));
+        Ok(stream.range(&self.sources[source.index()].name.0, offset, length)?)
+    }
+}
+
+impl Stream {
+    /// Bytes from `offset`, `length` of them; fewer only where the stream ends.
+    fn range(&mut self, name: &[u8], offset: u64, length: usize) -> Result<&[u8], ReadError> {
+        let path = || name.to_vec();
+        let from = offset.checked_sub(self.start).ok_or_else(|| ReadError::Passed { path: path(), offset })?;
+        let from = self.passed + usize::try_from(from).expect("windows lie near each other");
+        let wanted = (from + length).saturating_sub(self.held.len());
+        if wanted > 0 && !self.ended {
+            self.held.reserve_exact(wanted);
+            let taken = (&mut self.input).take(wanted as u64).read_to_end(&mut self.held);
+            // Once a terminal said that it ends, it is not asked again.
+            self.ended = taken.map_err(|cause| ReadError::Unreadable { path: path(), cause })? < wanted;
+        }
+        let end = self.held.len();
+        Ok(&self.held[from.min(end)..(from + length).min(end)])
+    }
+
+    /// Lets go what lies before `offset`.
+    fn release(&mut self, offset: u64) {
+        let held = self.held.len() - self.passed;
+        let gone = usize::try_from(offset.saturating_sub(self.start)).map_or(held, |gone| gone.min(held));
+        self.passed += gone;
+        self.start += gone as u64;
+        // Moving what stays costs no more than what went, or comes once in a while.
+        if self.passed >= RELEASE_BYTES.min(held - gone) {
+            self.held.drain(..self.passed);
+            self.passed = 0;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

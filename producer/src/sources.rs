@@ -1,0 +1,317 @@
+//! The sources of a job, collected from what was typed: files, folders, streams.
+//!
+//! It reads no input, but opens every file once, so that an unreadable one is told of before the job begins, and all of them
+//! at once. Symbolic links to files are followed; one to a folder is followed where it was typed and nowhere inside a folder,
+//! so that there can be no loop. Hidden files count. What would surprise: what the kernel makes up (`/proc`, `/dev/stdin`)
+//! is read as a stream even where it looks like a file, since its size lies or its path means another file elsewhere.
+
+use crate::shown::{Shown, one_line};
+use rabbit_reduce_core::spec::{ByteText, FileStamp, Source};
+use std::fmt;
+use std::fs::{self, File, Metadata};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// The name of standard input.
+pub const STANDARD_INPUT: &str = "-";
+/// Problems that are listed one by one; the rest are counted.
+const LISTED_PROBLEMS: usize = 20;
+/// The most sources of a job: their list is kept in memory, here and by the aggregators.
+pub const MAX_SOURCES: usize = 16 << 20;
+/// Where files are not what their size and path say.
+const MADE_UP: [&str; 4] = ["/dev/fd", "/dev/stdin", "/proc", "/sys"];
+
+/// What a job reads.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Collected {
+    /// In the job's order. One without a file is a stream: [`STANDARD_INPUT`], or else its name is the path to open.
+    pub sources: Vec<Source>,
+    /// What lay in folders and is no input.
+    pub skipped: Skipped,
+}
+
+/// Entries of folders that are neither files nor folders: links to folders or to nothing, pipes, sockets, devices.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Skipped {
+    /// How many.
+    pub count: u64,
+    /// The first of them.
+    pub first: Option<PathBuf>,
+}
+
+/// Inputs that cannot be used, all of them.
+#[derive(Debug, Default, thiserror::Error)]
+pub struct InputsError {
+    problems: Vec<Problem>,
+    more: usize,
+}
+
+/// Why one input cannot be used.
+#[derive(Debug, thiserror::Error)]
+enum Problem {
+    #[error("there is no {}: check the spelling and the current folder", shown(path))]
+    Missing { path: PathBuf },
+    #[error("{} may not be read by this user: change its permissions, or leave it out", shown(path))]
+    Forbidden { path: PathBuf },
+    #[error("{} cannot be read ({}): repair it, or leave it out", shown(path), one_line(cause))]
+    Unreadable { path: PathBuf, cause: io::Error },
+    #[error("there are more than {MAX_SOURCES} files: join some of them, or make several jobs")]
+    TooMany,
+}
+
+/// Collects the sources of inputs as typed, in their order; the files of a folder in byte order of their names.
+///
+/// # Errors
+/// Tells of every input that cannot be used, not only of the first.
+pub fn collect(inputs: &[PathBuf]) -> Result<Collected, InputsError> {
+    let mut collecting = Collecting::default();
+    for input in inputs {
+        collecting.input(input);
+    }
+    let Collecting { collected, error } = collecting;
+    if error.problems.is_empty() { Ok(collected) } else { Err(error) }
+}
+
+#[derive(Default)]
+struct Collecting {
+    collected: Collected,
+    error: InputsError,
+}
+
+impl Collecting {
+    fn input(&mut self, input: &Path) {
+        if input.as_os_str() == STANDARD_INPUT {
+            return self.add(stream(input));
+        }
+        let kind = match fs::metadata(input) {
+            Ok(kind) => kind,
+            Err(error) => return self.error.add(input, error),
+        };
+        if kind.is_dir() {
+            self.folder(input);
+        } else if kind.is_file() {
+            self.file(input);
+        } else {
+            self.add(stream(input));
+        }
+    }
+
+    /// All files beneath a folder. The sum of their names is sorted at once: the order of folders beside files is that of
+    /// their joined names (`a-b` before `a/c` before `ab`).
+    fn folder(&mut self, input: &Path) {
+        let (mut files, mut folders) = (Vec::new(), vec![input.to_owned()]);
+        while let Some(folder) = folders.pop() {
+            if let Err(error) = self.entries(&folder, &mut files, &mut folders) {
+                self.error.add(&folder, error);
+            }
+        }
+        files.sort_unstable_by(|left, right| left.as_os_str().as_bytes().cmp(right.as_os_str().as_bytes()));
+        for file in files {
+            self.file(&file);
+        }
+    }
+
+    fn entries(&mut self, folder: &Path, files: &mut Vec<PathBuf>, folders: &mut Vec<PathBuf>) -> io::Result<()> {
+        for entry in fs::read_dir(folder)? {
+            let entry = entry?;
+            let path = folder.join(entry.file_name());
+            let kind = entry.file_type()?;
+            if kind.is_dir() {
+                folders.push(path);
+            } else if kind.is_file() {
+                files.push(path);
+            } else if kind.is_symlink() {
+                match fs::metadata(&path) {
+                    Ok(target) if target.is_file() => files.push(path),
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => self.error.add(&path, error),
+                    Ok(_) | Err(_) => self.collected.skipped.add(path),
+                }
+            } else {
+                self.collected.skipped.add(path);
+            }
+            if files.len() > MAX_SOURCES {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    fn file(&mut self, path: &Path) {
+        match source_of(path) {
+            Ok(source) => self.add(source),
+            Err(error) => self.error.add(path, error),
+        }
+    }
+
+    fn add(&mut self, source: Source) {
+        if self.collected.sources.len() < MAX_SOURCES {
+            self.collected.sources.push(source);
+        } else if self.error.problems.is_empty() {
+            self.error.problems.push(Problem::TooMany);
+        }
+    }
+}
+
+/// A regular file as a source.
+fn source_of(path: &Path) -> io::Result<Source> {
+    let absolute = std::path::absolute(path)?;
+    if MADE_UP.iter().any(|place| absolute.starts_with(place)) {
+        return Ok(stream(path));
+    }
+    let metadata = File::open(path)?.metadata()?;
+    let (size, modified_ns) = stamp_of(&metadata);
+    let file = FileStamp { path: ByteText(absolute.into_os_string().into_encoded_bytes()), size, modified_ns };
+    Ok(Source { file: Some(file), ..stream(path) })
+}
+
+fn stream(path: &Path) -> Source {
+    Source { name: ByteText(path.as_os_str().as_bytes().to_vec()), file: None }
+}
+
+/// A file's size in bytes and its modification time in nanoseconds since 1970, as workers compare them.
+pub(crate) fn stamp_of(metadata: &Metadata) -> (u64, i64) {
+    (metadata.size(), metadata.mtime().saturating_mul(1_000_000_000).saturating_add(metadata.mtime_nsec()))
+}
+
+fn shown(path: &Path) -> Shown<'_> {
+    Shown(path.as_os_str().as_bytes())
+}
+
+impl Skipped {
+    fn add(&mut self, path: PathBuf) {
+        self.count += 1;
+        self.first.get_or_insert(path);
+    }
+}
+
+impl fmt::Display for Skipped {
+    /// What a person should hear of them.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(first) = &self.first else { return out.write_str("nothing is left out") };
+        write!(out, "{} is left out", shown(first))?;
+        match self.count {
+            1 => out.write_str(": it is neither a file nor a folder"),
+            count => write!(out, ", and {} more: they are neither files nor folders", count - 1),
+        }
+    }
+}
+
+impl InputsError {
+    fn add(&mut self, path: &Path, cause: io::Error) {
+        if self.problems.len() == LISTED_PROBLEMS {
+            self.more += 1;
+            return;
+        }
+        let path = path.to_owned();
+        self.problems.push(match cause.kind() {
+            io::ErrorKind::NotFound => Problem::Missing { path },
+            io::ErrorKind::PermissionDenied => Problem::Forbidden { path },
+            _ => Problem::Unreadable { path, cause },
+        });
+    }
+}
+
+impl fmt::Display for InputsError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, problem) in self.problems.iter().enumerate() {
+            write!(out, "{}{problem}", if number == 0 { "" } else { "; " })?;
+        }
+        if self.more > 0 { write!(out, "; and {} more", self.more) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+    use std::os::unix::net::UnixListener;
+    use tempfile::TempDir;
+
+    fn folder_with(files: &[&str]) -> TempDir {
+        let folder = TempDir::new().unwrap();
+        for file in files {
+            let path = folder.path().join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, file).unwrap();
+        }
+        folder
+    }
+
+    fn names(collected: &Collected, beneath: &Path) -> Vec<String> {
+        let prefix = format!("{}/", beneath.display());
+        let name = |source: &Source| String::from_utf8(source.name.0.clone()).unwrap();
+        collected.sources.iter().map(name).map(|name| name.strip_prefix(&prefix).unwrap_or(&name).to_owned()).collect()
+    }
+
+    #[test]
+    fn files_of_a_folder_come_in_byte_order_of_their_joined_names() {
+        let folder = folder_with(&["b", "a/c", "a-b", "ab", "a/B", ".hidden", "a/.d/e", "B"]);
+        let collected = collect(&[folder.path().to_owned()]).unwrap();
+        let expected = [".hidden", "B", "a-b", "a/.d/e", "a/B", "a/c", "ab", "b"];
+        assert_eq!(names(&collected, folder.path()), expected);
+        assert_eq!(collected.skipped, Skipped::default());
+    }
+
+    #[test]
+    fn inputs_keep_their_order_and_their_names() {
+        let folder = folder_with(&["x/1", "y"]);
+        let typed = PathBuf::from(format!("{}/", folder.path().join("x").display()));
+        let collected = collect(&[folder.path().join("y"), "-".into(), typed]).unwrap();
+        assert_eq!(names(&collected, folder.path()), ["y", "-", "x/1"]);
+        assert_eq!(collected.sources[1].file, None);
+        let stamp = collected.sources[2].file.as_ref().unwrap();
+        assert_eq!(stamp.path.0, folder.path().join("x/1").into_os_string().into_encoded_bytes());
+        assert_eq!(stamp.size, 3);
+        assert!(stamp.modified_ns > 0);
+    }
+
+    #[test]
+    fn a_path_is_made_absolute_and_not_resolved() {
+        let folder = folder_with(&["real"]);
+        symlink("real", folder.path().join("link")).unwrap();
+        let collected = collect(&[folder.path().join("./link")]).unwrap();
+        let path = &collected.sources[0].file.as_ref().unwrap().path.0;
+        assert_eq!(*path, folder.path().join("link").into_os_string().into_encoded_bytes());
+    }
+
+    #[test]
+    fn links_to_files_are_followed_and_links_to_folders_only_where_typed() {
+        let folder = folder_with(&["in/file", "far/away"]);
+        symlink("../far/away", folder.path().join("in/link")).unwrap();
+        symlink("..", folder.path().join("in/loop")).unwrap();
+        symlink("nowhere", folder.path().join("in/dangling")).unwrap();
+        symlink("in", folder.path().join("typed")).unwrap();
+        let _socket = UnixListener::bind(folder.path().join("in/socket")).unwrap();
+        let collected = collect(&[folder.path().join("typed")]).unwrap();
+        assert_eq!(names(&collected, folder.path()), ["typed/file", "typed/link"]);
+        assert_eq!(collected.skipped.count, 3);
+        assert!(collected.skipped.to_string().ends_with(", and 2 more: they are neither files nor folders"));
+    }
+
+    #[test]
+    fn an_empty_folder_is_no_input_and_no_error() {
+        let folder = TempDir::new().unwrap();
+        assert_eq!(collect(&[folder.path().to_owned()]).unwrap(), Collected::default());
+    }
+
+    #[test]
+    fn all_unusable_inputs_are_told_of_at_once() {
+        let folder = folder_with(&["there", "self"]);
+        let place = |name: &str| folder.path().join(name);
+        symlink("loop", place("loop")).unwrap();
+        let error = collect(&[place("a"), place("there"), place("b\n"), place("loop")]).unwrap_err().to_string();
+        assert!(error.contains("/a: check the spelling") && error.contains("/b\\n: check"), "{error}");
+        assert!(error.contains("/loop cannot be read (") && error.matches("; ").count() == 2, "{error}");
+        let many: Vec<_> = (0..25).map(|number| place(&number.to_string())).collect();
+        assert!(collect(&many).unwrap_err().to_string().ends_with("; and 5 more"));
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_a_stream() {
+        let collected = collect(&["/dev/null".into(), "/proc/self/status".into()]).unwrap();
+        assert!(collected.sources.iter().all(|source| source.file.is_none()));
+        assert_eq!(names(&collected, Path::new("/")), ["/dev/null", "/proc/self/status"]);
+    }
+}
