@@ -2,6 +2,7 @@
 
 use crate::{AggregatorError, Config, run};
 use clap::Parser;
+use rabbit_reduce_core::spec::SEGMENT_BYTES;
 use rabbit_reduce_runtime::process::args::{BrokerArgs, ByteSize, LogArgs, memory_default};
 use rabbit_reduce_runtime::process::broker::connect_and_declare;
 use rabbit_reduce_runtime::process::exit::Exit;
@@ -47,6 +48,7 @@ impl Cli {
             name: identity::name(),
             memory_bytes: self.memory.unwrap_or_else(memory_default).0,
             threads: self.threads.map_or(processors, |threads| usize::from(threads.get())),
+            segment_bytes: SEGMENT_BYTES,
         };
         config.prefetch().map_err(failure)?;
         if self.store.as_os_str().as_encoded_bytes().starts_with(b"s3://") {

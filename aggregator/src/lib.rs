@@ -18,7 +18,6 @@ use crate::letters::Letters;
 use crate::shard::Channel;
 use rabbit_reduce_core::id::JobId;
 use rabbit_reduce_core::message::{self, Ask, News, Outcome, Reply, Request};
-use rabbit_reduce_core::spec::SEGMENT_BYTES;
 use rabbit_reduce_core::topology::{REDUCE_QUEUES, queue};
 use rabbit_reduce_runtime::broker::stored::{pause_before, publish_stored};
 use rabbit_reduce_runtime::broker::{Broker, BrokerError, Delivery, Route};
@@ -52,6 +51,8 @@ pub struct Config {
     pub memory_bytes: u64,
     /// Shards tended at once.
     pub threads: usize,
+    /// The largest segment that will come, in bytes.
+    pub segment_bytes: usize,
 }
 
 /// Why an aggregator did not start, or stopped.
@@ -86,7 +87,7 @@ impl Config {
     /// # Errors
     /// Fails if the least does not fit.
     pub fn prefetch(&self) -> Result<u16, AggregatorError> {
-        let segment = SEGMENT_BYTES as u64;
+        let segment = self.segment_bytes as u64;
         let large = message::MAX_BODY_BYTES as u64;
         let prefetch = (self.memory_bytes / 4).saturating_sub(large) / (u64::from(REDUCE_QUEUES) * segment);
         if prefetch < LEAST_PREFETCH {

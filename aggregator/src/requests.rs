@@ -14,7 +14,7 @@ use rabbit_reduce_core::spec::{SourceList, Spec};
 use std::collections::BTreeSet;
 use std::io::Read;
 
-/// Bytes of a page of a part.
+/// The most bytes of a page of a part.
 const PAGE_BYTES: usize = 1 << 20;
 /// Jobs that one answer lists.
 const LISTED_JOBS: usize = 1000;
@@ -59,7 +59,7 @@ pub(crate) fn answer(
         Ask::Jobs => jobs(archive),
         Ask::Spec { job } => spec(archive, job),
         Ask::Sources { job, page } => file(archive, &Archive::sources_path(job, page)),
-        Ask::Part { job, part, offset } => part_page(archive, job, &part, offset),
+        Ask::Part { job, part, offset, length } => part_page(archive, job, &part, offset, length),
         Ask::Cancel { job } => cancel(archive, job),
         Ask::Remove { job } => remove(archive, job),
     };
@@ -126,17 +126,18 @@ fn file(archive: &Archive, path: &str) -> Answering {
     Ok(Answered { body: found.into(), ..Answer::Bytes { more: false }.into() })
 }
 
-fn part_page(archive: &Archive, job: JobId, part: &str, offset: u64) -> Answering {
+fn part_page(archive: &Archive, job: JobId, part: &str, offset: u64, length: u32) -> Answering {
+    let wanted = PAGE_BYTES.min(length as usize);
     if !part.starts_with("runs/") {
         return Ok(Answer::Unknown.into());
     }
     let path = format!("jobs/{job}/{part}");
     let Some(opened) = archive.store.open(&path, offset)? else { return Ok(Answer::Unknown.into()) };
-    let mut page = Vec::with_capacity(PAGE_BYTES + 1);
+    let mut page = Vec::with_capacity(wanted + 1);
     let damaged = |error: std::io::Error| ArchiveError::Damaged { path, reason: error.to_string() };
-    opened.take(PAGE_BYTES as u64 + 1).read_to_end(&mut page).map_err(damaged)?;
-    let more = page.len() > PAGE_BYTES;
-    page.truncate(PAGE_BYTES);
+    opened.take(wanted as u64 + 1).read_to_end(&mut page).map_err(damaged)?;
+    let more = page.len() > wanted;
+    page.truncate(wanted);
     Ok(Answered { body: page.into(), ..Answer::Bytes { more }.into() })
 }
 

@@ -353,6 +353,8 @@ pub enum Ask {
         part: String,
         /// From here, in bytes.
         offset: u64,
+        /// So many bytes at most.
+        length: u32,
     },
     /// End it.
     Cancel {

@@ -14,7 +14,7 @@ use rabbit_reduce_core::id::JobId;
 use rabbit_reduce_core::jobs::{Job, JobError, Options};
 use rabbit_reduce_core::spec::{self, By, PROGRAM_VERSION, ProgramSpec};
 use rabbit_reduce_core::split::MAX_RECORD_BYTES;
-use rabbit_reduce_runtime::process::args::{BrokerArgs, BrokerUrlError, ByteSize, LogArgs, memory_default};
+use rabbit_reduce_runtime::process::args::{BrokerArgs, ByteSize, LogArgs, memory_default};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -208,9 +208,6 @@ pub enum UsageError {
     /// An order that the job's rows do not have.
     #[error(transparent)]
     Order(#[from] OrderError),
-    /// The broker's URL.
-    #[error(transparent)]
-    Broker(#[from] BrokerUrlError),
     /// A number out of its range.
     #[error("{flag} is {value}: it must be from {least} to {most}")]
     Number {
@@ -278,7 +275,7 @@ impl Cli {
             CommandArgs::Push(args) => {
                 let job = args.job.check()?;
                 Command::Push(Push {
-                    broker: checked(args.broker)?,
+                    broker: args.broker,
                     output: args.output.check(Some(&job.job))?,
                     job,
                     by: args.by,
@@ -287,31 +284,31 @@ impl Cli {
                 })
             }
             CommandArgs::Resume(args) => Command::Resume(Resume {
-                broker: checked(args.broker)?,
+                broker: args.broker,
                 job: args.job,
                 detach: args.detach,
                 output: args.output.check(None)?,
             }),
             CommandArgs::Jobs(args) => {
-                Command::Jobs(Jobs { broker: checked(args.broker)?, json: args.format == StateFormat::Json })
+                Command::Jobs(Jobs { broker: args.broker, json: args.format == StateFormat::Json })
             }
             CommandArgs::Status(args) => Command::Status(Status {
-                broker: checked(args.broker)?,
+                broker: args.broker,
                 job: args.job.unwrap_or(JobName::Last),
                 json: args.format == StateFormat::Json,
             }),
             CommandArgs::Results(args) => Command::Results(Results {
-                broker: checked(args.broker)?,
+                broker: args.broker,
                 job: args.job.unwrap_or(JobName::Last),
                 output: args.output.check(None)?,
             }),
-            CommandArgs::Cancel(args) => Command::Cancel(Change { broker: checked(args.broker)?, job: args.job }),
-            CommandArgs::Remove(args) => Command::Remove(Change { broker: checked(args.broker)?, job: args.job }),
+            CommandArgs::Cancel(args) => Command::Cancel(Change { broker: args.broker, job: args.job }),
+            CommandArgs::Remove(args) => Command::Remove(Change { broker: args.broker, job: args.job }),
             CommandArgs::Teardown(args) => {
                 if !args.yes {
                     return Err(UsageError::Unconfirmed { namespace: args.broker.namespace });
                 }
-                Command::Teardown(Teardown { broker: checked(args.broker)? })
+                Command::Teardown(Teardown { broker: args.broker })
             }
         })
     }
@@ -351,11 +348,6 @@ impl OutputArgs {
         }
         Ok(OutputConfig { path: self.output.filter(|path| path.as_os_str() != STANDARD_INPUT), options })
     }
-}
-
-fn checked(broker: BrokerArgs) -> Result<BrokerArgs, UsageError> {
-    broker.url.check()?;
-    Ok(broker)
 }
 
 fn inputs(inputs: Vec<PathBuf>, by: By) -> Result<Vec<PathBuf>, UsageError> {

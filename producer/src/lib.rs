@@ -1,5 +1,285 @@
+//! The producer: splits the input, publishes it, watches the job, prints the answer.
+//!
+//! Each command is a few steps of a [`session::Session`]; this file puts them in order and says which exit code they mean.
+
 pub mod cli;
+pub mod client;
+pub mod embedded;
+pub mod last_job;
 pub mod output;
+pub mod publishing;
 pub mod reader;
+pub mod remote_part;
+pub mod report;
+pub mod screen;
+pub mod session;
 pub mod shown;
 pub mod sources;
+
+use crate::cli::{Command, JobName, OutputConfig};
+use crate::client::{Client, ClientError};
+use crate::embedded::Embedded;
+use crate::last_job::LastJob;
+use crate::publishing::PublishError;
+use crate::screen::Screen;
+use crate::session::{Known, Session, SessionError};
+use rabbit_reduce_core::id::JobId;
+use rabbit_reduce_core::message::{Answer, Ask, End, Outcome};
+use rabbit_reduce_core::spec::{By, SEGMENT_BYTES};
+use rabbit_reduce_runtime::broker::Broker;
+use rabbit_reduce_runtime::process::args::BrokerArgs;
+use rabbit_reduce_runtime::process::broker::{connect, connect_and_declare, failure as broker_failure, topology};
+use rabbit_reduce_runtime::process::exit::Exit;
+use rabbit_reduce_runtime::process::shutdown::Shutdown;
+use rabbit_reduce_runtime::process::start::Failure;
+use rabbit_reduce_runtime::process::tell;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Does what was asked for.
+///
+/// # Errors
+/// With the exit code that the failure means.
+pub async fn execute(command: Command, quiet: bool, shutdown: Shutdown) -> Result<Exit, Failure> {
+    match command {
+        Command::Run(run) => run_here(run, Screen::new(quiet), shutdown).await,
+        Command::Push(push) => push_out(push, quiet, shutdown).await,
+        Command::Resume(resume) => take_up(resume, quiet, shutdown).await,
+        Command::Jobs(jobs) => {
+            let session = session(&jobs.broker, quiet, shutdown).await?;
+            let (Answer::Jobs(found), _) = session.ask_shortly(Ask::Jobs).await.map_err(failure)? else {
+                return Err(failure(ClientError::Confused.into()));
+            };
+            print_text(&report::jobs(&found, jobs.json))
+        }
+        Command::Status(status) => {
+            let session = session(&status.broker, quiet, shutdown).await?;
+            let job = named(status.job, &status.broker)?;
+            let found = session.status(job).await.map_err(failure)?;
+            let names = session.find(job).await.map(|known| known.sources).unwrap_or_default();
+            print_text(&report::status(&found, &names, status.json))
+        }
+        Command::Results(results) => {
+            let session = session(&results.broker, quiet, shutdown).await?;
+            let job = named(results.job, &results.broker)?;
+            let status = session.status(job).await.map_err(failure)?;
+            let Some(end) = status.end else {
+                let of = status.chunks.map_or_else(|| "an unknown number of".to_owned(), |chunks| chunks.to_string());
+                let reason = format!("job {job} has not ended: {} of {of} chunks are counted", status.covered);
+                return Err(Failure::new(Exit::Failed, format!("{reason}; see `producer status {job}`")));
+            };
+            let known = session.find(job).await.map_err(failure)?;
+            conclude(&session, &known, &end, &results.output).await
+        }
+        Command::Cancel(change) => change_job(change, quiet, shutdown, |job| Ask::Cancel { job }, "cancelled").await,
+        Command::Remove(change) => change_job(change, quiet, shutdown, |job| Ask::Remove { job }, "removed").await,
+        Command::Teardown(teardown) => {
+            let broker = connect(&teardown.broker).await?;
+            broker.teardown(&topology(&teardown.broker)).await.map_err(broker_failure)?;
+            tell(&format!("namespace {} is gone from the broker", teardown.broker.namespace));
+            Ok(Exit::Done)
+        }
+    }
+}
+
+async fn run_here(run: cli::Run, screen: Screen, shutdown: Shutdown) -> Result<Exit, Failure> {
+    let sources = collect(&run.inputs, &screen)?;
+    let started = Embedded::start(run.threads, run.memory_bytes, std::env::temp_dir()).await;
+    let mut embedded = started.map_err(|error| Failure::new(Exit::InputOutput, error))?;
+    let session = Session { client: Client::new(Arc::clone(&embedded.broker)), shutdown, screen };
+    let segment_bytes = embedded.segment_bytes;
+    let work = async {
+        let known = session.submit(&run.job, By::Reference, segment_bytes, sources).await?;
+        session.publish(&known, None).await?;
+        let end = session.watch(known.spec.job).await?;
+        Ok((known, end))
+    };
+    let done = tokio::select! {
+        done = work => done.map_err(failure),
+        error = embedded.failed() => Err(Failure::new(Exit::Failed, error)),
+    };
+    let concluded = match done {
+        Ok((known, end)) => conclude(&session, &known, &end, &run.output).await,
+        Err(failure) => Err(failure),
+    };
+    embedded.stop().await;
+    concluded
+}
+
+async fn push_out(push: cli::Push, quiet: bool, shutdown: Shutdown) -> Result<Exit, Failure> {
+    let screen = Screen::new(quiet);
+    let sources = collect(&push.inputs, &screen)?;
+    let session = session(&push.broker, quiet, shutdown).await?;
+    let known = session.submit(&push.job, push.by, SEGMENT_BYTES, sources).await.map_err(failure)?;
+    let job = known.spec.job;
+    remember(job, &push.broker, &session.screen);
+    session.screen.say(&format!("job {job}"));
+    drive(&session, &known, None, push.detach, &push.output).await
+}
+
+async fn take_up(resume: cli::Resume, quiet: bool, shutdown: Shutdown) -> Result<Exit, Failure> {
+    let session = session(&resume.broker, quiet, shutdown).await?;
+    let job = named(resume.job, &resume.broker)?;
+    let known = session.find(job).await.map_err(failure)?;
+    resume.output.options.check(&known.job).map_err(|error| Failure::new(Exit::Usage, error))?;
+    let status = session.status(job).await.map_err(failure)?;
+    if let Some(end) = status.end {
+        return conclude(&session, &known, &end, &resume.output).await;
+    }
+    check_unchanged(&known)?;
+    // Every number that there may be: what is beyond the last chunk is never asked for.
+    let chunks = status.chunks.unwrap_or(u32::MAX - 1).min(most_chunks(&known));
+    let open = session.uncovered(job, chunks).await.map_err(failure)?;
+    remember(job, &resume.broker, &session.screen);
+    drive(&session, &known, Some(open), resume.detach, &resume.output).await
+}
+
+/// Publishes, watches, prints; says how to go on if it is interrupted.
+async fn drive(
+    session: &Session,
+    known: &Known,
+    only: Option<std::collections::BTreeSet<u32>>,
+    detach: bool,
+    output: &OutputConfig,
+) -> Result<Exit, Failure> {
+    let job = known.spec.job;
+    if let Err(error) = session.publish(known, only).await {
+        session.screen.finish();
+        let streams = known.sources.iter().any(|source| source.file.is_none());
+        let after = if streams {
+            format!("standard input cannot be read again: `producer cancel {job}`, then push anew")
+        } else {
+            format!("go on with `producer resume {job}`")
+        };
+        tell(&format!("job {job} is not wholly published; {after}"));
+        return Err(failure(error));
+    }
+    if detach {
+        session.screen.finish();
+        print_text(&format!("{job}\n"))?;
+        return Ok(Exit::Done);
+    }
+    match session.watch(job).await {
+        Ok(end) => conclude(session, known, &end, output).await,
+        Err(error) => {
+            session.screen.finish();
+            if let SessionError::Interrupted = error {
+                tell(&format!("job {job} goes on without us; see `producer status {job}`, `producer results {job}`"));
+            }
+            Err(failure(error))
+        }
+    }
+}
+
+/// Prints the result of a job that has ended and says what is missing.
+async fn conclude(session: &Session, known: &Known, end: &End, output: &OutputConfig) -> Result<Exit, Failure> {
+    session.screen.finish();
+    let exit = match &end.outcome {
+        Outcome::Done => Exit::Done,
+        Outcome::DoneWithLosses => Exit::Losses,
+        Outcome::Failed(reason) => {
+            tell(&report::losses(&end.losses, &known.sources));
+            return Err(Failure::new(Exit::Failed, format!("job {} failed: {reason}", known.spec.job)));
+        }
+        Outcome::Cancelled => {
+            return Err(Failure::new(Exit::Interrupted, format!("job {} was cancelled", known.spec.job)));
+        }
+    };
+    session.print(known, end, output).await.map_err(failure)?;
+    if exit == Exit::Losses {
+        tell(&report::losses(&end.losses, &known.sources));
+    }
+    Ok(exit)
+}
+
+async fn change_job(
+    change: cli::Change,
+    quiet: bool,
+    shutdown: Shutdown,
+    ask: fn(JobId) -> Ask,
+    done: &str,
+) -> Result<Exit, Failure> {
+    let session = session(&change.broker, quiet, shutdown).await?;
+    let job = named(change.job, &change.broker)?;
+    session.ask_shortly(ask(job)).await.map_err(failure)?;
+    tell(&format!("job {job} is {done}"));
+    Ok(Exit::Done)
+}
+
+async fn session(args: &BrokerArgs, quiet: bool, shutdown: Shutdown) -> Result<Session, Failure> {
+    let broker = tokio::select! {
+        broker = connect_and_declare(args) => broker?,
+        () = shutdown.graceful() => return Err(failure(SessionError::Interrupted)),
+    };
+    Ok(Session { client: Client::new(broker), shutdown, screen: Screen::new(quiet) })
+}
+
+fn collect(inputs: &[PathBuf], screen: &Screen) -> Result<Vec<rabbit_reduce_core::spec::Source>, Failure> {
+    let collected = sources::collect(inputs).map_err(|error| Failure::new(Exit::InputOutput, error))?;
+    if let Some(first) = &collected.skipped.first {
+        let count = collected.skipped.count;
+        screen.say(&format!("{count} entries of folders are no files and are left out, the first of them {first:?}"));
+    }
+    Ok(collected.sources)
+}
+
+fn named(job: JobName, broker: &BrokerArgs) -> Result<JobId, Failure> {
+    match job {
+        JobName::Id(job) => Ok(job),
+        JobName::Last => last_job(broker).and_then(|last| last.read()).map_err(|error| Failure::new(Exit::Usage, error)),
+    }
+}
+
+fn last_job(broker: &BrokerArgs) -> Result<LastJob, last_job::LastJobError> {
+    LastJob::of(&broker.namespace, |name| std::env::var_os(name))
+}
+
+fn remember(job: JobId, broker: &BrokerArgs, screen: &Screen) {
+    if let Err(error) = last_job(broker).and_then(|last| last.write(job)) {
+        screen.say(&format!("warning: {}", shown::one_line(&error)));
+    }
+}
+
+/// A job can be taken up only with the very sources that it was made of.
+fn check_unchanged(known: &Known) -> Result<(), Failure> {
+    for source in known.sources.iter() {
+        let name = shown::Shown(&source.name.0);
+        let Some(stamp) = &source.file else {
+            let reason = format!("source {name} is a stream, which cannot be read again: push it anew");
+            return Err(Failure::new(Exit::InputOutput, reason));
+        };
+        rabbit_reduce_worker::Roots::Anywhere.open(stamp).map_err(|error| Failure::new(Exit::InputOutput, error))?;
+    }
+    Ok(())
+}
+
+/// More chunks than the sources can give.
+fn most_chunks(known: &Known) -> u32 {
+    let least = known.spec.chunk_bytes / 2;
+    let bytes = known.spec.sources.bytes.unwrap_or(u64::MAX);
+    let most = (bytes / least.max(1)).saturating_add(2 * u64::from(known.spec.sources.count)).saturating_add(1);
+    u32::try_from(most).unwrap_or(u32::MAX - 1)
+}
+
+#[expect(clippy::print_stdout, reason = "listings are what these commands are for")]
+fn print_text(text: &str) -> Result<Exit, Failure> {
+    use std::io::Write;
+    match std::io::stdout().write_all(text.as_bytes()).and_then(|()| std::io::stdout().flush()) {
+        Ok(()) => Ok(Exit::Done),
+        Err(error) if rabbit_reduce_runtime::process::shutdown::reader_left(&error) => Ok(Exit::Done),
+        Err(error) => Err(Failure::new(Exit::InputOutput, error)),
+    }
+}
+
+fn failure(error: SessionError) -> Failure {
+    let exit = match &error {
+        SessionError::Client(ClientError::Broker(_) | ClientError::Nobody | ClientError::Confused) => Exit::Broker,
+        SessionError::Client(ClientError::Refused(_) | ClientError::Unknown) => Exit::Failed,
+        SessionError::Publish(PublishError::Broker(_)) => Exit::Broker,
+        SessionError::Publish(PublishError::Input(_)) => Exit::InputOutput,
+        SessionError::Spec(_) | SessionError::Order(_) => Exit::Usage,
+        SessionError::Source(_) | SessionError::Output(_) | SessionError::Print(_) => Exit::InputOutput,
+        SessionError::Interrupted | SessionError::Publish(PublishError::Interrupted) => Exit::Interrupted,
+    };
+    Failure::new(exit, error)
+}

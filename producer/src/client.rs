@@ -1,0 +1,181 @@
+//! Questions to the aggregators, and their answers, over the control queue and a private one.
+//!
+//! It knows nothing of jobs. What would surprise: a question is asked again while no answer comes, as every question may be
+//! asked twice, so it outlives lost connections, aggregators that die with it, and a private queue that has to be opened anew.
+
+use bytes::Bytes;
+use rabbit_reduce_core::message::{self, Answer, Ask, News, Reply, Request};
+use rabbit_reduce_core::topology::queue;
+use rabbit_reduce_runtime::broker::stored::{pause_before, publish_stored};
+use rabbit_reduce_runtime::broker::{Broker, BrokerError, Route};
+use rabbit_reduce_runtime::process::clock;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::{Notify, oneshot, watch};
+use tokio::task::AbortHandle;
+use uuid::Uuid;
+
+/// How long an answer is waited for before the question is asked again.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// When a question is worthless: generous, since clocks of two machines differ.
+const EXPIRY: Duration = Duration::from_secs(600);
+/// How long commands that only ask wait for anybody to answer.
+pub const SHORT: Duration = Duration::from_secs(10);
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The broker.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    /// Nobody.
+    #[error("no aggregator answers: start one with `aggregator`, with the same --broker-url and --namespace")]
+    Nobody,
+    /// The aggregator says no.
+    #[error("{0}")]
+    Refused(String),
+    /// The aggregator knows no such job.
+    #[error("there is no such job (any more): see `producer jobs`")]
+    Unknown,
+    /// The aggregator is of another release.
+    #[error("the aggregator answers something else than was asked: use the same release everywhere")]
+    Confused,
+}
+
+type Waiting = Arc<Mutex<HashMap<Uuid, oneshot::Sender<(Answer, Bytes)>>>>;
+
+/// Asks; clones share the private queue.
+#[derive(Clone)]
+pub struct Client {
+    /// Where it asks.
+    pub broker: Arc<dyn Broker>,
+    waiting: Waiting,
+    name: watch::Receiver<Option<String>>,
+    news: Arc<Notify>,
+    _listening: Arc<Listening>,
+}
+
+struct Listening(AbortHandle);
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Client {
+    /// Opens the private queue, now and whenever it is lost.
+    #[must_use]
+    pub fn new(broker: Arc<dyn Broker>) -> Self {
+        let (named, name) = watch::channel(None);
+        let (waiting, news): (Waiting, _) = (Arc::default(), Arc::new(Notify::new()));
+        let listening = listen(Arc::clone(&broker), Arc::clone(&waiting), named, Arc::clone(&news));
+        let listening = Arc::new(Listening(tokio::spawn(listening).abort_handle()));
+        Self { broker, waiting, name, news, _listening: listening }
+    }
+
+    /// Waits until somebody tells any news, which is a reason to ask again.
+    pub async fn news(&self) {
+        self.news.notified().await;
+    }
+
+    /// Asks until there is an answer, at most for `patience` (for ever without). `notice` hears while nobody answers.
+    ///
+    /// # Errors
+    /// [`ClientError::Nobody`] when patience is over; what the broker refuses for good; the aggregator's own no.
+    pub async fn ask(
+        &self,
+        ask: Ask,
+        body: &[u8],
+        patience: Option<Duration>,
+        notice: &(dyn Fn(&str) + Sync),
+    ) -> Result<(Answer, Bytes), ClientError> {
+        let asking = async {
+            loop {
+                match tokio::time::timeout(PATIENCE, self.ask_once(&ask, body)).await {
+                    Ok(Ok(answer)) => return Ok(answer),
+                    Ok(Err(error)) if error.may_pass() => notice(&format!("{error}; trying again")),
+                    Ok(Err(error)) => return Err(error.into()),
+                    Err(_) => {
+                        if let Ok(Some(depth)) = self.broker.depth(queue::CONTROL).await
+                            && depth.consumers == 0
+                        {
+                            notice("waiting for an aggregator: none is running in this namespace; start one with `aggregator`");
+                        } else if let Some(reason) = self.broker.blocked() {
+                            notice(&format!("waiting: the broker takes no messages ({reason})"));
+                        } else {
+                            notice("waiting for an aggregator to answer");
+                        }
+                    }
+                }
+                pause_before(6).await;
+            }
+        };
+        let answered = match patience {
+            None => asking.await,
+            Some(patience) => tokio::time::timeout(patience, asking).await.unwrap_or(Err(ClientError::Nobody)),
+        };
+        match answered? {
+            (Answer::Refused(reason), _) => Err(ClientError::Refused(reason)),
+            (Answer::Unknown, _) => Err(ClientError::Unknown),
+            answer => Ok(answer),
+        }
+    }
+
+    async fn ask_once(&self, ask: &Ask, body: &[u8]) -> Result<(Answer, Bytes), BrokerError> {
+        let reply_to = loop {
+            // Changed or not, the newest name counts; the sender lives as long as the listening task.
+            if let Ok(name) = self.name.clone().wait_for(Option::is_some).await
+                && let Some(name) = name.clone()
+            {
+                break name;
+            }
+            pause_before(9).await;
+        };
+        let id = Uuid::new_v4();
+        let expires_ms = clock::now_ms() + u64::try_from(EXPIRY.as_millis()).unwrap_or(u64::MAX);
+        let request = Request { id, reply_to, expires_ms, ask: ask.clone() };
+        let (answered, answer) = oneshot::channel();
+        self.waiting.lock().expect("nobody panics with it").insert(id, answered);
+        let _forget = Forget(&self.waiting, id);
+        let route = Route::Queue(queue::CONTROL.to_owned());
+        publish_stored(&*self.broker, &route, message::encode(&request, body), None).await?;
+        match answer.await {
+            Ok(answer) => Ok(answer),
+            Err(_) => std::future::pending().await,
+        }
+    }
+}
+
+struct Forget<'w>(&'w Waiting, Uuid);
+
+impl Drop for Forget<'_> {
+    fn drop(&mut self) {
+        if let Ok(mut waiting) = self.0.lock() {
+            waiting.remove(&self.1);
+        }
+    }
+}
+
+async fn listen(broker: Arc<dyn Broker>, waiting: Waiting, named: watch::Sender<Option<String>>, news: Arc<Notify>) {
+    loop {
+        match broker.inbox().await {
+            Ok(mut inbox) => {
+                named.send_replace(Some(inbox.name().to_owned()));
+                while let Some(message) = inbox.next().await {
+                    if let Ok((Reply { id, answer }, body)) = message::decode::<Reply>(&message) {
+                        let asked = waiting.lock().expect("nobody panics with it").remove(&id);
+                        // Who asked may have stopped waiting.
+                        asked.map(|asked| asked.send((answer, body)).is_ok());
+                    } else if message::decode::<News>(&message).is_ok() {
+                        news.notify_one();
+                    }
+                }
+                named.send_replace(None);
+            }
+            Err(error) => tracing::debug!(%error, "no private queue; trying again"),
+        }
+        pause_before(8).await;
+    }
+}

@@ -1,0 +1,166 @@
+//! The input, from its sources to confirmed tasks: split on a thread of its own, published with a bounded number unconfirmed.
+//!
+//! It does not know how a job ends. What would surprise: the splitter runs to its end even where only some chunks are sent,
+//! since a chunk's number follows from all before it; by reference that reads next to nothing.
+
+use crate::reader::Reader;
+use bytes::{Bytes, BytesMut};
+use rabbit_reduce_core::boundary::Boundary;
+use rabbit_reduce_core::message::{self, Task, TaskPiece};
+use rabbit_reduce_core::spec::{By, Source, Spec};
+use rabbit_reduce_core::split::{ChunkPlan, Splitter};
+use rabbit_reduce_core::topology::{REDUCE_QUEUES, queue};
+use rabbit_reduce_runtime::broker::stored::publish_stored;
+use rabbit_reduce_runtime::broker::{Broker, BrokerError, Route};
+use rabbit_reduce_runtime::process::shutdown::Shutdown;
+use std::collections::BTreeSet;
+use std::io;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+/// Tasks that are published and not yet confirmed: enough to keep the broker busy, few enough to hold in memory.
+const UNCONFIRMED: usize = 8;
+/// Tasks that are read ahead.
+const READ_AHEAD: usize = 2;
+
+/// Why the input was not published.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// Its sources.
+    #[error(transparent)]
+    Input(#[from] io::Error),
+    /// The broker.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    /// Somebody wants us to stop.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+/// What to publish.
+pub struct Publishing {
+    /// The job.
+    pub spec: Arc<Spec>,
+    /// The store that it lives in.
+    pub store: String,
+    /// Its sources.
+    pub sources: Arc<[Source]>,
+    /// The program's.
+    pub boundary: Boundary,
+    /// These chunks only, or all.
+    pub only: Option<BTreeSet<u32>>,
+}
+
+impl Publishing {
+    /// Publishes every chunk, hears after each how many chunks and input bytes are confirmed, and tells C.
+    ///
+    /// # Errors
+    /// See [`PublishError`]. What was published stays; the job can be resumed.
+    pub async fn run(
+        self,
+        broker: Arc<dyn Broker>,
+        shutdown: &Shutdown,
+        mut confirmed: impl FnMut(u32, u64),
+    ) -> Result<u32, PublishError> {
+        let (made, mut tasks) = mpsc::channel::<io::Result<(Bytes, u64)>>(READ_AHEAD);
+        let splitting = tokio::task::spawn_blocking(move || self.split(&made));
+        let mut publishing: JoinSet<Result<u64, BrokerError>> = JoinSet::new();
+        let (mut chunks, mut open) = (0, true);
+        while open || !publishing.is_empty() {
+            tokio::select! {
+                () = shutdown.graceful() => return Err(PublishError::Interrupted),
+                Some(done) = publishing.join_next(), if !publishing.is_empty() => match done {
+                    Ok(bytes) => {
+                        chunks += 1;
+                        confirmed(chunks, bytes?);
+                    }
+                    Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+                },
+                task = tasks.recv(), if open && publishing.len() < UNCONFIRMED => match task {
+                    None => open = false,
+                    Some(task) => {
+                        let (message, bytes) = task?;
+                        let broker = Arc::clone(&broker);
+                        publishing.spawn(async move {
+                            let route = Route::Queue(queue::MAP.to_owned());
+                            publish_stored(&*broker, &route, message, None).await.map(|()| bytes)
+                        });
+                    }
+                },
+            }
+        }
+        match splitting.await {
+            Ok(chunks) => Ok(chunks),
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        }
+    }
+
+    /// Splits to the end and tells C, or sends what failed.
+    fn split(self, made: &mpsc::Sender<io::Result<(Bytes, u64)>>) -> u32 {
+        let mut reader = Reader::new(Arc::clone(&self.sources));
+        let mut splitter = Splitter::new(self.boundary, self.spec.chunk_bytes);
+        let mut chunks = 0;
+        loop {
+            let plan = match splitter.next(&mut reader) {
+                Ok(Some(plan)) => plan,
+                Ok(None) => return chunks,
+                Err(error) => {
+                    // Nobody listens any more if the publishing stopped first.
+                    drop(made.blocking_send(Err(error)));
+                    return chunks;
+                }
+            };
+            chunks += 1;
+            if self.only.as_ref().is_some_and(|only| !only.contains(&plan.number.0)) {
+                continue;
+            }
+            let bytes = plan.bytes();
+            let task = self.task(&plan, &mut reader).map(|task| (task, bytes));
+            let failed = task.is_err();
+            if made.blocking_send(task).is_err() || failed {
+                return chunks;
+            }
+        }
+    }
+
+    fn task(&self, plan: &ChunkPlan, reader: &mut Reader) -> io::Result<Bytes> {
+        // A stream cannot be read twice: a chunk with a piece of one travels by value, whatever the rest does.
+        let files = plan.pieces.iter().all(|piece| self.sources[piece.source.index()].file.is_some());
+        let by_reference = self.spec.by == By::Reference && files;
+        let mut pieces = Vec::with_capacity(plan.pieces.len());
+        let mut body = BytesMut::new();
+        for piece in &plan.pieces {
+            let source = &self.sources[piece.source.index()];
+            if !by_reference {
+                body.extend_from_slice(&reader.read_piece(*piece)?);
+            }
+            pieces.push(TaskPiece {
+                source: piece.source,
+                name: source.name.clone(),
+                offset: piece.offset,
+                length: piece.length,
+                continues: piece.continues,
+                ends: piece.ends,
+                file: source.file.clone().filter(|_| by_reference),
+            });
+        }
+        let task = Task {
+            job: self.spec.job,
+            chunk: plan.number,
+            attempt: 1,
+            crashes: 0,
+            rounds: 0,
+            program: self.spec.program.clone(),
+            partitions: self.spec.partitions,
+            reduce_queues: REDUCE_QUEUES,
+            segment_bytes: self.spec.segment_bytes,
+            output_bytes: self.spec.output_bytes,
+            store: self.store.clone(),
+            pieces,
+            too_long: plan.too_long.clone(),
+            skips: Vec::new(),
+        };
+        Ok(message::encode(&task, &body))
+    }
+}

@@ -1,0 +1,327 @@
+//! One job as its producer sees it: submitted, published, sealed, watched to its end, printed.
+//!
+//! It works over any broker, so `run` and `push` differ in nothing but what stands behind it. What would surprise: it decides
+//! nothing about the answer; whatever it does may be done again by another producer with `resume`.
+
+use crate::cli::{JobConfig, OutputConfig};
+use crate::client::{Client, ClientError, SHORT};
+use crate::output::destination::{Destination, PrintError, Printed};
+use crate::output::{OrderError, print_result};
+use crate::publishing::{PublishError, Publishing};
+use crate::remote_part::RemotePart;
+use crate::screen::{Phase, Screen};
+use rabbit_reduce_core::id::JobId;
+use rabbit_reduce_core::jobs::Job;
+use rabbit_reduce_core::message::{Answer, Ask, End, Status};
+use rabbit_reduce_core::spec::{By, OUTPUT_BYTES, Source, SourceList, Spec, SpecError, chunk_bytes_for};
+use rabbit_reduce_core::topology::queue;
+use rabbit_reduce_runtime::process::clock;
+use rabbit_reduce_runtime::process::files::OutputError;
+use rabbit_reduce_runtime::process::shutdown::Shutdown;
+use rabbit_reduce_runtime::scratch::ScratchFolder;
+use std::collections::BTreeSet;
+use std::io::Read;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::Handle;
+use uuid::Uuid;
+
+/// How often a job is asked about while no news comes.
+const POLL: Duration = Duration::from_millis(500);
+/// A job that stands still for so long is looked at more closely.
+const STILL: Duration = Duration::from_secs(3);
+/// Ranges of chunks in one answer; after as many, the question is asked again.
+const MANY_RANGES: usize = 100_000;
+
+/// Why a job was not brought to its end by this process.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// The aggregator.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The input.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    /// What the job asks for.
+    #[error(transparent)]
+    Spec(#[from] SpecError),
+    /// Where the answer goes.
+    #[error(transparent)]
+    Output(#[from] OutputError),
+    /// Printing.
+    #[error(transparent)]
+    Print(#[from] PrintError),
+    /// An order that the rows do not have.
+    #[error(transparent)]
+    Order(#[from] OrderError),
+    /// A source that is not what it was.
+    #[error("{0}")]
+    Source(String),
+    /// Somebody wants us to stop.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+/// A producer at work.
+pub struct Session {
+    /// For questions.
+    pub client: Client,
+    /// Asked to stop?
+    pub shutdown: Shutdown,
+    /// What people see.
+    pub screen: Screen,
+}
+
+/// A job that this session knows everything about.
+#[derive(Clone)]
+pub struct Known {
+    /// Its spec.
+    pub spec: Arc<Spec>,
+    /// Its program.
+    pub job: Job,
+    /// The store it lives in.
+    pub store: String,
+    /// Its sources.
+    pub sources: Arc<[Source]>,
+}
+
+impl Session {
+    /// Asks for as long as it takes, or until asked to stop.
+    async fn ask(&self, ask: Ask, body: &[u8]) -> Result<(Answer, bytes::Bytes), SessionError> {
+        let notice = |text: &str| self.screen.say(text);
+        tokio::select! {
+            answer = self.client.ask(ask, body, None, &notice) => Ok(answer?),
+            () = self.shutdown.graceful() => Err(SessionError::Interrupted),
+        }
+    }
+
+    /// Makes a job of sources and submits it.
+    ///
+    /// # Errors
+    /// If it cannot be run, or nobody takes it and we are asked to stop.
+    pub async fn submit(
+        &self,
+        config: &JobConfig,
+        by: By,
+        segment_bytes: usize,
+        sources: Vec<Source>,
+    ) -> Result<Known, SessionError> {
+        let (list, pages) = SourceList::of(&sources);
+        let job = JobId(Uuid::now_v7());
+        let spec = Spec {
+            job,
+            program: config.program(),
+            by,
+            chunk_bytes: config.chunk_bytes.unwrap_or_else(|| chunk_bytes_for(list.bytes)),
+            segment_bytes,
+            output_bytes: OUTPUT_BYTES,
+            partitions: config.partitions,
+            max_losses: config.max_losses,
+            sources: list,
+            created_ms: clock::now_ms(),
+            owner: std::env::var("USER").ok(),
+        };
+        let program = spec.check()?;
+        for (page, bytes) in (0..).zip(&pages) {
+            self.ask(Ask::PutSources { job, page }, bytes).await?;
+        }
+        match self.ask(Ask::Submit { spec: Box::new(spec.clone()) }, &[]).await? {
+            (Answer::Submitted { store }, _) => {
+                Ok(Known { spec: Arc::new(spec), job: program, store, sources: sources.into() })
+            }
+            _ => Err(ClientError::Confused.into()),
+        }
+    }
+
+    /// What the aggregators know of a job.
+    ///
+    /// # Errors
+    /// If there is no such job, or nobody answers.
+    pub async fn find(&self, job: JobId) -> Result<Known, SessionError> {
+        let (Answer::Spec { spec, store }, _) = self.ask_shortly(Ask::Spec { job }).await? else {
+            return Err(ClientError::Confused.into());
+        };
+        let mut sources: Vec<Source> = Vec::new();
+        for page in 0..spec.sources.pages {
+            let (_, body) = self.ask_shortly(Ask::Sources { job, page }).await?;
+            let page: Vec<Source> = serde_json::from_slice(&body).map_err(|_| ClientError::Confused)?;
+            sources.extend(page);
+        }
+        let program = spec.check()?;
+        Ok(Known { spec: Arc::new(*spec), job: program, store, sources: sources.into() })
+    }
+
+    /// Asks once, for a person who waits.
+    ///
+    /// # Errors
+    /// If nobody answers in ten seconds.
+    pub async fn ask_shortly(&self, ask: Ask) -> Result<(Answer, bytes::Bytes), SessionError> {
+        let notice = |text: &str| tracing::info!("{text}");
+        tokio::select! {
+            answer = self.client.ask(ask, &[], Some(SHORT), &notice) => Ok(answer?),
+            () = self.shutdown.graceful() => Err(SessionError::Interrupted),
+        }
+    }
+
+    /// Publishes the chunks, or only some of them, and seals the job.
+    ///
+    /// # Errors
+    /// If the input cannot be read, the broker refuses, or we are asked to stop. The job can be resumed.
+    pub async fn publish(&self, known: &Known, only: Option<BTreeSet<u32>>) -> Result<u32, SessionError> {
+        let publishing = Publishing {
+            spec: Arc::clone(&known.spec),
+            store: known.store.clone(),
+            sources: Arc::clone(&known.sources),
+            boundary: known.job.boundary(),
+            only,
+        };
+        let mut bytes = 0;
+        let job = known.spec.job;
+        let watching = self.watch_quietly(job);
+        let confirmed = |_: u32, more: u64| {
+            bytes += more;
+            self.screen.update(Phase::Publishing, |state| state.published_bytes = bytes);
+        };
+        let published = publishing.run(Arc::clone(&self.client.broker), &self.shutdown, confirmed);
+        let chunks = tokio::select! {
+            chunks = published => chunks.map_err(|error| match error {
+                PublishError::Interrupted => SessionError::Interrupted,
+                error => error.into(),
+            })?,
+            // It ended before it was published: cancelled, or failed early.
+            () = watching => return Ok(0),
+        };
+        self.ask(Ask::Seal { job, chunks }, &[]).await?;
+        Ok(chunks)
+    }
+
+    /// Looks at a job now and then, for the progress shown; comes back if it has ended.
+    async fn watch_quietly(&self, job: JobId) {
+        loop {
+            tokio::time::sleep(POLL).await;
+            let notice = |text: &str| self.screen.say(text);
+            let asked = self.client.ask(Ask::Status { job, detail: false }, &[], Some(SHORT), &notice).await;
+            if let Ok((Answer::Status(status), _)) = asked {
+                self.screen.show(Phase::Publishing, &status);
+                if status.end.is_some() {
+                    return;
+                }
+            }
+            self.say_what_it_waits_for().await;
+        }
+    }
+
+    /// Chunks of a job that are not counted everywhere.
+    ///
+    /// # Errors
+    /// If nobody answers and we are asked to stop.
+    pub async fn uncovered(&self, job: JobId, chunks: u32) -> Result<BTreeSet<u32>, SessionError> {
+        match self.ask(Ask::Uncovered { job, chunks }, &[]).await? {
+            (Answer::Uncovered(ranges), _) => {
+                if ranges.len() == MANY_RANGES {
+                    self.screen.say("very many chunks are open: this sends the first of them; resume again afterwards");
+                }
+                Ok(ranges.into_iter().flat_map(|(first, last)| first..=last).collect())
+            }
+            _ => Err(ClientError::Confused.into()),
+        }
+    }
+
+    /// Watches a job to its end, and says what it waits for while it stands still.
+    ///
+    /// # Errors
+    /// If it is gone, or we are asked to stop.
+    pub async fn watch(&self, job: JobId) -> Result<End, SessionError> {
+        let mut still = clock::instant();
+        let mut last = (0, 0);
+        loop {
+            let (Answer::Status(status), _) = self.ask(Ask::Status { job, detail: false }, &[]).await? else {
+                return Err(ClientError::Confused.into());
+            };
+            self.screen.show(Phase::Counting, &status);
+            if let Some(end) = status.end {
+                self.screen.finish();
+                return Ok(self.detailed(job, end).await);
+            }
+            for alarm in &status.alarms {
+                self.screen.say(&format!("the aggregator waits: {alarm}"));
+            }
+            if (status.covered, status.finished) != last {
+                last = (status.covered, status.finished);
+                still = clock::instant();
+            } else if still.elapsed() >= STILL {
+                self.say_what_it_waits_for().await;
+            }
+            tokio::select! {
+                () = self.client.news() => {}
+                () = tokio::time::sleep(POLL) => {}
+                () = self.shutdown.graceful() => return Err(SessionError::Interrupted),
+            }
+        }
+    }
+
+    /// The end with all its losses, where it has any.
+    async fn detailed(&self, job: JobId, end: End) -> End {
+        if end.losses.is_empty() {
+            return end;
+        }
+        match self.ask(Ask::Status { job, detail: true }, &[]).await {
+            Ok((Answer::Status(status), _)) => status.end.unwrap_or(end),
+            _ => end,
+        }
+    }
+
+    async fn say_what_it_waits_for(&self) {
+        let broker = &self.client.broker;
+        if let Some(reason) = broker.blocked() {
+            return self.screen.say(&format!("waiting: the broker takes no messages ({reason})"));
+        }
+        if let Ok(Some(depth)) = broker.depth(queue::MAP).await
+            && depth.consumers == 0
+        {
+            self.screen.say("waiting for a worker: none is running in this namespace; start one with `worker`");
+        }
+    }
+
+    /// Prints a result to where it shall go.
+    ///
+    /// # Errors
+    /// If it cannot be read or written.
+    pub async fn print(&self, known: &Known, end: &End, output: &OutputConfig) -> Result<Printed, SessionError> {
+        output.options.check(&known.job)?;
+        let destination = Destination::open(output.path.as_deref())?;
+        let parts: Vec<Box<dyn Read + Send>> = end
+            .parts
+            .iter()
+            .map(|part| {
+                let (client, name) = (self.client.clone(), part.name.clone());
+                let part = RemotePart::new(client, Handle::current(), known.spec.job, name, end.parts.len());
+                Box::new(part) as Box<dyn Read + Send>
+            })
+            .collect();
+        let (job, options) = (known.job.clone(), output.options);
+        let names: Vec<Vec<u8>> = known.sources.iter().map(|source| source.name.0.clone()).collect();
+        let printing = tokio::task::spawn_blocking(move || {
+            let scratch = ScratchFolder(std::env::temp_dir());
+            destination.print(|out| print_result(&job, &names, parts, &options, &scratch, out))
+        });
+        tokio::select! {
+            printed = printing => match printed {
+                Ok(printed) => Ok(printed?),
+                Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+            },
+            () = self.shutdown.graceful() => Err(SessionError::Interrupted),
+        }
+    }
+
+    /// A job's status, with everything.
+    ///
+    /// # Errors
+    /// If there is no such job, or nobody answers.
+    pub async fn status(&self, job: JobId) -> Result<Status, SessionError> {
+        match self.ask_shortly(Ask::Status { job, detail: true }).await? {
+            (Answer::Status(status), _) => Ok(*status),
+            _ => Err(ClientError::Confused.into()),
+        }
+    }
+}
