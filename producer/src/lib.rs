@@ -1,4 +1,5 @@
 pub mod cli;
+pub mod last_job;
 pub mod output;
 pub mod reader;
 pub mod shown;
