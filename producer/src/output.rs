@@ -1,8 +1,24 @@
 //! From the parts of a result to the bytes that people read.
+//!
+//! It knows no broker and no store: a part is anything that reads. Held are a frame and a pair of every part, one row, and
+//! what [`ranking`] may. What would surprise: a key that stands in two parts is an error, for partitions share no key.
 
+pub mod destination;
+mod ranking;
+
+use self::ranking::Ranking;
+use rabbit_reduce_core::job::{Value, ValueError};
 use rabbit_reduce_core::jobs::Job;
-use rabbit_reduce_core::rows::format::Format;
+use rabbit_reduce_core::merge::Merge;
+use rabbit_reduce_core::pairs::Cursor;
+use rabbit_reduce_core::rows::format::{self, Format};
+use rabbit_reduce_core::run::RunReader;
+use rabbit_reduce_core::table::Scratch;
+use std::io::{self, Read, Write};
 use std::num::NonZeroUsize;
+
+/// What ranking holds in memory; more goes to scratch files.
+const RANKING_BYTES: usize = 32 << 20;
 
 /// What a result looks like.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,3 +61,81 @@ impl OutputOptions {
         if self.order != Order::Key && !job.ranked() { Err(OrderError { job: job.name() }) } else { Ok(()) }
     }
 }
+
+/// Writes a whole result to `out`, which should be buffered. `sources` are the names of the job's sources; `parts` are runs,
+/// one of every partition.
+///
+/// # Errors
+/// Fails where parts come from, rows go or scratch files lie; names a part that is damaged. To tell a failed `out` from the
+/// rest, see [`destination`].
+pub fn print_result(
+    job: &Job,
+    sources: &[Vec<u8>],
+    parts: Vec<Box<dyn Read + Send>>,
+    options: &OutputOptions,
+    scratch: &dyn Scratch,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    print_within(RANKING_BYTES, job, sources, parts, options, scratch, out)
+}
+
+fn print_within(
+    ranking_bytes: usize,
+    job: &Job,
+    sources: &[Vec<u8>],
+    parts: Vec<Box<dyn Read + Send>>,
+    options: &OutputOptions,
+    scratch: &dyn Scratch,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    options.check(job).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+    let parts = parts.into_iter().enumerate().map(|(number, part)| PartCursor { number, run: RunReader::new(part) });
+    let mut pairs = Merge::new(parts.collect(), refuse_equal as Combine)?;
+    let mut rows = format::writer(options.format, job.columns(), out)?;
+    match options.order {
+        Order::Key => job.rows(sources, &mut pairs, &mut *rows)?,
+        Order::Value { top } => {
+            let mut ranking = Ranking::new(top.map_or(usize::MAX, NonZeroUsize::get), ranking_bytes, scratch);
+            while pairs.advance()? {
+                let count =
+                    u64::decode(pairs.value()).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+                ranking.put(count, pairs.key())?;
+            }
+            // A job with a row for every pair takes its pairs in any order.
+            job.rows(sources, &mut ranking.finish()?, &mut *rows)?;
+        }
+    }
+    rows.finish()
+}
+
+type Combine = fn(&[u8], &mut Vec<u8>, &[u8]) -> Result<(), ValueError>;
+
+fn refuse_equal(_: &[u8], _: &mut Vec<u8>, _: &[u8]) -> Result<(), ValueError> {
+    Err(ValueError("a key stands in two parts of the result"))
+}
+
+/// A part, whose errors say which it is.
+struct PartCursor {
+    number: usize,
+    run: RunReader<Box<dyn Read + Send>>,
+}
+
+impl Cursor for PartCursor {
+    fn advance(&mut self) -> io::Result<bool> {
+        let number = self.number;
+        self.run
+            .advance()
+            .map_err(|error| io::Error::new(error.kind(), format!("part {number} of the result: {error}")))
+    }
+
+    fn key(&self) -> &[u8] {
+        self.run.key()
+    }
+
+    fn value(&self) -> &[u8] {
+        self.run.value()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,159 @@
+//! Where a result goes: a file that is whole or not there, or stdout.
+//!
+//! It knows no rows. What would surprise: a reader of stdout that leaves (`| head`) is no failure, and a broken pipe from
+//! anywhere else (the broker, where parts come from) is not taken for it.
+
+use rabbit_reduce_runtime::process::files::{OutputError, OutputFile};
+use rabbit_reduce_runtime::process::shutdown::reader_left;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+const BUFFER_BYTES: usize = 64 << 10;
+
+/// A place that can be written to. Open it before the work begins: dropping it leaves what was there before.
+#[derive(Debug)]
+pub enum Destination {
+    /// Standard output.
+    Stdout,
+    /// A file on its way.
+    File {
+        /// As it was asked for.
+        path: PathBuf,
+        /// Nothing is seen under its name yet.
+        file: OutputFile,
+    },
+}
+
+/// How printing ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Printed {
+    /// All of it is there.
+    Whole,
+    /// The reader of stdout had enough.
+    ReaderLeft,
+}
+
+/// Why a result is not printed.
+#[derive(Debug, thiserror::Error)]
+pub enum PrintError {
+    /// The file.
+    #[error(transparent)]
+    File(#[from] OutputError),
+    /// Standard output.
+    #[error("cannot write to stdout")]
+    Stdout(#[source] io::Error),
+    /// What was to be printed; the destination is fine.
+    #[error("the result cannot be read")]
+    Result(#[source] io::Error),
+}
+
+impl Destination {
+    /// A file, or stdout without one.
+    ///
+    /// # Errors
+    /// Fails if there can be no such file.
+    pub fn open(path: Option<&Path>) -> Result<Self, OutputError> {
+        let Some(path) = path else { return Ok(Self::Stdout) };
+        Ok(Self::File { path: path.to_owned(), file: OutputFile::create(path)? })
+    }
+
+    /// Has `print` write everything, through a buffer.
+    ///
+    /// # Errors
+    /// Tells the destination's failures from those of `print` itself.
+    pub fn print(self, print: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<Printed, PrintError> {
+        match self {
+            Self::Stdout => to_stream(BufWriter::with_capacity(BUFFER_BYTES, io::stdout().lock()), print),
+            Self::File { path, mut file } => match noted(&mut file, print) {
+                Ok(()) => file.finish().map(|()| Printed::Whole).map_err(PrintError::File),
+                Err(Failure::Output(source)) => Err(PrintError::File(OutputError { path, source })),
+                Err(Failure::Print(error)) => Err(PrintError::Result(error)),
+            },
+        }
+    }
+}
+
+fn to_stream(mut out: impl Write, print: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<Printed, PrintError> {
+    let outcome = noted(&mut out, print).and_then(|()| out.flush().map_err(Failure::Output));
+    match outcome {
+        Ok(()) => Ok(Printed::Whole),
+        Err(Failure::Output(error)) if reader_left(&error) => Ok(Printed::ReaderLeft),
+        Err(Failure::Output(error)) => Err(PrintError::Stdout(error)),
+        Err(Failure::Print(error)) => Err(PrintError::Result(error)),
+    }
+}
+
+/// Whose failure it was.
+enum Failure {
+    Output(io::Error),
+    Print(io::Error),
+}
+
+fn noted(out: &mut dyn Write, print: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Failure> {
+    let mut noting = Noting { out, failed: false };
+    print(&mut noting).map_err(|error| if noting.failed { Failure::Output(error) } else { Failure::Print(error) })
+}
+
+/// Notes that writing failed.
+struct Noting<'o> {
+    out: &'o mut dyn Write,
+    failed: bool,
+}
+
+impl Noting<'_> {
+    fn note<T>(&mut self, outcome: io::Result<T>) -> io::Result<T> {
+        self.failed |= outcome.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::Interrupted);
+        outcome
+    }
+}
+
+impl Write for Noting<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let outcome = self.out.write(bytes);
+        self.note(outcome)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let outcome = self.out.flush();
+        self.note(outcome)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reader_that_leaves_is_a_quiet_end_and_a_broken_source_is_not() {
+        let (reader, writer) = io::pipe().unwrap();
+        drop(reader);
+        let left = to_stream(BufWriter::new(&writer), |out| out.write_all(&[b'x'; 1 << 20]));
+        assert_eq!(left.unwrap(), Printed::ReaderLeft);
+        let at_the_end = to_stream(BufWriter::new(&writer), |out| out.write_all(b"x"));
+        assert_eq!(at_the_end.unwrap(), Printed::ReaderLeft);
+        let broken = to_stream(Vec::new(), |_| Err(io::ErrorKind::BrokenPipe.into()));
+        assert!(matches!(broken, Err(PrintError::Result(_))));
+    }
+
+    #[test]
+    fn a_full_disk_is_the_outputs_failure() {
+        let full = Destination::open(Some(Path::new("/dev/full"))).unwrap().print(|out| out.write_all(&[0; 1 << 20]));
+        assert!(matches!(&full, Err(PrintError::File(error)) if error.to_string().contains("/dev/full")), "{full:?}");
+    }
+
+    #[test]
+    fn a_file_is_whole_or_as_it_was() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let path = folder.path().join("out");
+        std::fs::write(&path, "before").unwrap();
+        let failed = Destination::open(Some(&path)).unwrap().print(|out| {
+            out.write_all(b"half")?;
+            Err(io::Error::other("the rest is gone"))
+        });
+        assert!(matches!(failed, Err(PrintError::Result(_))));
+        assert_eq!(std::fs::read(&path).unwrap(), b"before");
+        let whole = Destination::open(Some(&path)).unwrap().print(|out| out.write_all(b"whole"));
+        assert_eq!((whole.unwrap(), std::fs::read(&path).unwrap()), (Printed::Whole, b"whole".to_vec()));
+    }
+}
