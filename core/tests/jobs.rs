@@ -4,7 +4,7 @@
 mod common;
 mod plain;
 
-use common::{Source, job, jobs, numbers, sources};
+use common::{job, jobs, numbers, sources};
 use plain::{run, whole};
 use proptest::prelude::*;
 use rabbit_reduce_core::jobs::Job;
