@@ -362,3 +362,6 @@ impl Spool {
         Ok(found.expect("a segment begins where it was put"))
     }
 }
+
+#[cfg(test)]
+mod tests;

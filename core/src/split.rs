@@ -214,7 +214,9 @@ impl Splitter {
             // A chunk smaller than one character is stretched to hold it whole.
             let length = if length > 0 { length } else { first_character(window) };
             let ends = window.len() < wanted && length == window.len();
-            return Ok(Step::Piece { length: length as u64, ends, continues: !ends });
+            // A stretched chunk may end behind white space.
+            let continues = !ends && !self.boundary.is_at(window, length);
+            return Ok(Step::Piece { length: length as u64, ends, continues });
         }
         self.long_record(sources, source, budget)
     }

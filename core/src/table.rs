@@ -233,3 +233,134 @@ fn combine_counted<P: Program>(
     total.extend_from_slice(&value);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jobs::{Grep, Index, WordCount};
+    use crate::tokens::Tokens;
+    use std::cell::Cell;
+
+    const WORDS: WordCount = WordCount { tokens: Tokens::Whitespace, lowercase: false };
+
+    #[derive(Default)]
+    struct Counting(Cell<usize>);
+
+    impl Scratch for Counting {
+        fn create(&self) -> io::Result<Box<dyn ScratchFile>> {
+            self.0.set(self.0.get() + 1);
+            Ok(Box::new(io::Cursor::new(Vec::new())))
+        }
+    }
+
+    type Drained = Vec<(u32, Vec<u8>, u64, Vec<u8>)>;
+
+    fn drained<P: Program>(table: Table<'_, P>, scratch: &dyn Scratch) -> Drained {
+        let mut all = Drained::new();
+        let taken = table.drain(scratch, |partition, key, pairs, value| {
+            all.push((partition.0, key.to_vec(), pairs, value.to_vec()));
+            io::Result::Ok(())
+        });
+        taken.unwrap();
+        all
+    }
+
+    #[test]
+    fn pairs_come_sorted_by_partition_and_key_with_what_they_stand_for() {
+        let mut table = Table::new(&WORDS, 2, 1 << 20);
+        for word in ["b", "a", "b", "c", "", "longer than eight", "longer than"] {
+            assert!(!table.add(word.as_bytes(), 1));
+        }
+        assert_eq!(table.pairs(), 7);
+        let all = drained(table, &Counting::default());
+        assert!(all.is_sorted_by(|left, right| (left.0, &left.1) < (right.0, &right.1)), "{all:?}");
+        assert_eq!(all.len(), 6);
+        let (_, _, pairs, value) = all.iter().find(|(_, key, ..)| key == b"b").unwrap();
+        assert_eq!((*pairs, value.as_slice()), (2, &[2_u8][..]));
+    }
+
+    #[test]
+    fn a_table_past_its_budget_asks_to_be_spilled_and_gives_the_same() {
+        let scratch = Counting::default();
+        let (mut small, mut large) = (Table::new(&WORDS, 3, 200), Table::new(&WORDS, 3, 1 << 20));
+        for number in 0..5000 {
+            let word = format!("w{}", number % 900);
+            if small.add(word.as_bytes(), 1) {
+                small.spill(&scratch).unwrap();
+            }
+            large.add(word.as_bytes(), 1);
+        }
+        assert!(scratch.0.get() > FAN_IN);
+        assert!(small.spilled.len() < FAN_IN, "files are merged when there are many");
+        assert_eq!(drained(small, &scratch), drained(large, &scratch));
+    }
+
+    #[test]
+    fn files_merged_hold_a_key_once() {
+        let scratch = Counting::default();
+        let mut table = Table::new(&WORDS, 3, 0);
+        for _ in 0..10 {
+            table.add(b"again", 1);
+            table.spill(&scratch).unwrap();
+        }
+        let before = table.bytes();
+        table.compact(&scratch).unwrap();
+        assert!(table.bytes() < before / 5);
+        assert_eq!(drained(table, &scratch).iter().map(|(_, _, pairs, _)| *pairs).collect::<Vec<_>>(), [10]);
+    }
+
+    /// Values that grow: lines appended to each other.
+    #[derive(Debug)]
+    struct Append(Grep);
+
+    impl Program for Append {
+        type Value = Vec<u8>;
+        fn boundary(&self) -> crate::boundary::Boundary {
+            self.0.boundary()
+        }
+        fn records(&self) -> crate::job::Records {
+            self.0.records()
+        }
+        fn map<'r>(
+            &'r self,
+            record: crate::job::Piece<'r>,
+        ) -> impl Iterator<Item = Result<crate::job::Pair<'r, Vec<u8>>, crate::job::RecordError>> + 'r {
+            self.0.map(record)
+        }
+        fn merge(&self, _: &[u8], total: &mut Vec<u8>, other: Vec<u8>) {
+            total.extend(other);
+        }
+        fn columns(&self) -> &'static [&'static str] {
+            self.0.columns()
+        }
+        fn rows(
+            &self,
+            _: &[Vec<u8>],
+            _: &mut dyn crate::pairs::PairSource,
+            _: &mut dyn crate::rows::RowSink,
+        ) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn values_that_grow_count_against_the_budget() {
+        let program = Append(Grep { pattern: regex::bytes::Regex::new("x").unwrap() });
+        let mut table = Table::new(&program, 1, 1000);
+        let spills = (0..100).filter(|_| table.add(b"key", vec![b'x'; 50])).count();
+        assert!(spills > 50, "{spills}");
+        assert!(table.bytes() >= 5000);
+    }
+
+    #[test]
+    fn keys_of_one_group_share_a_partition() {
+        let index = Index { tokens: Tokens::Whitespace, lowercase: false };
+        let mut table = Table::new(&index, 64, 1 << 20);
+        for source in 0..50 {
+            table.add(format!("word\0\0source {source}").as_bytes(), ());
+        }
+        let all = drained(table, &Counting::default());
+        assert_eq!(all.len(), 50);
+        assert!(all.iter().all(|(partition, ..)| *partition == all[0].0));
+    }
+}

@@ -1,9 +1,11 @@
 //! Cases with answers from elsewhere (see `cases/README.md`), each mapped whole and cut at every allowed place.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod common;
 mod plain;
 
-use plain::{Source, job, run, whole};
+use common::{Source, job};
+use plain::{run, whole};
 use rabbit_reduce_core::jobs::Job;
 use serde_json::Value as Json;
 use std::collections::BTreeMap;

@@ -84,6 +84,11 @@ impl<R> Delta<R> {
         self.held.is_empty()
     }
 
+    /// What it holds, by chunk and segment: the pairs that the commit's run is merged from.
+    pub fn held(&self) -> impl Iterator<Item = &Held<R>> {
+        self.held.values()
+    }
+
     /// The receipts, in no order that matters.
     pub fn receipts(&self) -> impl Iterator<Item = &R> {
         self.held.values().map(|held| &held.receipt)

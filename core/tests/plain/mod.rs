@@ -3,18 +3,16 @@
 //! The cutter looks at one character at a time and allows whatever the documentation of [`Boundary`] allows.
 #![allow(dead_code, reason = "every test binary uses a part of it")]
 
+use crate::common::Source;
 use rabbit_reduce_core::boundary::Boundary;
 use rabbit_reduce_core::id::SourceNumber;
 use rabbit_reduce_core::job::{Piece, Program, Records, Value};
-use rabbit_reduce_core::jobs::{Job, Options, with_program};
+use rabbit_reduce_core::jobs::{Job, with_program};
 use rabbit_reduce_core::pairs::PairSource;
 use rabbit_reduce_core::rows::format::{Format, writer};
 use rabbit_reduce_core::tokens::Whitespace;
 use std::collections::BTreeMap;
 use std::io;
-
-/// A name and what it holds.
-pub(crate) type Source = (Vec<u8>, Vec<u8>);
 
 /// Keys and values in their byte form, as mapped.
 pub(crate) type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
@@ -24,11 +22,6 @@ pub(crate) type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
 pub(crate) struct Outcome {
     pub(crate) tsv: String,
     pub(crate) losses: Vec<(u32, u64, String)>,
-}
-
-pub(crate) fn job(name: &str, options: &str) -> Job {
-    let options: Options = serde_json::from_str(options).unwrap();
-    Job::new(name, &options).unwrap()
 }
 
 /// Every source as one piece.

@@ -1,0 +1,274 @@
+//! Questions to the aggregators, their answers, and the news that go to everybody.
+//!
+//! It knows the shape of a job's standing, not how it is found out. What would surprise: every question may be asked, and answered,
+//! twice.
+
+use crate::id::{ChunkNumber, JobId, PartitionNumber};
+use crate::spec::Spec;
+use crate::split::Skip;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use uuid::Uuid;
+
+/// A question to the aggregators.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    /// Repeated in the reply.
+    pub id: Uuid,
+    /// The private queue of who asks.
+    pub reply_to: String,
+    /// After this many milliseconds since 1970 nobody waits for the answer.
+    pub expires_ms: u64,
+    /// The question.
+    pub ask: Ask,
+}
+
+/// The questions. Every one of them may be asked twice.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ask {
+    /// Keep a page of the source list; the body holds it.
+    PutSources {
+        /// The job.
+        job: JobId,
+        /// The page's number.
+        page: u32,
+    },
+    /// Begin a job.
+    Submit {
+        /// The job.
+        spec: Box<Spec>,
+    },
+    /// All tasks are published.
+    Seal {
+        /// The job.
+        job: JobId,
+        /// C.
+        chunks: u32,
+    },
+    /// How is it going?
+    Status {
+        /// The job.
+        job: JobId,
+    },
+    /// Which chunks are not covered everywhere?
+    Uncovered {
+        /// The job.
+        job: JobId,
+        /// Chunks below this number are asked about.
+        chunks: u32,
+    },
+    /// Which jobs are there? The newest come first.
+    Jobs,
+    /// The spec again.
+    Spec {
+        /// The job.
+        job: JobId,
+    },
+    /// A page of the source list; it comes as the body.
+    Sources {
+        /// The job.
+        job: JobId,
+        /// The page's number.
+        page: u32,
+    },
+    /// Bytes of a part of the result; they come as the body.
+    Part {
+        /// The job.
+        job: JobId,
+        /// The part's name, as the end tells it.
+        part: String,
+        /// From here, in bytes.
+        offset: u64,
+    },
+    /// End it.
+    Cancel {
+        /// The job.
+        job: JobId,
+    },
+    /// Forget it.
+    Remove {
+        /// The job.
+        job: JobId,
+    },
+}
+
+/// An answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reply {
+    /// The request's.
+    pub id: Uuid,
+    /// The answer.
+    pub answer: Answer,
+}
+
+/// The answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Answer {
+    /// It is so now.
+    Done,
+    /// It cannot be, for this reason.
+    Refused(String),
+    /// There is no such job, or no such page or part of it.
+    Unknown,
+    /// The job's id is new, and this is the store it lives in.
+    Submitted {
+        /// The store's id.
+        store: String,
+    },
+    /// See [`Ask::Status`].
+    Status(Box<Status>),
+    /// See [`Ask::Uncovered`]: ranges of chunks, both ends in them.
+    Uncovered(Vec<(u32, u32)>),
+    /// See [`Ask::Jobs`].
+    Jobs(Vec<Status>),
+    /// See [`Ask::Spec`].
+    Spec {
+        /// The spec.
+        spec: Box<Spec>,
+        /// The store that it lives in.
+        store: String,
+    },
+    /// The body holds what was asked for; `more` follows.
+    Bytes {
+        /// Whether it goes on behind the body.
+        more: bool,
+    },
+}
+
+/// How a job stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// Its id.
+    pub job: JobId,
+    /// What it runs.
+    pub program: String,
+    /// When it was made, in milliseconds since 1970.
+    pub created_ms: u64,
+    /// Bytes of its input, if known.
+    pub input_bytes: Option<u64>,
+    /// C, once it is sealed.
+    pub chunks: Option<u32>,
+    /// Chunks covered in every partition.
+    pub covered: u32,
+    /// Input bytes counted.
+    pub covered_bytes: u64,
+    /// Partitions that are finished.
+    pub finished: u32,
+    /// P.
+    pub partitions: u32,
+    /// Some of the chunks that are not covered everywhere, each with the partitions that lack it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lacking: Vec<(u32, Vec<u32>)>,
+    /// What is not counted.
+    #[serde(default, skip_serializing_if = "Losses::is_empty")]
+    pub losses: Losses,
+    /// How it ended.
+    pub end: Option<End>,
+}
+
+/// What a job does not count.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Losses {
+    /// Lost chunks, each with the partitions that lack it and why; the first of them.
+    #[serde(default)]
+    pub chunks: Vec<LostChunk>,
+    /// Lost records; the first of them.
+    #[serde(default)]
+    pub records: Vec<Skip>,
+    /// How many there are, chunks and records together.
+    pub count: u64,
+}
+
+impl Losses {
+    /// Nothing is lost.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+}
+
+/// A chunk that is not, or not wholly, counted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LostChunk {
+    /// The chunk.
+    pub chunk: ChunkNumber,
+    /// The partitions that lack it.
+    pub partitions: Vec<PartitionNumber>,
+    /// Why.
+    pub reason: String,
+}
+
+/// How a job ended. It is the result's version; the newest counts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct End {
+    /// From 1.
+    pub version: u32,
+    /// How.
+    pub outcome: Outcome,
+    /// The parts, one for each partition in order; none unless it is done.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<Part>,
+    /// What is not counted.
+    #[serde(default, skip_serializing_if = "Losses::is_empty")]
+    pub losses: Losses,
+    /// Counters of all chunks, by name.
+    #[serde(default)]
+    pub counters: BTreeMap<String, u64>,
+    /// Mapped pairs that are counted.
+    #[serde(default)]
+    pub pairs: u64,
+    /// Chunks that are counted, at least in part.
+    #[serde(default)]
+    pub chunks: u32,
+    /// When, in milliseconds since 1970, by the aggregator's clock.
+    pub time_ms: u64,
+}
+
+/// How a job ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// Everything is counted.
+    Done,
+    /// Everything but the losses is counted.
+    DoneWithLosses,
+    /// There is no result, for this reason.
+    Failed(String),
+    /// Somebody ended it.
+    Cancelled,
+}
+
+impl Outcome {
+    /// Whether there is a result.
+    #[must_use]
+    pub const fn has_result(&self) -> bool {
+        matches!(self, Self::Done | Self::DoneWithLosses)
+    }
+}
+
+/// A part of a result.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    /// The file, inside the job.
+    pub name: String,
+    /// Pairs in it.
+    pub pairs: u64,
+    /// Bytes of it.
+    pub bytes: u64,
+}
+
+/// A hint for everybody. Nothing depends on it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum News {
+    /// The job's input is all published.
+    Sealed(JobId),
+    /// A partition of the job was finished.
+    Finished(JobId, PartitionNumber),
+    /// The job ended.
+    Ended(JobId),
+    /// The job is gone.
+    Removed(JobId),
+}

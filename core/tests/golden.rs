@@ -1,0 +1,393 @@
+//! The bytes on the wire and in the store, written out: what an older or newer release reads must stay what it is.
+//!
+//! A difference here is a change of the protocol. It needs a new version, with a test for old and new, unless it only adds a field
+//! that older releases pass over.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use rabbit_reduce_core::id::{ChunkNumber, JobId, PartitionNumber, SourceNumber};
+use rabbit_reduce_core::jobs::Options;
+use rabbit_reduce_core::ledger::append::Record;
+use rabbit_reduce_core::ledger::{Commit, CommitChunk, Entry, Finish};
+use rabbit_reduce_core::map::SkipList;
+use rabbit_reduce_core::message::{self, Kind, MessageError};
+use rabbit_reduce_core::message::{Answer, Ask, Failure, Home, News, Partial, Reply, Request, Status, Task, TaskPiece};
+use rabbit_reduce_core::pairs::{PairReader, PairSource, PairWriter};
+use rabbit_reduce_core::partition;
+use rabbit_reduce_core::run::{RunReader, RunSize, RunWriter};
+use rabbit_reduce_core::spec::{By, ByteText, FileStamp, ProgramSpec, SourceList, Spec};
+use rabbit_reduce_core::split::Skip;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::path::PathBuf;
+use uuid::Uuid;
+
+/// The bytes of a golden file. `GOLDEN=write` makes the files anew, for whoever changes the protocol on purpose.
+fn golden(name: &str, bytes: &[u8]) -> Vec<u8> {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+    if std::env::var_os("GOLDEN").is_some_and(|what| what == "write") {
+        std::fs::write(&path, bytes).unwrap();
+    }
+    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn shown(bytes: &[u8]) -> String {
+    bytes.escape_ascii().to_string()
+}
+
+fn check_message<K: Kind + PartialEq + Debug>(name: &str, header: &K, body: &[u8]) {
+    let bytes = message::encode(header, body);
+    let golden = Bytes::from(golden(name, &bytes));
+    assert_eq!(shown(&bytes), shown(&golden), "{name}");
+    assert_eq!(message::kind(&golden), Ok(K::NUMBER));
+    let (read, read_body) = message::decode::<K>(&golden).unwrap();
+    assert_eq!((&read, &read_body[..]), (header, body), "{name}");
+}
+
+fn check_json<T: Serialize + DeserializeOwned + PartialEq + Debug>(name: &str, value: &T) {
+    let bytes = serde_json::to_vec(value).unwrap();
+    let golden = golden(name, &bytes);
+    assert_eq!(shown(&bytes), shown(&golden), "{name}");
+    assert_eq!(&serde_json::from_slice::<T>(&golden).unwrap(), value, "{name}");
+}
+
+fn job() -> JobId {
+    JobId(Uuid::from_u128(0x0192_0c2e_7b5a_7def_8123_4567_89ab_cdef))
+}
+
+fn file(number: u128) -> Uuid {
+    Uuid::from_u128(number)
+}
+
+fn program() -> ProgramSpec {
+    let options: Options = serde_json::from_str(r#"{"tokens":"words","lowercase":true}"#).unwrap();
+    ProgramSpec { name: "word-count".into(), version: 1, options, sha256: None }
+}
+
+fn stamp() -> FileStamp {
+    FileStamp { path: ByteText(b"/in/b\xff.txt".to_vec()), size: 900, modified_ns: 1_700_000_000_123_456_789 }
+}
+
+fn piece() -> TaskPiece {
+    let (source, name) = (SourceNumber(2), ByteText(b"a.txt".to_vec()));
+    TaskPiece { source, name, offset: 64, length: 5, continues: false, ends: true, file: None }
+}
+
+fn task() -> Task {
+    Task {
+        job: job(),
+        chunk: ChunkNumber(7),
+        attempt: 1,
+        crashes: 0,
+        rounds: 0,
+        program: program(),
+        partitions: 8,
+        reduce_queues: 8,
+        segment_bytes: 1 << 20,
+        output_bytes: 1 << 30,
+        store: "store-1".into(),
+        pieces: vec![piece()],
+        too_long: vec![],
+        skips: vec![],
+    }
+}
+
+fn skip() -> Skip {
+    Skip { source: SourceNumber(1), offset: 12, reason: "`x` is no number".into() }
+}
+
+fn skips() -> SkipList {
+    SkipList { listed: vec![skip()], more: 3 }
+}
+
+fn home() -> Home {
+    Home { pairs: 40, counters: BTreeMap::from([("bytes".into(), 4096), ("records".into(), 12)]) }
+}
+
+fn partial() -> Partial {
+    Partial {
+        job: job(),
+        chunk: ChunkNumber(7),
+        attempt: 2,
+        partition: PartitionNumber(7),
+        partitions: 8,
+        segment: 0,
+        last: true,
+        store: "store-1".into(),
+        digest: u64::MAX - 1,
+        worker: "host-1".into(),
+        pairs: 5,
+        skips: Some(skips()),
+        home: Some(home()),
+    }
+}
+
+fn pairs() -> [(&'static [u8], &'static [u8]); 4] {
+    [(b"", b"\x01"), (b"the", b"\xac\x02"), (b"them", b""), (b"\xff\xfe", b"\x07")]
+}
+
+fn segment() -> Vec<u8> {
+    let (mut bytes, mut writer) = (Vec::new(), PairWriter::default());
+    pairs().iter().for_each(|(key, value)| writer.put(&mut bytes, key, value));
+    bytes
+}
+
+fn run() -> (Vec<u8>, RunSize) {
+    let mut writer = RunWriter::new(Vec::new()).unwrap();
+    pairs().iter().for_each(|(key, value)| writer.put(key, value).unwrap());
+    writer.finish().unwrap()
+}
+
+fn spec() -> Spec {
+    Spec {
+        job: job(),
+        program: program(),
+        by: By::Reference,
+        chunk_bytes: 4 << 20,
+        segment_bytes: 1 << 20,
+        output_bytes: 1 << 30,
+        partitions: 8,
+        max_losses: 100,
+        sources: SourceList { count: 3, pages: 1, digest: 99, bytes: None },
+        created_ms: 1_700_000_000_000,
+        owner: Some("ada".into()),
+    }
+}
+
+#[test]
+fn a_task_by_value_has_these_bytes() {
+    check_message("task-by-value.bin", &task(), b"to be");
+}
+
+#[test]
+fn a_task_by_reference_with_all_its_fields_has_these_bytes() {
+    let referred = TaskPiece { continues: true, ends: false, file: Some(stamp()), ..piece() };
+    let (too_long, skips) = (vec![skip()], vec![skip()]);
+    let task = Task { attempt: 3, crashes: 1, rounds: 2, pieces: vec![referred], too_long, skips, ..task() };
+    check_message("task-by-reference.bin", &task, b"");
+}
+
+#[test]
+fn a_partial_with_skips_and_home_has_these_bytes() {
+    check_message("partial.bin", &partial(), &segment());
+}
+
+#[test]
+fn a_failure_has_these_bytes() {
+    let failure = Failure {
+        job: job(),
+        chunk: ChunkNumber(7),
+        reason: "mapping panicked: out of luck".into(),
+        attempts: 5,
+        worker: "host-1".into(),
+        version: 1,
+        time_ms: 1_700_000_000_001,
+    };
+    check_message("failure.bin", &failure, b"the task's message");
+}
+
+#[test]
+fn a_request_and_a_reply_have_these_bytes() {
+    let ask = Ask::Submit { spec: Box::new(spec()) };
+    let request = Request { id: file(5), reply_to: "replies.1".into(), expires_ms: 1_700_000_010_000, ask };
+    check_message("request-submit.bin", &request, b"");
+    let status = Status {
+        job: job(),
+        program: "word-count".into(),
+        created_ms: 1_700_000_000_000,
+        input_bytes: Some(1 << 33),
+        chunks: Some(12),
+        covered: 11,
+        covered_bytes: 1 << 32,
+        finished: 0,
+        partitions: 8,
+        lacking: vec![(3, vec![0, 7])],
+        losses: Default::default(),
+        end: None,
+    };
+    check_message("reply-status.bin", &Reply { id: file(5), answer: Answer::Status(Box::new(status)) }, b"");
+}
+
+#[test]
+fn news_has_these_bytes() {
+    check_message("news.bin", &News::Finished(job(), PartitionNumber(3)), b"");
+}
+
+#[test]
+fn a_segment_has_these_bytes() {
+    let expected = b"\0\0\x01\x01\0\x03the\x02\xac\x02\x03\x01m\0\0\x02\xff\xfe\x01\x07";
+    assert_eq!(shown(&segment()), shown(expected));
+    let mut reader = PairReader::new(&expected[..]);
+    for pair in pairs() {
+        assert_eq!(reader.next().unwrap(), Some(pair));
+    }
+    assert_eq!(reader.next().unwrap(), None);
+}
+
+#[test]
+fn a_run_has_these_bytes() {
+    let (bytes, size) = run();
+    let golden = golden("run.bin", &bytes);
+    assert_eq!(shown(&bytes), shown(&golden));
+    assert_eq!(size, RunSize { pairs: 4, bytes: golden.len() as u64 });
+    let mut reader = RunReader::new(&golden[..]);
+    for pair in pairs() {
+        assert_eq!(reader.next().unwrap(), Some(pair));
+    }
+    assert_eq!(reader.next().unwrap(), None);
+}
+
+#[test]
+fn every_entry_of_the_ledger_has_this_json() {
+    let (run, size) = (file(1), RunSize { pairs: 4, bytes: 60 });
+    let units = vec![(0, false, 30), (1, true, 10)];
+    let chunks = vec![
+        CommitChunk { chunk: ChunkNumber(7), digest: 5, worker: 1, units, skips: Some(skips()), home: Some(home()) },
+        CommitChunk { chunk: ChunkNumber(9), digest: 6, worker: 0, units: vec![(0, true, 0)], skips: None, home: None },
+    ];
+    let workers = vec!["host-2".into(), "host-1".into()];
+    let entries = [
+        ("commit", Entry::Commit(Commit { run, size, workers, chunks })),
+        ("lose", Entry::Lose { chunk: ChunkNumber(3), reason: "it killed 3 workers".into() }),
+        ("replace", Entry::Replace { runs: vec![file(1), file(2)], run: file(3), size }),
+        ("finish", Entry::Finish(Finish { part: file(4), size, at: 17 })),
+        ("retire", Entry::Retire { files: vec![file(1), file(2)] }),
+    ];
+    for (name, entry) in entries {
+        let record = Record { nonce: file(77), writer: "aggregator-1".into(), entry };
+        check_json(&format!("entry-{name}.json"), &record);
+    }
+}
+
+#[test]
+fn a_spec_has_this_json() {
+    check_json("spec.json", &spec());
+}
+
+#[test]
+fn keys_live_where_they_always_did() {
+    let long = b"the quick brown fox ".repeat(50);
+    let expected: [(&[u8], u64, [u32; 3]); 4] = [
+        (b"", 0x903b_ac82_c599_0c5f, [0, 7, 0]),
+        (b"the", 0x11ca_2670_e32e_522d, [0, 5, 12]),
+        (&long, 0xa8c5_6dec_c00b_2316, [0, 6, 3]),
+        (b"\xff\x00\xc3", 0x538a_2c61_6015_a69a, [0, 2, 5]),
+    ];
+    for (key, hash, partitions) in expected {
+        let found = partition::hash(key);
+        assert_eq!((found, [1, 8, 13].map(|p| partition::of_hash(found, p).0)), (hash, partitions), "{}", shown(key));
+    }
+}
+
+/// A message of one's own making, its checksum right.
+fn forged(kind: u8, header: &str, body: &[u8]) -> Bytes {
+    let mut bytes = vec![b'R', b'R', message::VERSION, kind];
+    bytes.extend_from_slice(&u32::try_from(header.len()).unwrap().to_le_bytes());
+    bytes.extend_from_slice(&u32::try_from(body.len()).unwrap().to_le_bytes());
+    let checksum = xxhash_rust::xxh3::xxh3_64(&[&bytes, header.as_bytes(), body].concat());
+    bytes.extend_from_slice(&checksum.to_le_bytes());
+    bytes.extend_from_slice(header.as_bytes());
+    bytes.extend_from_slice(body);
+    bytes.into()
+}
+
+#[test]
+fn fields_of_a_later_release_are_passed_over() {
+    let mut json = serde_json::to_value(partial()).unwrap();
+    json["later"] = true.into();
+    json["skips"]["later"] = 1.into();
+    json["home"]["later"] = 2.into();
+    let (read, body) = message::decode::<Partial>(&forged(2, &json.to_string(), b"body")).unwrap();
+    assert_eq!((read, &body[..]), (partial(), &b"body"[..]));
+    let mut json = serde_json::to_value(task()).unwrap();
+    json["later"] = "x".into();
+    json["pieces"][0]["later"] = "y".into();
+    assert_eq!(message::decode::<Task>(&forged(1, &json.to_string(), b"")).unwrap().0, task());
+}
+
+#[test]
+fn each_thing_that_is_wrong_with_a_message_has_its_error() {
+    let good = message::encode(&task(), b"to be").to_vec();
+    let error = |change: &dyn Fn(&mut Vec<u8>)| {
+        let mut bytes = good.clone();
+        change(&mut bytes);
+        message::decode::<Task>(&bytes.into()).unwrap_err()
+    };
+    assert_eq!(error(&|bytes| bytes[0] = b'X'), MessageError::Magic);
+    assert_eq!(error(&|bytes| bytes.truncate(19)), MessageError::Magic);
+    assert_eq!(error(&|bytes| bytes[2] = 9), MessageError::Version(9));
+    assert_eq!(error(&|bytes| bytes[3] = 2), MessageError::Kind { found: 2, expected: 1 });
+    assert_eq!(error(&|bytes| bytes.truncate(bytes.len() - 1)), MessageError::Length);
+    assert_eq!(error(&|bytes| bytes.push(0)), MessageError::Length);
+    assert_eq!(error(&|bytes| bytes[7] = 0xff), MessageError::Length);
+    assert_eq!(error(&|bytes| bytes[11] = 0xff), MessageError::Length);
+    assert_eq!(error(&|bytes| *bytes.last_mut().unwrap() ^= 1), MessageError::Checksum);
+    assert_eq!(error(&|bytes| bytes[12] ^= 1), MessageError::Checksum);
+    let unread = message::decode::<Task>(&forged(1, r#"{"job":1}"#, b"")).unwrap_err();
+    assert!(matches!(unread, MessageError::Header(_)), "{unread}");
+}
+
+/// Reads bytes as every kind of thing. Nothing read may be larger than what was given.
+fn read_all(bytes: &[u8]) {
+    let message = Bytes::copy_from_slice(bytes);
+    let bodies = [
+        message::decode::<Task>(&message).map(|(_, body)| body.len()),
+        message::decode::<Partial>(&message).map(|(_, body)| body.len()),
+        message::decode::<Failure>(&message).map(|(_, body)| body.len()),
+        message::decode::<Request>(&message).map(|(_, body)| body.len()),
+        message::decode::<Reply>(&message).map(|(_, body)| body.len()),
+        message::decode::<News>(&message).map(|(_, body)| body.len()),
+    ];
+    assert!(bodies.into_iter().flatten().all(|length| length < bytes.len()));
+    let mut sources: [&mut dyn PairSource; 2] = [&mut PairReader::new(bytes), &mut RunReader::new(bytes)];
+    for source in &mut sources {
+        while let Ok(Some((key, value))) = source.next() {
+            assert!(key.len().max(value.len()) <= bytes.len());
+        }
+    }
+    drop(serde_json::from_slice::<Record>(bytes));
+    drop(serde_json::from_slice::<Spec>(bytes));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn any_bytes_are_read_or_refused(bytes: Vec<u8>) {
+        read_all(&bytes);
+    }
+
+    #[test]
+    fn changed_bytes_are_read_or_refused(
+        which in 0_usize..3, changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+        cut in prop::option::of(any::<prop::sample::Index>()),
+    ) {
+        let mut bytes = match which {
+            0 => message::encode(&task(), b"to be").to_vec(),
+            1 => message::encode(&partial(), &segment()).to_vec(),
+            _ => run().0,
+        };
+        let whole = bytes.clone();
+        for (place, byte) in changes {
+            let place = place.index(bytes.len());
+            bytes[place] = byte;
+        }
+        if let Some(cut) = cut {
+            bytes.truncate(cut.index(bytes.len()));
+        }
+        read_all(&bytes);
+        if bytes != whole {
+            let message = Bytes::from(bytes);
+            prop_assert!(message::decode::<Task>(&message).is_err());
+            prop_assert!(message::decode::<Partial>(&message).is_err());
+        }
+    }
+
+    #[test]
+    fn any_header_with_a_right_checksum_is_read_or_refused(kind in 0_u8..9, header in "[\\[\\]{}\":,a-z0-9]{0,40}") {
+        read_all(&forged(kind, &header, b"body"));
+    }
+}
