@@ -101,7 +101,9 @@ impl Client {
                         if let Ok(Some(depth)) = self.broker.depth(queue::CONTROL).await
                             && depth.consumers == 0
                         {
-                            notice("waiting for an aggregator: none is running in this namespace; start one with `aggregator`");
+                            notice(
+                                "waiting for an aggregator: none is running in this namespace; start one with `aggregator`",
+                            );
                         } else if let Some(reason) = self.broker.blocked() {
                             notice(&format!("waiting: the broker takes no messages ({reason})"));
                         } else {

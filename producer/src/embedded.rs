@@ -68,12 +68,8 @@ impl Embedded {
         let shutdown = Shutdown::new();
         let segment_bytes = segment_bytes(memory_bytes);
         let mut roles = JoinSet::new();
-        let config = aggregator::Config {
-            name: "run".to_owned(),
-            memory_bytes: memory_bytes / 2,
-            threads,
-            segment_bytes,
-        };
+        let config =
+            aggregator::Config { name: "run".to_owned(), memory_bytes: memory_bytes / 2, threads, segment_bytes };
         let (to, kept, until) = (Arc::clone(&broker), Arc::clone(&store), shutdown.clone());
         roles.spawn(async move { Ok(aggregator::run(config, to, kept, until).await?) });
         let config = worker::Config {

@@ -20,6 +20,7 @@ use crate::cli::{Command, JobName, OutputConfig};
 use crate::client::{Client, ClientError};
 use crate::embedded::Embedded;
 use crate::last_job::LastJob;
+use crate::output::destination::Printed;
 use crate::publishing::PublishError;
 use crate::screen::Screen;
 use crate::session::{Known, Session, SessionError};
@@ -185,7 +186,8 @@ async fn conclude(session: &Session, known: &Known, end: &End, output: &OutputCo
             return Err(Failure::new(Exit::Interrupted, format!("job {} was cancelled", known.spec.job)));
         }
     };
-    session.print(known, end, output).await.map_err(failure)?;
+    // Whole or not: a reader that had enough is a quiet end.
+    let _: Printed = session.print(known, end, output).await.map_err(failure)?;
     if exit == Exit::Losses {
         tell(&report::losses(&end.losses, &known.sources));
     }
@@ -226,7 +228,9 @@ fn collect(inputs: &[PathBuf], screen: &Screen) -> Result<Vec<rabbit_reduce_core
 fn named(job: JobName, broker: &BrokerArgs) -> Result<JobId, Failure> {
     match job {
         JobName::Id(job) => Ok(job),
-        JobName::Last => last_job(broker).and_then(|last| last.read()).map_err(|error| Failure::new(Exit::Usage, error)),
+        JobName::Last => {
+            last_job(broker).and_then(|last| last.read()).map_err(|error| Failure::new(Exit::Usage, error))
+        }
     }
 }
 

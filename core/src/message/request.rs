@@ -50,6 +50,8 @@ pub enum Ask {
     Status {
         /// The job.
         job: JobId,
+        /// With what it lacks, chunk by chunk, and all its losses: for people, not for polling.
+        detail: bool,
     },
     /// Which chunks are not covered everywhere?
     Uncovered {
@@ -80,6 +82,8 @@ pub enum Ask {
         part: String,
         /// From here, in bytes.
         offset: u64,
+        /// So many bytes at most.
+        length: u32,
     },
     /// End it.
     Cancel {
@@ -150,7 +154,7 @@ pub struct Status {
     pub input_bytes: Option<u64>,
     /// C, once it is sealed.
     pub chunks: Option<u32>,
-    /// Chunks covered in every partition.
+    /// Chunks covered, in the partition that has the fewest.
     pub covered: u32,
     /// Input bytes counted.
     pub covered_bytes: u64,
@@ -164,6 +168,9 @@ pub struct Status {
     /// What is not counted.
     #[serde(default, skip_serializing_if = "Losses::is_empty")]
     pub losses: Losses,
+    /// What keeps the aggregator from going on, such as a full store.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alarms: Vec<String>,
     /// How it ended.
     pub end: Option<End>,
 }
