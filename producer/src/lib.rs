@@ -4,5 +4,6 @@ pub mod last_job;
 pub mod output;
 pub mod progress;
 pub mod reader;
+pub mod report;
 pub mod shown;
 pub mod sources;
