@@ -19,7 +19,7 @@ pub const STANDARD_INPUT: &str = "-";
 /// Problems that are listed one by one; the rest are counted.
 const LISTED_PROBLEMS: usize = 20;
 /// The most sources of a job: their list is kept in memory, here and by the aggregators.
-pub const MAX_SOURCES: usize = 16 << 20;
+pub const MAX_SOURCES: usize = 4 << 20;
 /// Where files are not what their size and path say.
 const MADE_UP: [&str; 4] = ["/dev/fd", "/dev/stdin", "/proc", "/sys"];
 
