@@ -7,6 +7,7 @@
 
 use crate::shown::{Shown, one_line};
 use rabbit_reduce_core::spec::{ByteText, FileStamp, Source};
+use std::ffi::OsStr;
 use std::fmt;
 use std::fs::{self, File, Metadata};
 use std::io;
@@ -19,7 +20,7 @@ pub const STANDARD_INPUT: &str = "-";
 /// Problems that are listed one by one; the rest are counted.
 const LISTED_PROBLEMS: usize = 20;
 /// The most sources of a job: their list is kept in memory, here and by the aggregators.
-pub const MAX_SOURCES: usize = 16 << 20;
+pub const MAX_SOURCES: usize = 4 << 20;
 /// Where files are not what their size and path say.
 const MADE_UP: [&str; 4] = ["/dev/fd", "/dev/stdin", "/proc", "/sys"];
 
@@ -57,6 +58,10 @@ enum Problem {
     Forbidden { path: PathBuf },
     #[error("{} cannot be read ({}): repair it, or leave it out", shown(path), one_line(cause))]
     Unreadable { path: PathBuf, cause: io::Error },
+    #[error("{} changed since the job was made (it had {size} bytes): push it again", shown(path))]
+    Changed { path: PathBuf, size: u64 },
+    #[error("{} is a stream, which cannot be read twice: push it again", shown(path))]
+    Stream { path: PathBuf },
     #[error("there are more than {MAX_SOURCES} files: join some of them, or make several jobs")]
     TooMany,
 }
@@ -72,6 +77,27 @@ pub fn collect(inputs: &[PathBuf]) -> Result<Collected, InputsError> {
     }
     let Collecting { collected, error } = collecting;
     if error.problems.is_empty() { Ok(collected) } else { Err(error) }
+}
+
+/// Whether sources of a job made before can be read again: they are files, and still what they were.
+///
+/// # Errors
+/// Tells of every source that cannot, not only of the first.
+pub fn check_again(sources: &[Source]) -> Result<(), InputsError> {
+    let mut error = InputsError::default();
+    for source in sources {
+        let Some(stamp) = &source.file else {
+            error.list(Problem::Stream { path: path_of(&source.name).to_owned() });
+            continue;
+        };
+        let path = path_of(&stamp.path);
+        match File::open(path).and_then(|file| file.metadata()) {
+            Ok(found) if found.is_file() && stamp_of(&found) == (stamp.size, stamp.modified_ns) => {}
+            Ok(_) => error.list(Problem::Changed { path: path.to_owned(), size: stamp.size }),
+            Err(cause) => error.add(path, cause),
+        }
+    }
+    if error.problems.is_empty() { Ok(()) } else { Err(error) }
 }
 
 #[derive(Default)]
@@ -175,6 +201,10 @@ pub(crate) fn stamp_of(metadata: &Metadata) -> (u64, i64) {
     (metadata.size(), metadata.mtime().saturating_mul(1_000_000_000).saturating_add(metadata.mtime_nsec()))
 }
 
+fn path_of(bytes: &ByteText) -> &Path {
+    Path::new(OsStr::from_bytes(&bytes.0))
+}
+
 fn shown(path: &Path) -> Shown<'_> {
     Shown(path.as_os_str().as_bytes())
 }
@@ -200,16 +230,20 @@ impl fmt::Display for Skipped {
 
 impl InputsError {
     fn add(&mut self, path: &Path, cause: io::Error) {
-        if self.problems.len() == LISTED_PROBLEMS {
-            self.more += 1;
-            return;
-        }
         let path = path.to_owned();
-        self.problems.push(match cause.kind() {
+        self.list(match cause.kind() {
             io::ErrorKind::NotFound => Problem::Missing { path },
             io::ErrorKind::PermissionDenied => Problem::Forbidden { path },
             _ => Problem::Unreadable { path, cause },
         });
+    }
+
+    fn list(&mut self, problem: Problem) {
+        if self.problems.len() < LISTED_PROBLEMS {
+            self.problems.push(problem);
+        } else {
+            self.more += 1;
+        }
     }
 }
 
@@ -223,95 +257,4 @@ impl fmt::Display for InputsError {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::os::unix::fs::symlink;
-    use std::os::unix::net::UnixListener;
-    use tempfile::TempDir;
-
-    fn folder_with(files: &[&str]) -> TempDir {
-        let folder = TempDir::new().unwrap();
-        for file in files {
-            let path = folder.path().join(file);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, file).unwrap();
-        }
-        folder
-    }
-
-    fn names(collected: &Collected, beneath: &Path) -> Vec<String> {
-        let prefix = format!("{}/", beneath.display());
-        let name = |source: &Source| String::from_utf8(source.name.0.clone()).unwrap();
-        collected.sources.iter().map(name).map(|name| name.strip_prefix(&prefix).unwrap_or(&name).to_owned()).collect()
-    }
-
-    #[test]
-    fn files_of_a_folder_come_in_byte_order_of_their_joined_names() {
-        let folder = folder_with(&["b", "a/c", "a-b", "ab", "a/B", ".hidden", "a/.d/e", "B"]);
-        let collected = collect(&[folder.path().to_owned()]).unwrap();
-        let expected = [".hidden", "B", "a-b", "a/.d/e", "a/B", "a/c", "ab", "b"];
-        assert_eq!(names(&collected, folder.path()), expected);
-        assert_eq!(collected.skipped, Skipped::default());
-    }
-
-    #[test]
-    fn inputs_keep_their_order_and_their_names() {
-        let folder = folder_with(&["x/1", "y"]);
-        let typed = PathBuf::from(format!("{}/", folder.path().join("x").display()));
-        let collected = collect(&[folder.path().join("y"), "-".into(), typed]).unwrap();
-        assert_eq!(names(&collected, folder.path()), ["y", "-", "x/1"]);
-        assert_eq!(collected.sources[1].file, None);
-        let stamp = collected.sources[2].file.as_ref().unwrap();
-        assert_eq!(stamp.path.0, folder.path().join("x/1").into_os_string().into_encoded_bytes());
-        assert_eq!(stamp.size, 3);
-        assert!(stamp.modified_ns > 0);
-    }
-
-    #[test]
-    fn a_path_is_made_absolute_and_not_resolved() {
-        let folder = folder_with(&["real"]);
-        symlink("real", folder.path().join("link")).unwrap();
-        let collected = collect(&[folder.path().join("./link")]).unwrap();
-        let path = &collected.sources[0].file.as_ref().unwrap().path.0;
-        assert_eq!(*path, folder.path().join("link").into_os_string().into_encoded_bytes());
-    }
-
-    #[test]
-    fn links_to_files_are_followed_and_links_to_folders_only_where_typed() {
-        let folder = folder_with(&["in/file", "far/away"]);
-        symlink("../far/away", folder.path().join("in/link")).unwrap();
-        symlink("..", folder.path().join("in/loop")).unwrap();
-        symlink("nowhere", folder.path().join("in/dangling")).unwrap();
-        symlink("in", folder.path().join("typed")).unwrap();
-        let _socket = UnixListener::bind(folder.path().join("in/socket")).unwrap();
-        let collected = collect(&[folder.path().join("typed")]).unwrap();
-        assert_eq!(names(&collected, folder.path()), ["typed/file", "typed/link"]);
-        assert_eq!(collected.skipped.count, 3);
-        assert!(collected.skipped.to_string().ends_with(", and 2 more: they are neither files nor folders"));
-    }
-
-    #[test]
-    fn an_empty_folder_is_no_input_and_no_error() {
-        let folder = TempDir::new().unwrap();
-        assert_eq!(collect(&[folder.path().to_owned()]).unwrap(), Collected::default());
-    }
-
-    #[test]
-    fn all_unusable_inputs_are_told_of_at_once() {
-        let folder = folder_with(&["there", "self"]);
-        let place = |name: &str| folder.path().join(name);
-        symlink("loop", place("loop")).unwrap();
-        let error = collect(&[place("a"), place("there"), place("b\n"), place("loop")]).unwrap_err().to_string();
-        assert!(error.contains("/a: check the spelling") && error.contains("/b\\n: check"), "{error}");
-        assert!(error.contains("/loop cannot be read (") && error.matches("; ").count() == 2, "{error}");
-        let many: Vec<_> = (0..25).map(|number| place(&number.to_string())).collect();
-        assert!(collect(&many).unwrap_err().to_string().ends_with("; and 5 more"));
-    }
-
-    #[test]
-    fn what_is_no_regular_file_is_a_stream() {
-        let collected = collect(&["/dev/null".into(), "/proc/self/status".into()]).unwrap();
-        assert!(collected.sources.iter().all(|source| source.file.is_none()));
-        assert_eq!(names(&collected, Path::new("/")), ["/dev/null", "/proc/self/status"]);
-    }
-}
+mod tests;

@@ -1,7 +1,8 @@
 //! The flags, raw: their names, variables, defaults and help.
 //!
 //! Nothing is checked here but what one value alone can tell. What would surprise: every command takes the log flags itself,
-//! so that they may stand behind its name, where people write them.
+//! so that they may stand behind its name, where people write them. A positional argument comes first in its struct, or it
+//! would inherit the heading of the shared flags before it.
 
 use super::JobName;
 use clap::builder::{FalseyValueParser, PossibleValuesParser, TypedValueParser};
@@ -71,6 +72,9 @@ pub(super) enum CommandArgs {
 
 #[derive(Clone, Debug, Args)]
 pub(super) struct RunArgs {
+    /// Files, folders (all files in them, in byte order of their names), or - for standard input
+    #[arg(required = true, value_name = "INPUT")]
+    pub(super) inputs: Vec<PathBuf>,
     #[command(flatten)]
     pub(super) job: JobArgs,
     /// Chunks mapped at once [default: the machine's processors]
@@ -83,13 +87,13 @@ pub(super) struct RunArgs {
     pub(super) output: OutputArgs,
     #[command(flatten)]
     pub(super) log: LogArgs,
-    /// Files, folders (all files in them, in byte order of their names), or - for standard input
-    #[arg(required = true, value_name = "INPUT")]
-    pub(super) inputs: Vec<PathBuf>,
 }
 
 #[derive(Clone, Debug, Args)]
 pub(super) struct PushArgs {
+    /// Files, folders (all files in them, in byte order of their names), or - for standard input
+    #[arg(required = true, value_name = "INPUT")]
+    pub(super) inputs: Vec<PathBuf>,
     #[command(flatten)]
     pub(super) job: JobArgs,
     /// Send the bytes of chunks, or the places of files that workers can read
@@ -104,9 +108,6 @@ pub(super) struct PushArgs {
     pub(super) broker: BrokerArgs,
     #[command(flatten)]
     pub(super) log: LogArgs,
-    /// Files, folders (all files in them, in byte order of their names), or - for standard input
-    #[arg(required = true, value_name = "INPUT")]
-    pub(super) inputs: Vec<PathBuf>,
 }
 
 #[derive(Clone, Debug, Args)]

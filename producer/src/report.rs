@@ -1,0 +1,217 @@
+//! How jobs stand, as text for people: what is done, what it waits for, what is lost and why.
+//!
+//! It asks nobody and has no clock. Whatever comes from input, programs or workers is shown without power over the terminal.
+//! What would surprise: a name of a source may be missing, for the list is fetched only where there is something to name.
+
+pub mod json;
+
+use crate::figures::{count, percent, size, span};
+use crate::shown::Shown;
+use rabbit_reduce_core::id::{PartitionNumber, SourceNumber};
+use rabbit_reduce_core::message::{End, Losses, LostChunk, Outcome, Status};
+use rabbit_reduce_core::split::Skip;
+use std::fmt::Write;
+use std::time::Duration;
+
+/// Chunks that are named while they are waited for.
+const NAMED_CHUNKS: usize = 10;
+/// Partitions that are named of a chunk.
+const NAMED_PARTITIONS: usize = 8;
+
+/// What a job is at, in a word or three.
+#[must_use]
+pub const fn state(status: &Status) -> &'static str {
+    match &status.end {
+        Some(end) => outcome(&end.outcome),
+        None if status.chunks.is_none() => "publishing",
+        None if status.lacking.is_empty() && all_decided(status) => "finishing",
+        None => "counting",
+    }
+}
+
+const fn outcome(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Done => "done",
+        Outcome::DoneWithLosses => "done with losses",
+        Outcome::Failed(_) => "failed",
+        Outcome::Cancelled => "cancelled",
+    }
+}
+
+/// Every chunk is covered, or named among the lost.
+const fn all_decided(status: &Status) -> bool {
+    match status.chunks {
+        Some(chunks) => status.covered as usize + status.losses.chunks.len() >= chunks as usize,
+        None => false,
+    }
+}
+
+/// What a job that has not ended waits for; of its queues and roles, the broker knows more.
+#[must_use]
+pub fn waiting(status: &Status) -> Option<String> {
+    if status.end.is_some() {
+        return None;
+    }
+    let Some(chunks) = status.chunks else {
+        let job = status.job;
+        return Some(format!("its producer, which has not published everything; if it is gone: producer resume {job}"));
+    };
+    if !status.lacking.is_empty() {
+        let named = status.lacking.iter().take(NAMED_CHUNKS);
+        let named = named.map(|(chunk, partitions)| format!("{chunk} ({})", partitions_lacking(partitions, status)));
+        let named = named.collect::<Vec<_>>().join(", ");
+        let open = u64::from(chunks.saturating_sub(status.covered)).max(status.lacking.len() as u64);
+        let more = open.saturating_sub(NAMED_CHUNKS as u64);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        return Some(format!("{} {named}{more}", if open == 1 { "chunk" } else { "chunks" }));
+    }
+    if !all_decided(status) {
+        return Some(count(u64::from(chunks - status.covered), "chunk", "chunks"));
+    }
+    match status.partitions.saturating_sub(status.finished) {
+        0 => Some("its end to be written".to_owned()),
+        open => Some(format!("{} to be finished", count(open.into(), "partition", "partitions"))),
+    }
+}
+
+fn partitions_lacking(partitions: &[u32], status: &Status) -> String {
+    if partitions.len() == status.partitions as usize {
+        "all partitions".to_owned()
+    } else {
+        partitions_named(partitions)
+    }
+}
+
+fn partitions_named(partitions: &[u32]) -> String {
+    let named = partitions.iter().take(NAMED_PARTITIONS).map(u32::to_string).collect::<Vec<_>>().join(", ");
+    match partitions.len() {
+        1 => format!("partition {named}"),
+        number if number > NAMED_PARTITIONS => format!("partitions {named} and {} more", number - NAMED_PARTITIONS),
+        _ => format!("partitions {named}"),
+    }
+}
+
+/// What `status` prints. `sources` are the names of the job's sources, or none; `now_ms` is in milliseconds since 1970.
+#[must_use]
+pub fn status_text(status: &Status, sources: &[Vec<u8>], now_ms: u64) -> String {
+    let mut text = String::new();
+    let mut field = |name: &str, value: String| line(&mut text, format_args!("{name:<11} {value}"));
+    field("job", status.job.to_string());
+    field("program", Shown(status.program.as_bytes()).to_string());
+    field("state", state_line(status));
+    field("input", status.input_bytes.map_or_else(|| "a stream".to_owned(), size));
+    let covered = match status.chunks {
+        Some(chunks) => {
+            format!("{} of {chunks} covered ({}%)", status.covered, percent(status.covered.into(), chunks.into()))
+        }
+        None => format!("{} covered, how many there will be is not known yet", status.covered),
+    };
+    field("chunks", format!("{covered}, {}", size(status.covered_bytes)));
+    field("partitions", format!("{} of {} finished", status.finished, status.partitions));
+    let losses = status.end.as_ref().map_or(&status.losses, |end| &end.losses);
+    field("losses", losses.count.to_string());
+    let made = format!("made {} ago", between(status.created_ms, now_ms));
+    match &status.end {
+        Some(end) => {
+            let took = between(status.created_ms, end.time_ms);
+            field("time", format!("took {took}, {made}, ended {} ago", between(end.time_ms, now_ms)));
+            field("result", format!("version {}, of {} mapped pairs in {}", end.version, end.pairs, parts(end)));
+            for (name, number) in &end.counters {
+                field("counter", format!("{} {number}", Shown(name.as_bytes())));
+            }
+        }
+        None => field("time", made),
+    }
+    text + &losses_text(losses, sources)
+}
+
+fn state_line(status: &Status) -> String {
+    let state = state(status);
+    match (&status.end, waiting(status)) {
+        (Some(End { outcome: Outcome::Failed(reason), .. }), _) => format!("{state}: {}", Shown(reason.as_bytes())),
+        (None, Some(what)) => format!("{state}; waits for {what}"),
+        _ => state.to_owned(),
+    }
+}
+
+fn parts(end: &End) -> String {
+    let bytes = end.parts.iter().map(|part| part.bytes).sum();
+    format!("{} of {}", count(end.parts.len() as u64, "part", "parts"), size(bytes))
+}
+
+/// One line on how a job ended, for whoever waited for it.
+#[must_use]
+pub fn end_text(end: &End, created_ms: u64) -> String {
+    let mut text = outcome(&end.outcome).to_owned();
+    if let Outcome::Failed(reason) = &end.outcome {
+        write!(text, ": {}", Shown(reason.as_bytes())).expect("a string takes everything");
+    }
+    let (chunks, took) = (count(end.chunks.into(), "chunk", "chunks"), between(created_ms, end.time_ms));
+    write!(text, "; {chunks}, {} in {took}", count(end.losses.count, "loss", "losses"))
+        .expect("a string takes everything");
+    text
+}
+
+/// Losses, one a line, or nothing. See [`status_text`] for `sources`.
+#[must_use]
+pub fn losses_text(losses: &Losses, sources: &[Vec<u8>]) -> String {
+    let mut text = String::new();
+    for LostChunk { chunk, partitions, reason } in &losses.chunks {
+        let partitions: Vec<u32> = partitions.iter().map(|PartitionNumber(number)| *number).collect();
+        let lack = if partitions.is_empty() { String::new() } else { format!(", {}", partitions_named(&partitions)) };
+        line(&mut text, format_args!("lost: chunk {chunk}{lack}: {}", Shown(reason.as_bytes())));
+    }
+    for Skip { source, offset, reason } in &losses.records {
+        let place = source_named(*source, sources);
+        line(&mut text, format_args!("lost: {place}, byte {offset}: {}", Shown(reason.as_bytes())));
+    }
+    let listed = (losses.chunks.len() + losses.records.len()) as u64;
+    if losses.count > listed {
+        line(&mut text, format_args!("lost: {} more", losses.count - listed));
+    }
+    text
+}
+
+fn source_named(source: SourceNumber, sources: &[Vec<u8>]) -> String {
+    sources.get(source.index()).map_or_else(|| format!("source {source}"), |name| Shown(name).to_string())
+}
+
+/// What `jobs` prints: a line a job, below a heading.
+#[must_use]
+pub fn jobs_text(jobs: &[Status], now_ms: u64) -> String {
+    let heading = ["JOB", "PROGRAM", "STATE", "CHUNKS", "INPUT", "LOSSES", "AGE"].map(str::to_owned);
+    let rows = jobs.iter().map(|status| {
+        let chunks = status.chunks.map_or_else(|| "?".to_owned(), |chunks| chunks.to_string());
+        let losses = status.end.as_ref().map_or(&status.losses, |end| &end.losses).count;
+        [
+            status.job.to_string(),
+            Shown(status.program.as_bytes()).to_string(),
+            state(status).to_owned(),
+            format!("{}/{chunks}", status.covered),
+            status.input_bytes.map_or_else(|| "?".to_owned(), size),
+            losses.to_string(),
+            between(status.created_ms, now_ms),
+        ]
+    });
+    let rows: Vec<_> = std::iter::once(heading).chain(rows).collect();
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: [usize; 7] = std::array::from_fn(width);
+    let mut text = String::new();
+    for row in &rows {
+        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
+        line(&mut text, format_args!("{}", cells.collect::<Vec<_>>().join("  ").trim_end()));
+    }
+    text
+}
+
+/// The time between two clocks, which may disagree: never less than nothing.
+fn between(from_ms: u64, to_ms: u64) -> String {
+    span(Duration::from_millis(to_ms.saturating_sub(from_ms)))
+}
+
+fn line(text: &mut String, what: std::fmt::Arguments<'_>) {
+    writeln!(text, "{what}").expect("a string takes everything");
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,73 @@
+//! How jobs stand, as JSON for programs.
+//!
+//! The form is ours to keep, whatever the messages become, so every field is named here. What would surprise: names that are not
+//! UTF-8 are `{"base64": …}`, as in a result.
+
+use super::{state, waiting};
+use rabbit_reduce_core::message::{End, Losses, Outcome, Status};
+use rabbit_reduce_core::spec::ByteText;
+use serde_json::{Value, json};
+
+/// What `status --format json` prints.
+#[must_use]
+pub fn status_json(status: &Status, sources: &[Vec<u8>]) -> String {
+    pretty(&status_value(status, sources))
+}
+
+/// What `jobs --format json` prints: an array, in the order given.
+#[must_use]
+pub fn jobs_json(jobs: &[Status]) -> String {
+    pretty(&jobs.iter().map(|status| status_value(status, &[])).collect())
+}
+
+fn status_value(status: &Status, sources: &[Vec<u8>]) -> Value {
+    let lacking = status.lacking.iter().map(|(chunk, partitions)| json!({ "chunk": chunk, "partitions": partitions }));
+    let losses = status.end.as_ref().map_or(&status.losses, |end| &end.losses);
+    json!({
+        "job": status.job.to_string(),
+        "program": status.program,
+        "state": state(status),
+        "waits_for": waiting(status),
+        "created_ms": status.created_ms,
+        "input_bytes": status.input_bytes,
+        "chunks": status.chunks,
+        "covered_chunks": status.covered,
+        "covered_bytes": status.covered_bytes,
+        "partitions": status.partitions,
+        "finished_partitions": status.finished,
+        "lacking": lacking.collect::<Value>(),
+        "losses": losses_value(losses, sources),
+        "end": status.end.as_ref().map(|end| end_value(end, status.created_ms)),
+    })
+}
+
+fn losses_value(losses: &Losses, sources: &[Vec<u8>]) -> Value {
+    let chunks = losses.chunks.iter().map(|lost| {
+        let partitions = lost.partitions.iter().map(|number| number.0).collect::<Value>();
+        json!({ "chunk": lost.chunk.0, "partitions": partitions, "reason": lost.reason })
+    });
+    let records = losses.records.iter().map(|skip| {
+        let name = sources.get(skip.source.index()).map(|name| ByteText(name.clone()));
+        json!({ "source": skip.source.0, "name": name, "offset": skip.offset, "reason": skip.reason })
+    });
+    json!({ "count": losses.count, "chunks": chunks.collect::<Value>(), "records": records.collect::<Value>() })
+}
+
+fn end_value(end: &End, created_ms: u64) -> Value {
+    let reason = if let Outcome::Failed(reason) = &end.outcome { Some(reason) } else { None };
+    json!({
+        "version": end.version,
+        "reason": reason,
+        "time_ms": end.time_ms,
+        "took_ms": end.time_ms.saturating_sub(created_ms),
+        "chunks": end.chunks,
+        "pairs": end.pairs,
+        "counters": end.counters,
+        "parts": end.parts.len(),
+        "bytes": end.parts.iter().map(|part| part.bytes).sum::<u64>(),
+    })
+}
+
+fn pretty(value: &Value) -> String {
+    format!("{value:#}\n")
+}
