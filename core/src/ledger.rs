@@ -451,3 +451,6 @@ pub struct Counted<'l> {
     /// What the chunk says of itself, in its home partition.
     pub home: Option<&'l Home>,
 }
+
+#[cfg(test)]
+mod tests;

@@ -48,7 +48,7 @@ pub fn print(job: &Job, sources: &[LocalSource], result: &LocalResult, format: F
     with_program!(job, program => print_program(program, sources, result, format))
 }
 
-/// As [`print`], for any program.
+/// As [`print()`], for any program.
 ///
 /// # Errors
 /// Fails on pairs that the program never makes.

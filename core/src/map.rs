@@ -4,7 +4,7 @@
 //! whatever the memory: budgets change where pairs wait, never what comes out.
 
 use crate::id::PartitionNumber;
-use crate::job::{Piece, Program, Records};
+use crate::job::{Pair, Piece, Program, RecordError, Records, Value};
 use crate::message::MAX_BODY_BYTES;
 use crate::pairs::PairWriter;
 use crate::records::RecordIter;
@@ -179,6 +179,9 @@ pub fn map_chunk<P: Program>(
     Ok(Mapped { partials, skips, pairs, counters, digest: digest.digest(), spool })
 }
 
+/// A record's pairs, or why it is not counted.
+type Held<'r, P> = Result<Vec<Pair<'r, <P as Program>::Value>>, RecordError>;
+
 struct Mapping<'p, P: Program> {
     program: &'p P,
     table: Table<'p, P>,
@@ -186,7 +189,7 @@ struct Mapping<'p, P: Program> {
     skips: SkipList,
 }
 
-impl<P: Program> Mapping<'_, P> {
+impl<'p, P: Program> Mapping<'p, P> {
     /// Maps a piece and tells how many records it had.
     fn piece(&mut self, piece: &Piece<'_>, scratch: &dyn Scratch) -> Result<u64, MapError> {
         let records = RecordIter::new(self.program.records(), *piece);
@@ -200,19 +203,39 @@ impl<P: Program> Mapping<'_, P> {
         let mut number = 0;
         for record in records {
             number += 1;
-            // Held until its iterator ends, so that a record counts wholly or not at all.
-            match self.program.map(record).collect::<Result<Vec<_>, _>>() {
+            match self.hold(record)? {
                 Ok(held) => {
                     for pair in held {
                         self.add(&pair.key, pair.value, scratch)?;
                     }
                 }
-                Err(error) => {
-                    self.skips.push(Skip::new(piece.source, record.offset, error.reason));
-                }
+                Err(error) => self.skips.push(Skip::new(piece.source, record.offset, error.reason)),
             }
         }
         Ok(number)
+    }
+
+    /// A record's pairs, held until its iterator ends, so that a record counts wholly or not at all. What is held is bounded too: a
+    /// record without end fails its chunk.
+    fn hold<'r>(&self, record: Piece<'r>) -> Result<Held<'r, P>, MapError>
+    where
+        'p: 'r,
+    {
+        let program: &'p P = self.program;
+        let (mut held, mut bytes) = (Vec::new(), 0_u64);
+        for pair in program.map(record) {
+            match pair {
+                Ok(pair) => {
+                    bytes += (size_of_val(&pair) + pair.key.len() + pair.value.heap_bytes()) as u64;
+                    if bytes > self.limits.output_bytes {
+                        return Err(MapError::Output { limit: self.limits.output_bytes });
+                    }
+                    held.push(pair);
+                }
+                Err(error) => return Ok(Err(error)),
+            }
+        }
+        Ok(Ok(held))
     }
 
     #[inline]

@@ -283,3 +283,41 @@ pub struct Failure {
     /// When, in milliseconds since 1970, by the worker's clock.
     pub time_ms: u64,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_of_the_greatest_size_travels() {
+        let body = vec![7; MAX_BODY_BYTES];
+        let message = encode(&News::Ended(JobId(uuid::Uuid::nil())), &body);
+        assert_eq!(decode::<News>(&message).unwrap().1, body);
+    }
+
+    #[test]
+    #[should_panic(expected = "a body of")]
+    fn a_larger_body_is_never_made() {
+        drop(encode(&News::Ended(JobId(uuid::Uuid::nil())), &vec![7; MAX_BODY_BYTES + 1]));
+    }
+
+    #[test]
+    fn the_header_of_the_fullest_task_fits() {
+        use crate::split::{MAX_NAME_BYTES, MAX_PIECES};
+        // A control character takes six bytes in JSON, more than a byte in base64 does.
+        let text = || ByteText(vec![1; MAX_NAME_BYTES / MAX_PIECES / 2]);
+        let file = FileStamp { path: text(), size: u64::MAX, modified_ns: i64::MIN };
+        let number = u64::MAX;
+        let source = SourceNumber(u32::MAX);
+        let (name, file) = (text(), Some(file));
+        let piece = TaskPiece { source, name, offset: number, length: number, continues: true, ends: true, file };
+        let header = serde_json::to_vec(&vec![piece; MAX_PIECES]).expect("plain data");
+        assert!(header.len() < MAX_HEADER_BYTES - (64 << 10), "{} bytes", header.len());
+    }
+
+    #[test]
+    fn kinds_have_numbers_of_their_own() {
+        let numbers = [Task::NUMBER, Partial::NUMBER, Failure::NUMBER, Request::NUMBER, Reply::NUMBER, News::NUMBER];
+        assert_eq!(numbers, [1, 2, 3, 4, 5, 6]);
+    }
+}

@@ -1,6 +1,6 @@
 //! The rows that people read: cells, columns, and what takes them.
 //!
-//! A result holds pairs; a program turns them into rows one at a time, and a format (see [`format`]) writes them. Nothing here
+//! A result holds pairs; a program turns them into rows one at a time, and a format (see [`mod@format`]) writes them. Nothing here
 //! holds more than one row.
 
 pub mod format;

@@ -255,3 +255,102 @@ pub fn chunk_bytes_for(bytes: Option<u64>) -> u64 {
     const LEAST: u64 = 128 << 10;
     bytes.map_or(DEFAULT_CHUNK_BYTES / 4, |bytes| (bytes / CHUNKS_OF_A_SMALL_INPUT).clamp(LEAST, DEFAULT_CHUNK_BYTES))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uuid::Uuid;
+
+    fn spec() -> Spec {
+        Spec {
+            job: JobId(Uuid::nil()),
+            program: ProgramSpec {
+                name: "word-count".into(),
+                version: PROGRAM_VERSION,
+                options: Options::default(),
+                sha256: None,
+            },
+            by: By::Value,
+            chunk_bytes: DEFAULT_CHUNK_BYTES,
+            segment_bytes: SEGMENT_BYTES,
+            output_bytes: OUTPUT_BYTES,
+            partitions: DEFAULT_PARTITIONS,
+            max_losses: DEFAULT_MAX_LOSSES,
+            sources: SourceList::default(),
+            created_ms: 0,
+            owner: None,
+        }
+    }
+
+    fn refusal(change: impl Fn(&mut Spec)) -> String {
+        let mut spec = spec();
+        change(&mut spec);
+        spec.check().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn every_limit_is_refused_by_name_and_with_what_would_be_right() {
+        assert_eq!(spec().check().unwrap().name(), "word-count");
+        assert_eq!(refusal(|s| s.chunk_bytes = 63), "the chunk size in bytes is 63: it must be from 64 to 8388608");
+        assert!(refusal(|s| s.chunk_bytes = MAX_RECORD_BYTES + 1).starts_with("the chunk size in bytes is 8388609"));
+        assert_eq!(refusal(|s| s.partitions = 0), "the number of partitions is 0: it must be from 1 to 1024");
+        assert!(refusal(|s| s.partitions = 1025).starts_with("the number of partitions is 1025"));
+        let segment = "the segment size in bytes is 255: it must be from 256 to 1048576";
+        assert_eq!(refusal(|s| s.segment_bytes = 255), segment);
+        assert!(refusal(|s| s.segment_bytes = SEGMENT_BYTES + 1).starts_with("the segment size in bytes is 1048577"));
+        let output = "the most bytes of a chunk's pairs is 0: it must be from 1 to 1073741824";
+        assert_eq!(refusal(|s| s.output_bytes = 0), output);
+        assert!(refusal(|s| s.program.version = 9).contains("version 9 of the programs, this is version 1"));
+        assert!(refusal(|s| s.program.name = "wordcount".into()).contains("did you mean `word-count`?"));
+    }
+
+    #[test]
+    fn a_spec_with_a_field_that_is_not_known_is_refused() {
+        let mut json = serde_json::to_value(spec()).unwrap();
+        assert_eq!(serde_json::from_value::<Spec>(json.clone()).unwrap(), spec());
+        json["sample"] = 7.into();
+        assert!(serde_json::from_value::<Spec>(json).unwrap_err().to_string().contains("`sample`"));
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_read_back() {
+        for bytes in [&b""[..], b"a\"\\\0", "é".as_bytes(), b"\xff/\xc3"] {
+            let text = ByteText(bytes.to_vec());
+            let json = serde_json::to_string(&text).unwrap();
+            assert_eq!(serde_json::from_str::<ByteText>(&json).unwrap(), text, "{json}");
+        }
+        assert_eq!(serde_json::to_string(&ByteText(b"\xff".to_vec())).unwrap(), r#"{"base64":"/w=="}"#);
+        assert!(serde_json::from_str::<ByteText>(r#"{"base64":"?"}"#).is_err());
+    }
+
+    #[test]
+    fn a_list_of_sources_falls_into_pages_that_its_digest_names() {
+        let source = |number: u32| {
+            let file = FileStamp { path: ByteText(vec![b'p'; 200]), size: 3, modified_ns: 0 };
+            Source { name: ByteText(number.to_string().into_bytes()), file: Some(file) }
+        };
+        let sources: Vec<Source> = (0..4000).map(source).collect();
+        let (list, pages) = SourceList::of(&sources);
+        assert_eq!((list.count, list.bytes), (4000, Some(12_000)));
+        assert!(list.pages > 1 && list.pages as usize == pages.len());
+        assert!(pages.iter().all(|page| page.len() < 2 * SOURCE_PAGE_BYTES));
+        let read: Vec<Source> =
+            pages.iter().flat_map(|page| serde_json::from_slice::<Vec<Source>>(page).unwrap()).collect();
+        assert_eq!(read, sources);
+        assert_eq!(list.digest, SourceList::digest(&pages));
+        let swapped: Vec<Vec<u8>> = pages.iter().rev().cloned().collect();
+        assert_ne!(list.digest, SourceList::digest(&swapped));
+        let stream = Source { name: ByteText(b"-".to_vec()), file: None };
+        assert_eq!(SourceList::of(&[source(0), stream]).0.bytes, None, "a stream's size is not known");
+    }
+
+    #[test]
+    fn a_small_input_falls_into_several_chunks_of_a_size_that_is_allowed() {
+        assert_eq!(chunk_bytes_for(Some(0)), 128 << 10);
+        assert_eq!(chunk_bytes_for(Some(16 << 20)), 1 << 20);
+        assert_eq!(chunk_bytes_for(Some(1 << 40)), DEFAULT_CHUNK_BYTES);
+        for bytes in [None, Some(0), Some(u64::MAX)] {
+            assert!((MIN_CHUNK_BYTES..=MAX_RECORD_BYTES).contains(&chunk_bytes_for(bytes)));
+        }
+    }
+}

@@ -234,15 +234,15 @@ fn foreign_pairs_are_refused() {
 }
 
 #[test]
-fn an_endless_record_of_pieces_is_stopped_by_the_output_limit() {
-    struct Forever;
+fn an_endless_record_is_stopped_by_the_output_limit() {
+    struct Forever(Records);
     impl GroupingProgram for Forever {
         fn boundary(&self) -> Boundary {
             Boundary::Line
         }
 
         fn records(&self) -> Records {
-            Records::Piece
+            self.0
         }
 
         fn map<'r>(&'r self, _: Piece<'r>) -> impl Iterator<Item = Result<Pair<'r, Vec<u8>>, RecordError>> + 'r {
@@ -255,6 +255,8 @@ fn an_endless_record_of_pieces_is_stopped_by_the_output_limit() {
     }
     let piece = Piece { source: SourceNumber(0), name: b"a", offset: 0, bytes: b"x", continues: false, ends: true };
     let limits = Limits { partitions: 2, segment_bytes: 4096, output_bytes: 1 << 20, budget_bytes: 1 << 20 };
-    let mapped = map_chunk(&Grouping(Forever), &[piece], &[], limits, &InMemory);
-    assert!(matches!(mapped, Err(MapError::Output { limit }) if limit == 1 << 20));
+    for records in [Records::Piece, Records::Lines] {
+        let mapped = map_chunk(&Grouping(Forever(records)), &[piece], &[], limits, &InMemory);
+        assert!(matches!(mapped, Err(MapError::Output { limit }) if limit == 1 << 20), "{records:?}");
+    }
 }

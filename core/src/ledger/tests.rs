@@ -1,0 +1,264 @@
+//! What a ledger and a delta accept and refuse, entry by entry.
+
+use super::append::{Append, Event, Record, Step};
+use super::delta::{Delta, Fold};
+use super::*;
+use crate::id::{JobId, PartitionNumber, SourceNumber};
+use crate::message::Partial;
+use crate::split::Skip;
+use bytes::Bytes;
+
+const SIZE: RunSize = RunSize { pairs: 1, bytes: 1 };
+
+fn file(number: u128) -> Uuid {
+    Uuid::from_u128(number)
+}
+
+fn chunk(number: u32, digest: u64, units: &[(u32, bool)]) -> CommitChunk {
+    let units = units.iter().map(|&(segment, last)| (segment, last, 10)).collect();
+    CommitChunk { chunk: ChunkNumber(number), digest, worker: 0, units, skips: None, home: None }
+}
+
+fn commit(run: u128, worker: &str, chunks: Vec<CommitChunk>) -> Entry {
+    Entry::Commit(Commit { run: file(run), size: SIZE, workers: vec![worker.into()], chunks })
+}
+
+fn lose(chunk: u32) -> Entry {
+    Entry::Lose { chunk: ChunkNumber(chunk), reason: "poison".into() }
+}
+
+fn replace(runs: &[u128], run: u128) -> Entry {
+    Entry::Replace { runs: runs.iter().copied().map(file).collect(), run: file(run), size: SIZE }
+}
+
+fn retire(number: u128) -> Entry {
+    Entry::Retire { files: vec![file(number)] }
+}
+
+fn finish(part: u128, at: u64) -> Entry {
+    Entry::Finish(Finish { part: file(part), size: SIZE, at })
+}
+
+/// The ledger after these entries, each of them valid for a job of `chunks` chunks.
+fn ledger(chunks: u32, entries: &[Entry]) -> Ledger {
+    let mut ledger = Ledger::default();
+    for entry in entries {
+        assert_eq!(ledger.judge(entry, Some(chunks)), Ok(()), "{entry:?}");
+        ledger.apply(entry);
+    }
+    ledger
+}
+
+fn partial(chunk: u32, segment: u32, last: bool, digest: u64, worker: &str) -> Partial {
+    Partial {
+        job: JobId(Uuid::nil()),
+        chunk: ChunkNumber(chunk),
+        attempt: 1,
+        partition: PartitionNumber(0),
+        partitions: 1,
+        segment,
+        last,
+        store: String::new(),
+        digest,
+        worker: worker.into(),
+        pairs: 10,
+        skips: None,
+        home: None,
+    }
+}
+
+fn delta(partials: Vec<Partial>) -> Delta<u32> {
+    let mut delta = Delta::default();
+    for (receipt, partial) in (0..).zip(partials) {
+        assert!(matches!(delta.fold(partial, Bytes::from_static(b"pairs"), receipt), Fold::Held));
+    }
+    delta
+}
+
+#[test]
+fn a_chunk_is_whole_when_all_its_segments_are_counted_in_any_order() {
+    let mut ledger = ledger(1, &[commit(1, "w", vec![chunk(0, 5, &[(2, true)])])]);
+    assert!(!ledger.covers_chunk(ChunkNumber(0)) && !ledger.complete(1));
+    assert!(ledger.covers(Unit { chunk: ChunkNumber(0), segment: 2, last: true }));
+    ledger.apply(&commit(2, "w", vec![chunk(0, 5, &[(0, false), (1, false)])]));
+    assert!(ledger.covers_chunk(ChunkNumber(0)) && ledger.complete(1));
+    assert_eq!((ledger.whole(), ledger.chunks().next().unwrap().pairs), (1, 30));
+}
+
+#[test]
+fn a_unit_is_counted_once() {
+    let first = commit(1, "w", vec![chunk(0, 5, &[(0, false)])]);
+    let ledger = ledger(1, std::slice::from_ref(&first));
+    let again = commit(2, "w", vec![chunk(0, 5, &[(1, true), (0, false)])]);
+    let unit = Unit { chunk: ChunkNumber(0), segment: 0, last: false };
+    assert_eq!(ledger.judge(&again, None), Err(Invalid::Covered(unit)));
+    let twice = commit(2, "w", vec![chunk(0, 5, &[(1, true), (1, true)])]);
+    let unit = Unit { chunk: ChunkNumber(0), segment: 1, last: true };
+    assert_eq!(ledger.judge(&twice, None), Err(Invalid::Covered(unit)), "named twice in one commit");
+}
+
+#[test]
+fn two_digests_against_a_ledger_name_the_chunk_and_both_workers() {
+    let mut ledger = ledger(9, &[commit(1, "ann", vec![chunk(4, 5, &[(0, false)])])]);
+    let other = commit(2, "bob", vec![chunk(4, 6, &[(1, true)])]);
+    let Err(Invalid::Disagreement(error)) = ledger.judge(&other, None) else { panic!("it agrees") };
+    assert_eq!(error.workers, ["ann", "bob"]);
+    let said = "workers ann and bob map chunk 4 to different pairs: the program is not deterministic";
+    assert_eq!(error.to_string(), said);
+    ledger.apply(&commit(2, "ann", vec![chunk(4, 5, &[(1, true)])]));
+    assert!(ledger.agrees(ChunkNumber(4), 6, "bob").is_err(), "a whole chunk is compared too");
+    assert_eq!(ledger.agrees(ChunkNumber(3), 6, "bob"), Ok(()), "of that chunk nothing is counted");
+}
+
+#[test]
+fn a_lost_chunk_that_is_counted_later_is_lifted() {
+    let mut ledger = ledger(2, &[commit(1, "w", vec![chunk(0, 5, &[(0, false)])]), lose(0), lose(1)]);
+    assert_eq!(ledger.judge(&lose(0), None), Err(Invalid::Decided(ChunkNumber(0))));
+    assert!(ledger.complete(2));
+    assert_eq!(ledger.lost().collect::<Vec<_>>(), [(ChunkNumber(0), "poison"), (ChunkNumber(1), "poison")]);
+    ledger.apply(&finish(9, ledger.next()));
+    assert!(!ledger.unfinished());
+    ledger.apply(&commit(2, "w", vec![chunk(0, 5, &[(1, true)])]));
+    assert_eq!(ledger.lost().collect::<Vec<_>>(), [(ChunkNumber(1), "poison")]);
+    assert!(ledger.unfinished() && ledger.complete(2), "it is to be finished anew");
+    assert_eq!(ledger.judge(&lose(0), None), Err(Invalid::Decided(ChunkNumber(0))));
+}
+
+#[test]
+fn a_run_that_was_live_named_or_retired_is_never_made_anew() {
+    let units = |number| vec![chunk(number, 5, &[(0, true)])];
+    let ledger = ledger(9, &[commit(1, "w", units(0)), retire(2), commit(3, "w", units(1)), replace(&[1, 3], 4)]);
+    for run in [1, 2, 3, 4] {
+        let again = commit(run, "w", units(7));
+        assert_eq!(ledger.judge(&again, None), Err(Invalid::File(file(run))), "run {run}");
+        assert_eq!(ledger.judge(&replace(&[4], run), None), Err(Invalid::File(file(run))), "run {run}");
+    }
+    assert!(ledger.gave_up(file(1)) && ledger.gave_up(file(2)) && !ledger.gave_up(file(4)));
+    assert_eq!(ledger.judge(&retire(4), None), Err(Invalid::File(file(4))), "it is live");
+    assert_eq!(ledger.runs().keys().copied().collect::<Vec<_>>(), [file(4)]);
+}
+
+#[test]
+fn a_merge_takes_live_runs_each_once() {
+    let ledger = ledger(9, &[commit(1, "w", vec![chunk(0, 5, &[(0, true)])])]);
+    assert_eq!(ledger.judge(&replace(&[1, 1], 2), None), Err(Invalid::File(file(1))));
+    assert_eq!(ledger.judge(&replace(&[1, 8], 2), None), Err(Invalid::File(file(8))));
+    assert_eq!(ledger.judge(&replace(&[], 2), None), Err(Invalid::File(file(2))));
+    assert_eq!(ledger.judge(&replace(&[1], 2), None), Ok(()));
+}
+
+#[test]
+fn a_finish_holds_only_on_the_very_state_that_was_merged() {
+    let entries = [commit(1, "w", vec![chunk(0, 5, &[(0, true)])]), lose(1)];
+    let mut ledger = ledger(2, &entries);
+    assert_eq!(ledger.judge(&finish(9, 1), Some(2)), Err(Invalid::Open), "an entry came after the merge");
+    assert_eq!(ledger.judge(&finish(9, 3), Some(2)), Err(Invalid::Open), "nobody saw such a state");
+    assert_eq!(ledger.judge(&finish(9, 2), Some(3)), Err(Invalid::Open), "chunk 2 is open");
+    assert_eq!(ledger.judge(&finish(9, 2), None), Err(Invalid::Open), "the job is not sealed");
+    assert_eq!(ledger.judge(&finish(9, 2), Some(2)), Ok(()));
+    ledger.apply(&finish(9, 2));
+    assert_eq!(ledger.finished().map(|finish| finish.part), Some(file(9)));
+    assert_eq!(ledger.judge(&finish(8, 3), Some(2)), Err(Invalid::Open), "nothing was decided since");
+}
+
+#[test]
+fn a_live_run_is_a_part_only_where_no_other_run_is() {
+    let units = |number| vec![chunk(number, 5, &[(0, true)])];
+    let one = ledger(1, &[commit(1, "w", units(0))]);
+    assert_eq!(one.judge(&finish(1, 1), Some(1)), Ok(()));
+    let two = ledger(2, &[commit(1, "w", units(0)), commit(2, "w", units(1))]);
+    assert_eq!(two.judge(&finish(1, 2), Some(2)), Err(Invalid::File(file(1))));
+}
+
+#[test]
+fn a_part_is_kept_for_readers_until_the_second_finish_after_it() {
+    let units = |number| vec![chunk(number, 5, &[(0, true)])];
+    let mut ledger = ledger(3, &[lose(0), lose(1), lose(2), finish(11, 3), commit(1, "w", units(0)), finish(12, 5)]);
+    assert!(ledger.names(file(11)) && !ledger.gave_up(file(11)));
+    ledger.apply(&commit(2, "w", units(1)));
+    ledger.apply(&finish(13, ledger.next()));
+    assert!(!ledger.names(file(11)) && ledger.gave_up(file(11)));
+    assert!(ledger.names(file(12)) && ledger.names(file(13)));
+    let again = commit(11, "w", units(2));
+    assert_eq!(ledger.judge(&again, None), Err(Invalid::File(file(11))));
+}
+
+#[test]
+fn two_digests_in_a_delta_name_the_chunk_and_both_workers() {
+    let mut delta = delta(vec![partial(4, 0, false, 5, "ann")]);
+    let other = delta.fold(partial(4, 1, true, 6, "bob"), Bytes::new(), 7);
+    let Fold::Disagreement(7, error) = other else { panic!("{other:?}") };
+    assert_eq!(error, Disagreement { chunk: ChunkNumber(4), workers: ["ann".into(), "bob".into()] });
+    assert_eq!((delta.len(), delta.bytes()), (1, 5));
+    let held = ledger(9, &[commit(1, "eve", vec![chunk(4, 6, &[(1, true)])])]);
+    let error = delta.drop_covered(&held).unwrap_err();
+    assert_eq!(error.workers, ["eve", "ann"]);
+}
+
+#[test]
+fn a_second_copy_is_a_duplicate_while_the_first_is_held() {
+    let mut delta = delta(vec![partial(0, 0, true, 5, "w")]);
+    assert!(matches!(delta.fold(partial(0, 0, true, 5, "v"), Bytes::new(), 8), Fold::Duplicate(8)));
+    let out = delta.take_out(|held| held.receipt == 0);
+    assert_eq!((out.len(), delta.bytes(), delta.is_empty()), (1, 0, true));
+    assert!(matches!(delta.fold(partial(0, 0, true, 5, "v"), Bytes::new(), 9), Fold::Held));
+}
+
+#[test]
+fn what_is_covered_leaves_a_delta_before_its_commit() {
+    let mut delta = delta(vec![partial(0, 0, false, 5, "w"), partial(0, 1, true, 5, "w"), partial(1, 0, true, 6, "w")]);
+    let ledger = ledger(2, &[commit(1, "w", vec![chunk(0, 5, &[(0, false)])])]);
+    assert!(delta.completes(&ledger, 2) && !delta.completes(&ledger, 3));
+    let out = delta.drop_covered(&ledger).unwrap();
+    assert_eq!(out.iter().map(|held| held.receipt).collect::<Vec<_>>(), [0]);
+    assert!(delta.completes(&ledger, 2), "what is covered and what is held make the chunk whole together");
+    assert_eq!(ledger.judge(&Entry::Commit(delta.commit(file(2), SIZE)), None), Ok(()));
+    assert_eq!(delta.receipts().copied().collect::<Vec<_>>(), [1, 2]);
+}
+
+#[test]
+fn a_commit_names_units_workers_skips_and_home_by_chunk() {
+    let skips = SkipList { listed: vec![Skip::new(SourceNumber(0), 3, "no number".into())], more: 0 };
+    let home = Home { pairs: 20, ..Home::default() };
+    let first = Partial { skips: Some(skips.clone()), home: Some(home.clone()), ..partial(0, 0, false, 5, "ann") };
+    let none = Partial { skips: Some(SkipList::default()), ..partial(1, 0, true, 6, "bob") };
+    let commit = delta(vec![none, partial(0, 1, true, 5, "eve"), first]).commit(file(2), SIZE);
+    assert_eq!(commit.workers, ["ann", "bob"]);
+    let expected = [
+        CommitChunk { skips: Some(skips), home: Some(home), ..chunk(0, 5, &[(0, false), (1, true)]) },
+        CommitChunk { worker: 1, ..chunk(1, 6, &[(0, true)]) },
+    ];
+    assert_eq!(commit.chunks, expected);
+    let ledger = ledger(2, &[Entry::Commit(commit)]);
+    assert_eq!(ledger.chunks().map(|chunk| chunk.worker).collect::<Vec<_>>(), ["ann", "bob"]);
+    assert_eq!(ledger.chunks().filter_map(|chunk| chunk.skips).map(SkipList::count).sum::<u64>(), 1);
+}
+
+fn append(nonce: u128, entry: Entry) -> Append {
+    Append::new(Record { nonce: file(nonce), writer: "a".into(), entry }, Some(1))
+}
+
+#[test]
+fn a_put_of_unknown_outcome_is_recognised_by_its_nonce() {
+    let (append, mut ledger) = (append(7, lose(0)), Ledger::default());
+    assert_eq!(append.next(&mut ledger, Event::Begin), Step::Put(0));
+    assert_eq!(append.next(&mut ledger, Event::Unknown), Step::Read(0));
+    assert_eq!(append.next(&mut ledger, Event::Read(None)), Step::Put(0), "it did not arrive");
+    assert_eq!(append.next(&mut ledger, Event::Unknown), Step::Read(0));
+    let found = Box::new(append.record().clone());
+    assert_eq!(append.next(&mut ledger, Event::Read(Some(found))), Step::Appended);
+    assert_eq!((ledger.next(), ledger.lost().count()), (1, 1));
+}
+
+#[test]
+fn who_loses_the_race_is_judged_again_against_what_won() {
+    let other = |entry| Box::new(Record { nonce: file(8), writer: "b".into(), entry });
+    let (first, mut ledger) = (append(7, lose(0)), Ledger::default());
+    assert_eq!(first.next(&mut ledger, Event::Begin), Step::Put(0));
+    assert_eq!(first.next(&mut ledger, Event::Exists), Step::Read(0));
+    assert_eq!(first.next(&mut ledger, Event::Read(Some(other(retire(1))))), Step::Put(1), "still valid");
+    assert_eq!(first.next(&mut ledger, Event::Exists), Step::Read(1));
+    let decided = Step::GaveUp(Invalid::Decided(ChunkNumber(0)));
+    assert_eq!(first.next(&mut ledger, Event::Read(Some(other(lose(0))))), decided);
+    assert_eq!(ledger.next(), 2);
+}
