@@ -115,8 +115,8 @@ impl Tend {
             if self.delta.is_empty() {
                 return Ok(());
             }
-            let cursors = self.delta.bodies().map(|body| PairReader::new(io::Cursor::new(body))).collect();
-            let (run, size) = match self.write(cursors) {
+            let cursors = self.delta.held().map(|held| PairReader::new(io::Cursor::new(held.body.clone()))).collect();
+            let (run, size) = match self.write(cursors, false) {
                 Err(Trouble::Archive(ArchiveError::Damaged { .. })) if self.set_spoiled_aside(done)? => continue,
                 written => written?,
             };
@@ -172,7 +172,7 @@ impl Tend {
                 self.archive.refresh(self.job.spec.job, self.partition, &mut self.ledger)?;
                 continue;
             };
-            let (run, size) = self.write(cursors)?;
+            let (run, size) = self.write(cursors, false)?;
             if self.append_or_drop(Entry::Replace { runs: runs.clone(), run, size }, run)?.is_none() {
                 for old in runs.into_iter().filter(|old| self.ledger.gave_up(*old)) {
                     self.remove_run(old)?;
@@ -192,16 +192,16 @@ impl Tend {
             self.tidy()?;
             let at = self.ledger.next();
             let runs: Vec<(Uuid, RunSize)> = self.ledger.runs().iter().map(|(run, size)| (*run, *size)).collect();
-            // A single run is the part as it stands; otherwise the part is written.
+            // A single run is the part as it stands, unless there are groups to reduce; otherwise the part is written.
             let (part, size, written) = match runs.as_slice() {
-                [(run, size)] => (*run, *size, false),
+                [(run, size)] if !self.job.program.groups() => (*run, *size, false),
                 _ => {
                     let names: Vec<Uuid> = runs.iter().map(|(run, _)| *run).collect();
                     let Some(cursors) = self.open(&names)? else {
                         self.archive.refresh(self.job.spec.job, self.partition, &mut self.ledger)?;
                         continue;
                     };
-                    let (part, size) = self.write(cursors)?;
+                    let (part, size) = self.write(cursors, true)?;
                     (part, size, true)
                 }
             };
@@ -264,13 +264,13 @@ impl Tend {
         Ok(Some(cursors))
     }
 
-    /// Merges streams into a new, durable run.
-    fn write<C: Cursor>(&self, cursors: Vec<C>) -> Result<(Uuid, RunSize), Trouble> {
+    /// Merges streams into a new, durable run, reduced if it is to be a part.
+    fn write<C: Cursor>(&self, cursors: Vec<C>, reduced: bool) -> Result<(Uuid, RunSize), Trouble> {
         let run = Uuid::now_v7();
         let path = Archive::run_path(self.job.spec.job, self.partition, run);
         let upload = self.archive.store.create(&path)?;
         let merged = with_program!(&self.job.program, program => {
-            merge_into(cursors, |key, total, other| combine(program, key, total, other), upload)
+            merge_into(program, cursors, reduced, upload)
         });
         let (upload, size) = merged.map_err(|error| damaged_or_full(&path, error))?;
         upload.finish()?;
@@ -292,15 +292,20 @@ fn readable<P: Program>(_: &P, body: &[u8]) -> bool {
     }
 }
 
-fn merge_into<C: Cursor>(
+fn merge_into<P: Program, C: Cursor>(
+    program: &P,
     cursors: Vec<C>,
-    combine: impl FnMut(&[u8], &mut Vec<u8>, &[u8]) -> Result<(), rabbit_reduce_core::job::ValueError>,
+    reduced: bool,
     upload: Box<dyn Upload>,
 ) -> io::Result<(Box<dyn Upload>, RunSize)> {
     let mut writer = RunWriter::new(BufWriter::with_capacity(WRITE_BYTES, upload))?;
-    let mut merged = Merge::new(cursors, combine)?;
-    while merged.advance()? {
-        writer.put(merged.key(), merged.value())?;
+    let mut merged = Merge::new(cursors, |key, total, other| combine(program, key, total, other))?;
+    if reduced {
+        program.reduce(&mut merged, &mut |key, value| writer.put(key, value))?;
+    } else {
+        while merged.advance()? {
+            writer.put(merged.key(), merged.value())?;
+        }
     }
     let (upload, size) = writer.finish()?;
     Ok((upload.into_inner().map_err(io::IntoInnerError::into_error)?, size))

@@ -62,6 +62,10 @@ impl<G: GroupingProgram> Program for Grouping<G> {
         self.0.records()
     }
 
+    fn groups(&self) -> bool {
+        true
+    }
+
     fn map<'r>(&'r self, record: Piece<'r>) -> impl Iterator<Item = Result<Pair<'r, Vec<u8>>, RecordError>> + 'r {
         (0_u32..).zip(self.0.map(record)).map(move |(emission, pair)| {
             let Pair { key: group, value } = pair?;

@@ -102,6 +102,11 @@ pub trait Program: Send + Sync + 'static {
         key
     }
 
+    /// Whether [`Program::reduce`] does anything: if not, combined pairs are a part as they stand.
+    fn groups(&self) -> bool {
+        false
+    }
+
     /// Turns the combined pairs of one partition, in ascending order of keys, into the pairs of its part, with keys that
     /// strictly ascend. A program that only combines has nothing left to do. It may run twice; one output is kept.
     ///

@@ -159,6 +159,12 @@ impl Job {
         with_program!(self, program => program.records())
     }
 
+    /// [`Program::groups`]
+    #[must_use]
+    pub fn groups(&self) -> bool {
+        with_program!(self, program => program.groups())
+    }
+
     /// [`Program::reduce`]
     ///
     /// # Errors

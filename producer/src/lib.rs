@@ -5,8 +5,10 @@
 pub mod cli;
 pub mod client;
 pub mod embedded;
+pub mod figures;
 pub mod last_job;
 pub mod output;
+pub mod progress;
 pub mod publishing;
 pub mod reader;
 pub mod remote_part;
@@ -30,6 +32,7 @@ use rabbit_reduce_core::spec::{By, SEGMENT_BYTES};
 use rabbit_reduce_runtime::broker::Broker;
 use rabbit_reduce_runtime::process::args::BrokerArgs;
 use rabbit_reduce_runtime::process::broker::{connect, connect_and_declare, failure as broker_failure, topology};
+use rabbit_reduce_runtime::process::clock;
 use rabbit_reduce_runtime::process::exit::Exit;
 use rabbit_reduce_runtime::process::shutdown::Shutdown;
 use rabbit_reduce_runtime::process::start::Failure;
@@ -51,14 +54,22 @@ pub async fn execute(command: Command, quiet: bool, shutdown: Shutdown) -> Resul
             let (Answer::Jobs(found), _) = session.ask_shortly(Ask::Jobs).await.map_err(failure)? else {
                 return Err(failure(ClientError::Confused.into()));
             };
-            print_text(&report::jobs(&found, jobs.json))
+            print_text(&if jobs.json {
+                report::json::jobs_json(&found)
+            } else {
+                report::jobs_text(&found, clock::now_ms())
+            })
         }
         Command::Status(status) => {
             let session = session(&status.broker, quiet, shutdown).await?;
             let job = named(status.job, &status.broker)?;
             let found = session.status(job).await.map_err(failure)?;
-            let names = session.find(job).await.map(|known| known.sources).unwrap_or_default();
-            print_text(&report::status(&found, &names, status.json))
+            let names = session.find(job).await.map(|known| source_names(&known)).unwrap_or_default();
+            print_text(&if status.json {
+                report::json::status_json(&found, &names)
+            } else {
+                report::status_text(&found, &names, clock::now_ms())
+            })
         }
         Command::Results(results) => {
             let session = session(&results.broker, quiet, shutdown).await?;
@@ -127,7 +138,7 @@ async fn take_up(resume: cli::Resume, quiet: bool, shutdown: Shutdown) -> Result
     if let Some(end) = status.end {
         return conclude(&session, &known, &end, &resume.output).await;
     }
-    check_unchanged(&known)?;
+    sources::check_again(&known.sources).map_err(|error| Failure::new(Exit::InputOutput, error))?;
     // Every number that there may be: what is beyond the last chunk is never asked for.
     let chunks = status.chunks.unwrap_or(u32::MAX - 1).min(most_chunks(&known));
     let open = session.uncovered(job, chunks).await.map_err(failure)?;
@@ -179,7 +190,7 @@ async fn conclude(session: &Session, known: &Known, end: &End, output: &OutputCo
         Outcome::Done => Exit::Done,
         Outcome::DoneWithLosses => Exit::Losses,
         Outcome::Failed(reason) => {
-            tell(&report::losses(&end.losses, &known.sources));
+            tell(&report::losses_text(&end.losses, &source_names(known)));
             return Err(Failure::new(Exit::Failed, format!("job {} failed: {reason}", known.spec.job)));
         }
         Outcome::Cancelled => {
@@ -189,7 +200,7 @@ async fn conclude(session: &Session, known: &Known, end: &End, output: &OutputCo
     // Whole or not: a reader that had enough is a quiet end.
     let _: Printed = session.print(known, end, output).await.map_err(failure)?;
     if exit == Exit::Losses {
-        tell(&report::losses(&end.losses, &known.sources));
+        tell(&report::losses_text(&end.losses, &source_names(known)));
     }
     Ok(exit)
 }
@@ -218,9 +229,8 @@ async fn session(args: &BrokerArgs, quiet: bool, shutdown: Shutdown) -> Result<S
 
 fn collect(inputs: &[PathBuf], screen: &Screen) -> Result<Vec<rabbit_reduce_core::spec::Source>, Failure> {
     let collected = sources::collect(inputs).map_err(|error| Failure::new(Exit::InputOutput, error))?;
-    if let Some(first) = &collected.skipped.first {
-        let count = collected.skipped.count;
-        screen.say(&format!("{count} entries of folders are no files and are left out, the first of them {first:?}"));
+    if collected.skipped.count > 0 {
+        screen.say(&collected.skipped.to_string());
     }
     Ok(collected.sources)
 }
@@ -244,17 +254,8 @@ fn remember(job: JobId, broker: &BrokerArgs, screen: &Screen) {
     }
 }
 
-/// A job can be taken up only with the very sources that it was made of.
-fn check_unchanged(known: &Known) -> Result<(), Failure> {
-    for source in known.sources.iter() {
-        let name = shown::Shown(&source.name.0);
-        let Some(stamp) = &source.file else {
-            let reason = format!("source {name} is a stream, which cannot be read again: push it anew");
-            return Err(Failure::new(Exit::InputOutput, reason));
-        };
-        rabbit_reduce_worker::Roots::Anywhere.open(stamp).map_err(|error| Failure::new(Exit::InputOutput, error))?;
-    }
-    Ok(())
+fn source_names(known: &Known) -> Vec<Vec<u8>> {
+    known.sources.iter().map(|source| source.name.0.clone()).collect()
 }
 
 /// More chunks than the sources can give.

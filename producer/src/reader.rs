@@ -168,7 +168,9 @@ impl Sources for Reader {
     }
 
     fn name_bytes(&self, source: SourceNumber) -> usize {
-        self.sources[source.index()].name.0.len()
+        // Tasks by reference name the path too; counted for all, so that both kinds give the same chunks.
+        let Source { name, file } = &self.sources[source.index()];
+        name.0.len() + file.as_ref().map_or(0, |file| file.path.0.len())
     }
 
     fn window(&mut self, source: SourceNumber, offset: u64, length: usize) -> io::Result<&[u8]> {

@@ -9,7 +9,7 @@ use crate::output::destination::{Destination, PrintError, Printed};
 use crate::output::{OrderError, print_result};
 use crate::publishing::{PublishError, Publishing};
 use crate::remote_part::RemotePart;
-use crate::screen::{Phase, Screen};
+use crate::screen::Screen;
 use rabbit_reduce_core::id::JobId;
 use rabbit_reduce_core::jobs::Job;
 use rabbit_reduce_core::message::{Answer, Ask, End, Status};
@@ -178,9 +178,9 @@ impl Session {
         let mut bytes = 0;
         let job = known.spec.job;
         let watching = self.watch_quietly(job);
-        let confirmed = |_: u32, more: u64| {
+        let confirmed = |chunks: u32, more: u64| {
             bytes += more;
-            self.screen.update(Phase::Publishing, |state| state.published_bytes = bytes);
+            self.screen.published(chunks, bytes, known.spec.sources.bytes);
         };
         let published = publishing.run(Arc::clone(&self.client.broker), &self.shutdown, confirmed);
         let chunks = tokio::select! {
@@ -202,7 +202,7 @@ impl Session {
             let notice = |text: &str| self.screen.say(text);
             let asked = self.client.ask(Ask::Status { job, detail: false }, &[], Some(SHORT), &notice).await;
             if let Ok((Answer::Status(status), _)) = asked {
-                self.screen.show(Phase::Publishing, &status);
+                self.screen.lost(status.losses.count);
                 if status.end.is_some() {
                     return;
                 }
@@ -238,7 +238,7 @@ impl Session {
             let (Answer::Status(status), _) = self.ask(Ask::Status { job, detail: false }, &[]).await? else {
                 return Err(ClientError::Confused.into());
             };
-            self.screen.show(Phase::Counting, &status);
+            self.screen.counted(&status);
             if let Some(end) = status.end {
                 self.screen.finish();
                 return Ok(self.detailed(job, end).await);

@@ -101,11 +101,6 @@ impl<R> Delta<R> {
         out
     }
 
-    /// The pairs of each segment.
-    pub fn bodies(&self) -> impl Iterator<Item = Bytes> {
-        self.held.values().map(|held| held.body.clone())
-    }
-
     /// Takes everything out.
     pub fn into_held(self) -> Vec<Held<R>> {
         self.held.into_values().collect()

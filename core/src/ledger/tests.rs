@@ -62,6 +62,7 @@ fn partial(chunk: u32, segment: u32, last: bool, digest: u64, worker: &str) -> P
         digest,
         worker: worker.into(),
         pairs: 10,
+        strikes: 0,
         skips: None,
         home: None,
     }
