@@ -120,6 +120,7 @@ fn partial() -> Partial {
         digest: u64::MAX - 1,
         worker: "host-1".into(),
         pairs: 5,
+        strikes: 0,
         skips: Some(skips()),
         home: Some(home()),
     }
@@ -205,6 +206,7 @@ fn a_request_and_a_reply_have_these_bytes() {
         finished: 0,
         partitions: 8,
         lacking: vec![(3, vec![0, 7])],
+        alarms: vec![],
         losses: Default::default(),
         end: None,
     };

@@ -166,6 +166,7 @@ fn encoded(chunk: ChunkNumber, attempt: u32, partition: usize, segment: usize, m
         digest: mapped.digest,
         worker: format!("worker {attempt}"),
         pairs: mapped.partials[partition][segment].pairs,
+        strikes: 0,
         skips: (segment == 0).then(|| mapped.skips.clone()),
         home: home.then(|| Home { pairs: mapped.pairs, counters: mapped.counters.clone() }),
     };
