@@ -164,11 +164,12 @@ impl Folding {
         self.alarm.iter().cloned().collect()
     }
 
-    /// How a job in memory stands: C, chunks counted in the partition that has the fewest, bytes, finished partitions.
+    /// How a job in memory stands: C, chunks folded in the partition that has the fewest, bytes, finished partitions.
     pub(crate) fn progress(&self, job: JobId) -> Option<(Option<u32>, u32, u64, u32)> {
         let state = self.jobs.get(&job)?;
-        let whole = state.shards.iter().map(|shard| shard.seen.whole).min().unwrap_or(0);
-        let bytes = state.shards.iter().map(|shard| shard.seen.bytes).sum();
+        let folded: Vec<(u32, u64)> = state.shards.iter().map(Shard::progress).collect();
+        let whole = folded.iter().map(|(chunks, _)| *chunks).min().unwrap_or(0);
+        let bytes = folded.iter().map(|(_, bytes)| bytes).sum();
         let finished = state.shards.iter().filter(|shard| shard.seen.finished).count();
         Some((state.chunks, whole, bytes, u32::try_from(finished).unwrap_or(u32::MAX)))
     }

@@ -25,7 +25,7 @@ const LISTED_RANGES: usize = 100_000;
 /// The longest page of a source list.
 const MAX_SOURCE_PAGE_BYTES: usize = 4 << 20;
 
-/// What memory knows of a job: C, chunks counted in the partition that has the fewest, bytes, finished partitions.
+/// What memory knows of a job: C, chunks folded in the partition that has the fewest, bytes, finished partitions.
 pub(crate) type Progress = (Option<u32>, u32, u64, u32);
 
 /// An answer, and what follows from it.
@@ -214,9 +214,14 @@ fn status_of(
     };
     match (&status.end, progress) {
         (None, Some((_, covered, bytes, finished))) if !detail => {
+            // Folded is nearly counted, and a duplicate may be folded twice.
+            let covered = covered.min(status.chunks.unwrap_or(u32::MAX));
             (status.covered, status.covered_bytes, status.finished) = (covered, bytes, finished);
         }
-        (Some(_), _) if !detail => {}
+        (Some(end), _) if !detail => {
+            (status.covered, status.covered_bytes) = (end.chunks, end.counters.get("bytes").copied().unwrap_or(0));
+            status.finished = u32::try_from(end.parts.len()).unwrap_or(u32::MAX);
+        }
         _ => read_progress(archive, &mut status)?,
     }
     if !detail {

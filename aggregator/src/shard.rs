@@ -45,6 +45,8 @@ pub(crate) struct Shard {
     pub(crate) seen: Seen,
     /// Something may have changed that only the store knows.
     pub(crate) wanted: bool,
+    /// Chunks and input bytes of the delta that is away with the ledger.
+    away: (u32, u64),
     first: Option<Instant>,
     last: Option<Instant>,
     not_before: Option<Instant>,
@@ -98,6 +100,7 @@ impl Shard {
     pub(crate) fn leave(&mut self) -> Option<(Ledger, Delta<HeldReceipt>, Vec<(ChunkNumber, String)>)> {
         let ledger = self.ledger.take()?;
         self.wanted = false;
+        self.away = folded(&self.delta);
         (self.first, self.last) = (None, None);
         Some((ledger, std::mem::take(&mut self.delta), std::mem::take(&mut self.losses)))
     }
@@ -110,7 +113,14 @@ impl Shard {
             bytes: ledger.home_bytes(),
             finished: ledger.finished().is_some(),
         };
+        self.away = (0, 0);
         self.ledger = Some(ledger);
+    }
+
+    /// Chunks and input bytes that are folded, committed or not: for people.
+    pub(crate) fn progress(&self) -> (u32, u64) {
+        let (chunks, bytes) = folded(&self.delta);
+        (self.seen.whole + self.away.0 + chunks, self.seen.bytes + self.away.1 + bytes)
     }
 
     /// Tending failed: not again at once.
@@ -118,4 +128,12 @@ impl Shard {
         self.not_before = Some(now + PAUSE);
         self.wanted = true;
     }
+}
+
+/// Chunks that a delta completes, as far as it tells by itself, and the input bytes it says to have mapped.
+fn folded(delta: &Delta<HeldReceipt>) -> (u32, u64) {
+    let chunks = delta.held().filter(|held| held.partial.last).count();
+    let homes = delta.held().filter_map(|held| held.partial.home.as_ref());
+    let bytes = homes.filter_map(|home| home.counters.get("bytes")).sum();
+    (u32::try_from(chunks).unwrap_or(u32::MAX), bytes)
 }
