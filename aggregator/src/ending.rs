@@ -8,8 +8,10 @@ use rabbit_reduce_core::ledger::{Counted, Disagreement, Ledger};
 use rabbit_reduce_core::message::{End, Losses, LostChunk, Outcome, Part};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Losses that an end or a status lists one by one.
+/// Losses that an end or a status lists one by one, chunks and records each.
 const LISTED_LOSSES: usize = 1000;
+/// What each of the two lists may take in an answer, in bytes, about.
+const LISTED_BYTES: usize = 256 << 10;
 
 /// Everything the partitions say, as an end of that version, not yet dated. All ledgers must be finished.
 pub(crate) fn judge(ledgers: &[&Ledger], version: u32, max_losses: u64) -> End {
@@ -82,9 +84,21 @@ pub(crate) fn losses(ledgers: &[&Ledger]) -> Losses {
         losses.records.extend(skips.listed.iter().cloned());
     }
     losses.records.sort();
-    losses.records.truncate(LISTED_LOSSES);
-    losses.chunks = chunks.into_values().take(LISTED_LOSSES).collect();
+    losses.records = listed(losses.records, |skip| 50 + skip.reason.len());
+    losses.chunks = listed(chunks.into_values(), |lost| 50 + lost.reason.len() + 6 * lost.partitions.len());
     losses
+}
+
+/// The first of them, as many as an answer can carry.
+fn listed<T>(all: impl IntoIterator<Item = T>, bytes: impl Fn(&T) -> usize) -> Vec<T> {
+    let mut room = LISTED_BYTES;
+    let fits = |one: &T| {
+        let size = bytes(one);
+        let fits = size <= room;
+        room = room.saturating_sub(size);
+        fits
+    };
+    all.into_iter().take(LISTED_LOSSES).take_while(fits).collect()
 }
 
 struct Sums {

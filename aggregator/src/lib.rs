@@ -16,8 +16,9 @@ use crate::archive::{Archive, ArchiveError};
 use crate::folding::{Effect, Event, Folding, Opened};
 use crate::letters::Letters;
 use crate::shard::Channel;
+use bytes::Bytes;
 use rabbit_reduce_core::id::JobId;
-use rabbit_reduce_core::message::{self, Ask, News, Outcome, Reply, Request};
+use rabbit_reduce_core::message::{self, Answer, Ask, News, Outcome, Reply, Request};
 use rabbit_reduce_core::topology::{REDUCE_QUEUES, queue};
 use rabbit_reduce_runtime::broker::stored::{pause_before, publish_stored};
 use rabbit_reduce_runtime::broker::{Broker, BrokerError, Delivery, Route};
@@ -290,7 +291,7 @@ impl Loop {
                 // A hint; see `announce`.
                 drop(broker.publish(&Route::News, message::encode(&news, &[])).await);
             }
-            let reply = message::encode(&Reply { id, answer: answered.answer }, &answered.body);
+            let reply = encode_reply(Reply { id, answer: answered.answer }, &answered.body);
             match broker.publish(&Route::Private(reply_to), reply).await {
                 Ok(_) => {}
                 Err(error) => tracing::debug!(%error, "an answer was not sent; it will be asked for again"),
@@ -350,6 +351,15 @@ impl Loop {
             }
         });
     }
+}
+
+/// An answer that is too long to be sent is refused rather.
+fn encode_reply(reply: Reply, body: &[u8]) -> Bytes {
+    let id = reply.id;
+    message::try_encode(&reply, body).unwrap_or_else(|error| {
+        let reason = format!("the answer cannot be sent: {error}");
+        message::encode(&Reply { id, answer: Answer::Refused(reason) }, &[])
+    })
 }
 
 fn open(archive: &Archive, job: JobId) -> Result<Opened, ArchiveError> {

@@ -11,7 +11,7 @@ use rabbit_reduce_core::id::{ChunkNumber, JobId, PartitionNumber};
 use rabbit_reduce_core::ledger::Ledger;
 use rabbit_reduce_core::message::{Answer, Ask, Losses, News, Outcome, Status};
 use rabbit_reduce_core::spec::{SourceList, Spec};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 
 /// The most bytes of a page of a part.
@@ -71,6 +71,9 @@ type Answering = Result<Answered, ArchiveError>;
 fn put_sources(archive: &Archive, job: JobId, page: u32, body: &Bytes) -> Answering {
     if body.len() > MAX_SOURCE_PAGE_BYTES {
         return Ok(Answer::Refused(format!("a page of {} bytes is too long", body.len())).into());
+    }
+    if archive.is_removed(job)? {
+        return Ok(Answer::Refused(format!("job {job} was removed")).into());
     }
     archive.put_bytes(&Archive::sources_path(job, page), body)?;
     Ok(Answer::Done.into())
@@ -176,7 +179,12 @@ fn jobs(archive: &Archive) -> Answering {
         if statuses.len() == LISTED_JOBS {
             break;
         }
-        statuses.extend(status_of(archive, job, false, None)?);
+        let mut status = status_of(archive, job, false, None)?;
+        if let Some(end) = status.as_mut().and_then(|status| status.end.as_mut()) {
+            // A list of many jobs has to fit one answer.
+            (end.parts, end.counters) = (Vec::new(), BTreeMap::new());
+        }
+        statuses.extend(status);
     }
     Ok(Answer::Jobs(statuses).into())
 }

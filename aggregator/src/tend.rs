@@ -101,7 +101,8 @@ impl Tend {
         self.compact()?;
         *finished = self.finish()?;
         if self.archive.is_removed(id)? {
-            self.archive.store.remove(&Archive::runs_folder(id, self.partition))?;
+            // What was written meanwhile goes too.
+            self.archive.remove(id)?;
             return Err(Trouble::Removed);
         }
         Ok(())

@@ -67,9 +67,21 @@ pub trait Kind: Serialize + DeserializeOwned {
 /// If the header or body is over its limit: what makes them bounds them.
 #[must_use]
 pub fn encode<K: Kind>(header: &K, body: &[u8]) -> Bytes {
+    try_encode(header, body).expect("what makes a message bounds it")
+}
+
+/// Puts a message into bytes whose size nothing bounds before.
+///
+/// # Errors
+/// [`MessageError::Length`] if the header or body is over its limit.
+///
+/// # Panics
+/// Never: headers are plain data.
+pub fn try_encode<K: Kind>(header: &K, body: &[u8]) -> Result<Bytes, MessageError> {
     let header = serde_json::to_vec(header).expect("headers are plain data");
-    assert!(header.len() <= MAX_HEADER_BYTES, "a header of {} bytes", header.len());
-    assert!(body.len() <= MAX_BODY_BYTES, "a body of {} bytes", body.len());
+    if header.len() > MAX_HEADER_BYTES || body.len() > MAX_BODY_BYTES {
+        return Err(MessageError::Length);
+    }
     let mut out = BytesMut::with_capacity(PRELUDE_BYTES + header.len() + body.len());
     out.extend_from_slice(&MAGIC);
     out.extend_from_slice(&[VERSION, K::NUMBER]);
@@ -80,7 +92,7 @@ pub fn encode<K: Kind>(header: &K, body: &[u8]) -> Bytes {
     out.extend_from_slice(&checksum.to_le_bytes());
     out.extend_from_slice(&header);
     out.extend_from_slice(body);
-    out.freeze()
+    Ok(out.freeze())
 }
 
 /// Reads a message of one kind.

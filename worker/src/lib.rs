@@ -47,6 +47,21 @@ pub struct Config {
     pub exit_when_idle: bool,
 }
 
+impl Config {
+    /// Tasks in hand at the most: one being mapped and one being published or waiting for each thread, one of each other queue.
+    const fn hands(&self) -> u64 {
+        2 * self.threads as u64 + 2
+    }
+
+    /// What the pairs of one task may hold in memory, in bytes: the table, and then as much again in segments.
+    fn budget_bytes(&self) -> usize {
+        usize::try_from(self.memory_bytes / (2 * self.hands())).unwrap_or(usize::MAX).max(MIN_BUDGET_BYTES)
+    }
+}
+
+/// A table smaller than this would spill all the time.
+const MIN_BUDGET_BYTES: usize = 1 << 20;
+
 /// What tasks share.
 struct Shared {
     config: Config,
@@ -72,7 +87,7 @@ pub async fn run(config: Config, broker: Arc<dyn Broker>, shutdown: Shutdown) ->
     let (deliveries, mut arrivals) = mpsc::channel(1);
     let ahead = u16::try_from(shared.config.threads.saturating_mul(2)).unwrap_or(u16::MAX);
     let mut feeds = JoinSet::new();
-    for (name, prefetch) in [(queue::MAP, ahead), (queue::AGAIN, ahead), (queue::SUSPECT, 1)] {
+    for (name, prefetch) in [(queue::MAP, ahead), (queue::AGAIN, 1), (queue::SUSPECT, 1)] {
         feeds.spawn(feed(Arc::clone(&shared.broker), name, prefetch, deliveries.clone()));
     }
     feeds.spawn(listen(Arc::clone(&shared)));

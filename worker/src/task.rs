@@ -129,16 +129,11 @@ async fn map(shared: &Arc<Shared>, task: &message::Task, input: &Bytes) -> Optio
     let (shared, task, input) = (Arc::clone(shared), task.clone(), input.clone());
     let mapping = tokio::task::spawn_blocking(move || {
         let config = &shared.config;
-        let budget = (config.memory_bytes / (4 * config.threads as u64)).max(MIN_BUDGET_BYTES);
         let scratch = ScratchFolder(config.scratch.clone());
-        let budget = usize::try_from(budget).unwrap_or(usize::MAX);
-        map_task(&task, &input, &shared.programs, &config.roots, &scratch, budget)
+        map_task(&task, &input, &shared.programs, &config.roots, &scratch, config.budget_bytes())
     });
     Some(mapping.await.unwrap_or_else(|panic| Err(TaskError::Panic(panic.to_string()))))
 }
-
-/// A table smaller than this would spill all the time.
-const MIN_BUDGET_BYTES: u64 = 1 << 20;
 
 /// Publishes every segment and waits for every confirm.
 async fn publish_partials(shared: &Arc<Shared>, task: &message::Task, mut mapped: Mapped) -> Result<(), BrokerError> {
