@@ -142,3 +142,83 @@ fn same_attempt<'l>(
     }
     Err(Disagreement { chunk: counted.chunk, workers: [worker.to_owned(), counted.worker.to_owned()] })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rabbit_reduce_core::ledger::{Commit, CommitChunk, Entry, Finish};
+    use rabbit_reduce_core::message::Home;
+    use rabbit_reduce_core::run::RunSize;
+    use uuid::Uuid;
+
+    fn chunk(number: u32, digest: u64, pairs: u64, home: Option<u64>) -> CommitChunk {
+        let home = home.map(|pairs| Home { pairs, counters: BTreeMap::from([("bytes".to_owned(), 10)]) });
+        let (chunk, units) = (ChunkNumber(number), vec![(0, true, pairs)]);
+        CommitChunk { chunk, digest, worker: 0, units, skips: None, home }
+    }
+
+    fn ledger(chunks: Vec<CommitChunk>, lost: &[u32]) -> Ledger {
+        let (run, size, workers) = (Uuid::from_u128(1), RunSize::default(), vec!["w".to_owned()]);
+        let mut ledger = Ledger::default();
+        ledger.apply(&Entry::Commit(Commit { run, size, workers, chunks }));
+        for number in lost {
+            ledger.apply(&Entry::Lose { chunk: ChunkNumber(*number), reason: "gone".to_owned() });
+        }
+        let finish = Finish { part: run, size, at: ledger.next() };
+        ledger.apply(&Entry::Finish(finish));
+        ledger
+    }
+
+    #[test]
+    fn a_job_that_adds_up_is_done() {
+        let ledgers = [ledger(vec![chunk(0, 7, 3, Some(5))], &[]), ledger(vec![chunk(0, 7, 2, None)], &[])];
+        let end = judge(&ledgers.each_ref(), 1, 0);
+        assert_eq!(end.outcome, Outcome::Done);
+        assert_eq!((end.pairs, end.chunks, end.counters["bytes"], end.parts.len()), (5, 1, 10, 2));
+    }
+
+    #[test]
+    fn a_job_that_does_not_add_up_fails() {
+        let ledgers = [ledger(vec![chunk(0, 7, 3, Some(6))], &[]), ledger(vec![chunk(0, 7, 2, None)], &[])];
+        let end = judge(&ledgers.each_ref(), 1, 0);
+        assert!(
+            matches!(&end.outcome, Outcome::Failed(reason) if reason.contains("5 pairs are counted but 6")),
+            "{end:?}"
+        );
+        assert_eq!(end.parts, []);
+    }
+
+    #[test]
+    fn partitions_that_count_different_attempts_fail_the_job() {
+        let ledgers = [ledger(vec![chunk(0, 7, 3, Some(5))], &[]), ledger(vec![chunk(0, 8, 2, None)], &[])];
+        let end = judge(&ledgers.each_ref(), 1, 0);
+        assert!(matches!(&end.outcome, Outcome::Failed(reason) if reason.contains("not deterministic")), "{end:?}");
+    }
+
+    #[test]
+    fn a_chunk_that_is_lost_in_one_partition_is_named_with_it_and_left_out_of_the_sums() {
+        let whole = ledger(vec![chunk(0, 7, 3, Some(5)), chunk(1, 9, 4, None)], &[]);
+        let lacking = ledger(vec![chunk(0, 7, 2, None)], &[1]);
+        let end = judge(&[&whole, &lacking], 1, 1);
+        assert_eq!(end.outcome, Outcome::DoneWithLosses);
+        assert_eq!((end.pairs, end.chunks), (5, 1));
+        let (chunk, partitions) = (ChunkNumber(1), vec![PartitionNumber(1)]);
+        assert_eq!(end.losses.chunks, [LostChunk { chunk, partitions, reason: "gone".to_owned() }]);
+    }
+
+    #[test]
+    fn one_loss_more_than_allowed_fails_the_job() {
+        let lacking = ledger(vec![], &[0, 1]);
+        assert_eq!(judge(&[&lacking], 1, 2).outcome, Outcome::DoneWithLosses);
+        let end = judge(&[&lacking], 1, 1);
+        assert!(matches!(&end.outcome, Outcome::Failed(reason) if reason.contains("--max-losses")), "{end:?}");
+        assert_eq!(end.losses.count, 2);
+    }
+
+    #[test]
+    fn a_list_of_losses_fits_an_answer() {
+        let long = listed(0..100_000, |_| 1000);
+        assert_eq!(long.len(), LISTED_BYTES / 1000);
+        assert_eq!(listed(0..100_000, |_| 1).len(), LISTED_LOSSES);
+    }
+}

@@ -137,3 +137,45 @@ fn folded(delta: &Delta<HeldReceipt>) -> (u32, u64) {
     let bytes = homes.filter_map(|home| home.counters.get("bytes")).sum();
     (u32::try_from(chunks).unwrap_or(u32::MAX), bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(3600);
+
+    #[test]
+    fn a_shard_with_nothing_to_do_is_never_due() {
+        let now = rabbit_reduce_runtime::process::clock::instant();
+        assert!(!Shard::new(Ledger::default()).due(None, now + LONG));
+        assert!(!Shard::new(Ledger::default()).due(Some(1), now + LONG));
+    }
+
+    #[test]
+    fn a_sealed_job_of_no_chunks_is_finished_at_once() {
+        let now = rabbit_reduce_runtime::process::clock::instant();
+        assert!(Shard::new(Ledger::default()).due(Some(0), now));
+    }
+
+    #[test]
+    fn a_shard_whose_ledger_is_away_is_not_due() {
+        let now = rabbit_reduce_runtime::process::clock::instant();
+        let mut shard = Shard::new(Ledger::default());
+        shard.wanted = true;
+        assert!(shard.due(None, now));
+        let (ledger, ..) = shard.leave().expect("it was here");
+        shard.wanted = true;
+        assert!(!shard.due(None, now));
+        shard.come_back(ledger);
+        assert!(shard.due(None, now));
+    }
+
+    #[test]
+    fn after_a_failure_of_the_store_there_is_a_pause() {
+        let now = rabbit_reduce_runtime::process::clock::instant();
+        let mut shard = Shard::new(Ledger::default());
+        shard.pause(now);
+        assert!(!shard.due(None, now));
+        assert!(shard.due(None, now + PAUSE));
+    }
+}
