@@ -22,6 +22,7 @@ use rabbit_reduce_core::message::{self, Answer, Ask, News, Outcome, Reply, Reque
 use rabbit_reduce_core::topology::{REDUCE_QUEUES, queue};
 use rabbit_reduce_runtime::broker::stored::{pause_before, publish_stored};
 use rabbit_reduce_runtime::broker::{Broker, BrokerError, Delivery, Route};
+use rabbit_reduce_runtime::process::byte_size::ByteSize;
 use rabbit_reduce_runtime::process::clock;
 use rabbit_reduce_runtime::process::shutdown::Shutdown;
 use rabbit_reduce_runtime::store::{Store, StoreError};
@@ -66,12 +67,12 @@ pub enum AggregatorError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// Too little memory.
-    #[error("--memory {given} bytes is too little: an aggregator needs at least {least} bytes")]
+    #[error("--memory {given} is too little: an aggregator needs at least {least}")]
     Memory {
         /// As given.
-        given: u64,
+        given: ByteSize,
         /// What would do.
-        least: u64,
+        least: ByteSize,
     },
 }
 
@@ -93,7 +94,7 @@ impl Config {
         let prefetch = (self.memory_bytes / 4).saturating_sub(large) / (u64::from(REDUCE_QUEUES) * segment);
         if prefetch < LEAST_PREFETCH {
             let least = 4 * (u64::from(REDUCE_QUEUES) * segment * LEAST_PREFETCH + large);
-            return Err(AggregatorError::Memory { given: self.memory_bytes, least });
+            return Err(AggregatorError::Memory { given: ByteSize(self.memory_bytes), least: ByteSize(least) });
         }
         Ok(u16::try_from(prefetch.min(MOST_PREFETCH)).expect("the most fits"))
     }

@@ -18,8 +18,8 @@ use tokio::task::JoinSet;
 
 /// The namespace of a broker that nobody else sees.
 const NAMESPACE: &str = "run";
-/// The least memory with which every part still works.
-pub const MIN_MEMORY_BYTES: u64 = 64 << 20;
+/// The least memory with which every part still works: below it the largest pair does not fit the aggregator's share.
+pub const MIN_MEMORY_BYTES: u64 = 96 << 20;
 /// What an aggregator holds besides segments, in bytes, at the most: the largest pair.
 const LARGE_BYTES: u64 = 9 << 20;
 
@@ -106,5 +106,20 @@ impl Embedded {
     pub async fn stop(mut self) {
         self.shutdown.ask(Urgency::Now);
         while self.roles.join_next().await.is_some() {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_least_memory_is_enough_for_the_aggregator() {
+        for memory_bytes in [MIN_MEMORY_BYTES, 100 << 20, 256 << 20, 6 << 30, 1 << 40] {
+            let segment_bytes = segment_bytes(memory_bytes);
+            let name = "run".to_owned();
+            let config = aggregator::Config { name, memory_bytes: memory_bytes / 2, threads: 1, segment_bytes };
+            assert!(config.prefetch().is_ok(), "{memory_bytes}: segments of {segment_bytes}");
+        }
     }
 }
