@@ -1,0 +1,401 @@
+//! The documents against the program: what they name exists, and what they show is what comes out.
+//!
+//! No broker is needed. What would surprise: commands in `sh` and `console` blocks are parsed by the programs' own parsers, so a
+//! flag that is renamed, or a value that is no longer taken, fails here; and a `console` block's output is computed anew.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+#[path = "docs/markdown.rs"]
+mod markdown;
+
+use clap::{CommandFactory, Parser};
+use markdown::{Block, Page};
+use rabbit_reduce_core::local::{self, LocalSource};
+use rabbit_reduce_core::message::Losses;
+use rabbit_reduce_core::rows::format::Format;
+use rabbit_reduce_producer::cli::{Command, Run};
+use rabbit_reduce_producer::output::Order;
+use rabbit_reduce_producer::report::losses_text;
+use rabbit_reduce_runtime::process::exit::Exit;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+/// Commands of others that the pages may use; what they do is theirs.
+const OTHERS: [&str; 9] = ["cargo", "docker", "export", "cat", "curl", "git", "sudo", "cd", ".ci/run"];
+/// Variables that no flag has.
+const VARIABLES: [&str; 6] =
+    ["RABBIT_REDUCE_LOG", "RABBIT_REDUCE_BROKER_URL", "LEDGER_MODEL_SEEDS", "PROPTEST_CASES", "GOLDEN", "PATH"];
+/// Flags of other programs that the text names.
+const FOREIGN_FLAGS: [&str; 3] = ["--rm", "--volumes", "--test"];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a member lies in the workspace").to_owned()
+}
+
+/// Every page of the repository, by its path.
+fn pages() -> Vec<Page> {
+    let mut paths = vec![];
+    for folder in ["", "docs"] {
+        let entries = root().join(folder).read_dir().expect("the workspace can be listed");
+        let paths_here = entries.map(|entry| Path::new(folder).join(entry.expect("an entry").file_name()));
+        paths.extend(paths_here.filter(|path| path.extension().is_some_and(|end| end == "md")));
+    }
+    paths.sort();
+    let pages: Vec<Page> = paths.into_iter().map(|path| Page::read(&root(), path)).collect();
+    let names: Vec<_> = pages.iter().filter_map(|page| page.path.to_str()).collect();
+    assert_eq!(
+        names,
+        ["ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "README.md", "docs/protocol.md"],
+        "a page came or went: tell this test"
+    );
+    pages
+}
+
+fn page(name: &str) -> Page {
+    Page::read(&root(), name.into())
+}
+
+#[test]
+fn every_path_that_a_page_names_exists() {
+    let tops: BTreeSet<String> =
+        root().read_dir().unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    let mut seen = 0;
+    for page in pages() {
+        for span in page.spans() {
+            let name = span.trim_end_matches('/');
+            let first = name.split('/').next().unwrap();
+            let plain = !name.contains([' ', '{', '<', '*', '…', '$']);
+            // A path is what begins with something that lies at the top, or ends as our files do.
+            let ends = [".rs", ".toml", ".md", ".yaml"].iter().any(|end| name.ends_with(end));
+            if plain && ((name.contains('/') && tops.contains(first)) || (ends && !name.starts_with('.'))) {
+                assert!(root().join(name).exists(), "{} names `{span}`, which is not there", page.path.display());
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 50, "only {seen} paths were found: is the search broken?");
+}
+
+#[test]
+fn every_module_stands_in_the_code_map() {
+    let text = page("ARCHITECTURE.md").text;
+    for member in ["core", "runtime", "producer", "worker", "aggregator"] {
+        for entry in root().join(member).join("src").read_dir().unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            let module = name.trim_end_matches(".rs");
+            if !["lib", "main"].contains(&module) {
+                let path = format!("{member}/src/{module}");
+                assert!(
+                    text.contains(&format!("`{path}.rs`")) || text.contains(&format!("`{path}/`")),
+                    "{path} is not in the code map"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn the_dependencies_of_the_core_are_those_that_are_explained() {
+    let manifest = std::fs::read_to_string(root().join("core/Cargo.toml")).unwrap();
+    let (_, rest) = manifest.split_once("[dependencies]\n").unwrap();
+    let real: BTreeSet<String> = rest
+        .lines()
+        .take_while(|line| !line.starts_with('['))
+        .filter_map(|line| Some(line.split_once(" = ")?.0.to_owned()))
+        .collect();
+    let page = page("ARCHITECTURE.md");
+    let explained = page.table("dependency").into_iter().map(|row| row[0].trim_matches('`').to_owned()).collect();
+    assert_eq!(real, explained);
+}
+
+#[test]
+fn every_relative_link_leads_somewhere() {
+    for page in pages() {
+        let folder = root().join(&page.path).parent().unwrap().to_owned();
+        for link in page.links() {
+            if link.contains("://") {
+                continue;
+            }
+            let (file, anchor) =
+                link.split_once('#').map_or((link.as_str(), None), |(file, anchor)| (file, Some(anchor)));
+            let target = if file.is_empty() { root().join(&page.path) } else { folder.join(file) };
+            assert!(target.exists(), "{} links to {link}, which is not there", page.path.display());
+            if let Some(anchor) = anchor {
+                let target = Page::read(Path::new(""), target);
+                assert!(target.anchors().any(|known| known == anchor), "{}: no anchor {link}", page.path.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn every_command_that_a_page_shows_is_one() {
+    let mut seen = 0;
+    for page in pages() {
+        for line in page.commands() {
+            check_line(&line).unwrap_or_else(|error| panic!("{}: {line}\n{error}", page.path.display()));
+            seen += 1;
+        }
+    }
+    assert!(seen > 30, "only {seen} commands were found: is the search broken?");
+}
+
+#[test]
+fn every_flag_and_variable_that_the_text_names_is_one() {
+    let (mut flags, mut variables) = (BTreeSet::new(), BTreeSet::new());
+    for command in commands() {
+        for argument in command.get_arguments() {
+            flags.extend(argument.get_long().map(|name| format!("--{name}")));
+            variables.extend(argument.get_env().map(|name| name.to_str().unwrap().to_owned()));
+        }
+    }
+    flags.extend(["--help", "--version"].map(str::to_owned).into_iter().chain(FOREIGN_FLAGS.map(str::to_owned)));
+    variables.extend(VARIABLES.map(str::to_owned));
+    for page in pages() {
+        for word in page.spans().iter().flat_map(|span| span.split([' ', '='])) {
+            let shown = page.path.display();
+            assert!(!word.starts_with("--") || word == "--" || flags.contains(word), "{shown} names {word}");
+            assert!(!word.starts_with("RABBIT_REDUCE_") || variables.contains(word), "{shown} names {word}");
+        }
+    }
+}
+
+#[test]
+fn the_examples_print_what_the_jobs_print() {
+    let page = page("README.md");
+    let files: BTreeMap<String, Vec<u8>> = page.files().into_iter().collect();
+    assert_eq!(files.len(), 3);
+    let mut jobs = BTreeSet::new();
+    for (command, shown) in page.examples() {
+        let run = parsed_run(&command);
+        jobs.insert(run.job.job.name());
+        assert_eq!(printed(&run, &files), shown, "what `{command}` prints is not what README.md shows");
+    }
+    assert_eq!(jobs.len(), rabbit_reduce_core::jobs::NAMES.len(), "a job has no example: {jobs:?}");
+}
+
+#[test]
+fn the_table_of_jobs_has_every_job_with_its_columns() {
+    let rows = page("README.md").table("job");
+    let mut named = Vec::new();
+    for row in &rows {
+        let said = row[0].trim_matches('`');
+        let name = said.split(' ').next().unwrap();
+        let options = match said {
+            "grep" => r#"{"pattern":"x"}"#,
+            "count --by-source" => r#"{"by_source":true}"#,
+            _ => "{}",
+        };
+        let job = rabbit_reduce_core::jobs::Job::new(name, &serde_json::from_str(options).unwrap()).unwrap();
+        let columns: Vec<&str> = row[1].split(", ").map(|column| column.trim_matches('`')).collect();
+        let source = LocalSource { name: b"x".to_vec(), bytes: Vec::new() };
+        let sources = [source];
+        let header = local::print(&job, &sources, &local::run(&job, &sources), Format::Csv).unwrap();
+        let header = String::from_utf8(header).unwrap();
+        assert_eq!(header.lines().next().unwrap(), columns.join(","), "{said}");
+        named.push(name);
+    }
+    named.dedup();
+    assert_eq!(named, rabbit_reduce_core::jobs::NAMES);
+}
+
+#[test]
+fn the_table_of_exit_codes_is_the_enum() {
+    let documented: Vec<u8> = page("README.md").table("code").iter().map(|row| row[0].parse().unwrap()).collect();
+    let all = [
+        Exit::Done,
+        Exit::Failed,
+        Exit::Usage,
+        Exit::Losses,
+        Exit::Broker,
+        Exit::InputOutput,
+        Exit::Interrupted,
+        Exit::Bug,
+    ];
+    for exit in all {
+        // A new code does not compile until it stands above and here.
+        match exit {
+            Exit::Done | Exit::Failed | Exit::Usage | Exit::Losses => {}
+            Exit::Broker | Exit::InputOutput | Exit::Interrupted | Exit::Bug => {}
+        }
+    }
+    assert_eq!(documented, all.map(Exit::code));
+}
+
+#[test]
+fn the_queues_are_those_of_the_table() {
+    use rabbit_reduce_core::topology::{DELIVERY_LIMIT, MAP_MESSAGES, QUEUE_BYTES, Topology, queue};
+    let real: BTreeMap<String, (bool, u32)> = Topology::new("x", QUEUE_BYTES)
+        .queues
+        .into_iter()
+        .map(|queue| (queue.name, (queue.max_bytes.is_some(), queue.delivery_limit)))
+        .collect();
+    let mut documented = BTreeMap::new();
+    for row in page("docs/protocol.md").table("queue") {
+        let limited = row[2].contains("256 MiB");
+        let returns = row[3].replace(',', "").parse().unwrap_or(DELIVERY_LIMIT);
+        let name = row[0].trim_matches('`');
+        match name {
+            "reduce.0` … `reduce.7" => {
+                documented.extend((0..8).map(|number| (format!("reduce.{number}"), (limited, returns))));
+            }
+            queue::STORE => {}
+            _ => {
+                documented.insert(name.to_owned(), (limited, returns));
+            }
+        }
+    }
+    assert_eq!(documented, real);
+    assert_eq!((QUEUE_BYTES, MAP_MESSAGES), (256 << 20, 256));
+}
+
+/// Every command and subcommand of the three programs.
+fn commands() -> Vec<clap::Command> {
+    let mut all = vec![
+        rabbit_reduce_producer::cli::Cli::command(),
+        rabbit_reduce_worker::cli::Cli::command(),
+        rabbit_reduce_aggregator::cli::Cli::command(),
+    ];
+    let below: Vec<clap::Command> = all.iter().flat_map(|command| command.get_subcommands().cloned()).collect();
+    all.extend(below);
+    all
+}
+
+/// Checks every command of a pipeline.
+fn check_line(line: &str) -> Result<(), String> {
+    for words in markdown::pipeline(line)? {
+        check(&words)?;
+    }
+    Ok(())
+}
+
+fn check(words: &[String]) -> Result<(), String> {
+    let assigned = words.iter().take_while(|word| word.contains('=') && !word.starts_with('-')).count();
+    for assignment in &words[..assigned] {
+        let name = assignment.split('=').next().unwrap_or_default();
+        let known = VARIABLES.contains(&name)
+            || commands()
+                .iter()
+                .any(|command| command.get_arguments().any(|a| a.get_env().is_some_and(|env| env == name)));
+        if !known {
+            return Err(format!("there is no variable {name}"));
+        }
+    }
+    let words = &words[assigned..];
+    let Some(program) = words.first() else { return Ok(()) };
+    match program.as_str() {
+        "producer" | "worker" | "aggregator" => check_ours(program, words),
+        "cargo" => match words.iter().position(|word| word == "--bin") {
+            Some(at) => {
+                let rest = words.iter().position(|word| word == "--").map_or(&[][..], |at| &words[at + 1..]);
+                let ours: Vec<String> = std::iter::once(words[at + 1].clone()).chain(rest.iter().cloned()).collect();
+                check_ours(&words[at + 1], &ours)
+            }
+            None => check_packages(words),
+        },
+        "docker" => check_services(words),
+        path if path.starts_with("scripts/") => {
+            if !root().join(path).exists() {
+                return Err(format!("there is no {path}"));
+            }
+            if path == "scripts/with-broker" { check(&words[1..]) } else { Ok(()) }
+        }
+        other if OTHERS.contains(&other) => Ok(()),
+        other => Err(format!("`{other}` is no command that this test knows")),
+    }
+}
+
+fn check_ours(program: &str, words: &[String]) -> Result<(), String> {
+    if words.iter().any(|word| word == "--help") {
+        let all = commands();
+        let named = words.iter().take_while(|word| *word != "--help").last().expect("the program itself");
+        return all.iter().any(|c| c.get_name() == named).then_some(()).ok_or(format!("no help for {named}"));
+    }
+    match program {
+        "producer" => {
+            let cli = rabbit_reduce_producer::cli::Cli::try_parse_from(words).map_err(|error| error.to_string())?;
+            cli.into_command().map(drop).map_err(|error| error.to_string())
+        }
+        "worker" => rabbit_reduce_worker::cli::Cli::try_parse_from(words).map(drop).map_err(|error| error.to_string()),
+        _ => rabbit_reduce_aggregator::cli::Cli::try_parse_from(words).map(drop).map_err(|error| error.to_string()),
+    }
+}
+
+/// Packages and tests that a cargo command names must be there.
+fn check_packages(words: &[String]) -> Result<(), String> {
+    let after = |flag: &str| words.iter().position(|word| word == flag).and_then(|at| words.get(at + 1));
+    let Some(package) = after("-p") else { return Ok(()) };
+    let member = package.strip_prefix("rabbit-reduce-").unwrap_or(package);
+    let folder = root().join(member);
+    let test = after("--test").map(|test| folder.join("tests").join(test));
+    let there = |test: &PathBuf| test.join("main.rs").exists() || test.with_extension("rs").exists();
+    let found = folder.join("Cargo.toml").exists() && test.as_ref().is_none_or(there);
+    found.then_some(()).ok_or(format!("no such package or test: {package}"))
+}
+
+/// Services that a `docker compose` command names must be in compose.yaml.
+fn check_services(words: &[String]) -> Result<(), String> {
+    let compose = std::fs::read_to_string(root().join("compose.yaml")).map_err(|error| error.to_string())?;
+    let scaled = words.iter().filter_map(|word| word.split_once('=')).map(|(service, _)| service);
+    let logged = words.iter().skip_while(|word| *word != "logs").skip(1).map(String::as_str);
+    for service in scaled.chain(logged).filter(|word| !word.starts_with('-')) {
+        if words[1] == "compose" && !compose.contains(&format!("\n  {service}:\n")) {
+            return Err(format!("compose.yaml has no service {service}"));
+        }
+    }
+    Ok(())
+}
+
+fn parsed_run(command: &str) -> Run {
+    let words = markdown::pipeline(command).unwrap().remove(0);
+    let cli = rabbit_reduce_producer::cli::Cli::try_parse_from(words).unwrap();
+    match cli.into_command().unwrap() {
+        Command::Run(run) => run,
+        other => panic!("an example runs without a broker, this is {other:?}"),
+    }
+}
+
+/// What a plain run over the page's own files prints: the result, then what is lost.
+fn printed(run: &Run, files: &BTreeMap<String, Vec<u8>>) -> String {
+    let source = |input: &PathBuf| {
+        let name = input.to_str().unwrap();
+        let bytes = files.get(name).unwrap_or_else(|| panic!("README.md has no file {name}")).clone();
+        LocalSource { name: name.as_bytes().to_vec(), bytes }
+    };
+    let sources: Vec<LocalSource> = run.inputs.iter().map(source).collect();
+    let (job, options) = (&run.job.job, &run.output.options);
+    let result = local::run(job, &sources);
+    let bytes = local::print(job, &sources, &result, options.format).unwrap();
+    let mut text = String::from_utf8(bytes).unwrap().replace("\r\n", "\n");
+    if let Order::Value { top } = options.order {
+        assert_eq!(options.format, Format::Tsv, "this test sorts lines");
+        let mut rows: Vec<&str> = text.lines().collect();
+        // Stable, so that equal counts stay in the order of their keys.
+        rows.sort_by_key(|row| std::cmp::Reverse(row.rsplit('\t').next().unwrap().parse::<u64>().unwrap()));
+        rows.truncate(top.map_or(usize::MAX, std::num::NonZeroUsize::get));
+        text = rows.into_iter().map(|row| format!("{row}\n")).collect();
+    }
+    let count = result.skips.len() as u64;
+    let names: Vec<Vec<u8>> = sources.into_iter().map(|source| source.name).collect();
+    text + &losses_text(&Losses { chunks: Vec::new(), records: result.skips, count }, &names)
+}
+
+#[test]
+fn the_parser_of_pages_finds_what_it_should() {
+    let page = Page::of(
+        "x.md",
+        "# A b\n`one` and `two\nthree`\n```sh\nworker # no\nproducer \\\n  jobs\n```\n```text f\nhi\n```\n",
+    );
+    assert_eq!(page.spans(), ["one", "two three"]);
+    assert_eq!(page.commands(), ["worker", "producer jobs"]);
+    assert_eq!(page.files(), [("f".to_owned(), b"hi\n".to_vec())]);
+    assert_eq!(page.anchors().collect::<Vec<_>>(), ["a-b"]);
+    assert!(matches!(&page.blocks()[0], Block { kind, .. } if kind == "sh"));
+    assert!(check_line("producer push --no-such-flag x").is_err());
+    assert!(check_line("producer pull").is_err());
+    assert!(check_line("worker --threads none").is_err());
+    assert!(check_line("docker compose up -d --scale workers=4").is_err());
+    assert!(check_line("scripts/nothing").is_err());
+    assert!(check_line("FOO=1 worker").is_err());
+    assert!(check_line("cat x | producer push -").is_ok());
+}
