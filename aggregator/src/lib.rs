@@ -21,6 +21,7 @@ use rabbit_reduce_core::message::{self, Ask, News, Outcome, Reply, Request};
 use rabbit_reduce_core::topology::{REDUCE_QUEUES, queue};
 use rabbit_reduce_runtime::broker::stored::{pause_before, publish_stored};
 use rabbit_reduce_runtime::broker::{Broker, BrokerError, Delivery, Route};
+use rabbit_reduce_runtime::process::byte_size::ByteSize;
 use rabbit_reduce_runtime::process::clock;
 use rabbit_reduce_runtime::process::shutdown::Shutdown;
 use rabbit_reduce_runtime::store::{Store, StoreError};
@@ -65,7 +66,7 @@ pub enum AggregatorError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// Too little memory.
-    #[error("--memory {given} bytes is too little: an aggregator needs at least {least} bytes")]
+    #[error("--memory {} is too little: an aggregator needs at least {}", ByteSize(*given), ByteSize(*least))]
     Memory {
         /// As given.
         given: u64,
@@ -91,7 +92,7 @@ impl Config {
         let large = message::MAX_BODY_BYTES as u64;
         let prefetch = (self.memory_bytes / 4).saturating_sub(large) / (u64::from(REDUCE_QUEUES) * segment);
         if prefetch < LEAST_PREFETCH {
-            let least = 4 * (u64::from(REDUCE_QUEUES) * segment * LEAST_PREFETCH + large);
+            let least = 4 * (u64::from(REDUCE_QUEUES) * segment * LEAST_PREFETCH + large).next_multiple_of(1 << 20);
             return Err(AggregatorError::Memory { given: self.memory_bytes, least });
         }
         Ok(u16::try_from(prefetch.min(MOST_PREFETCH)).expect("the most fits"))

@@ -8,6 +8,7 @@ mod args;
 mod tests;
 
 use self::args::{CommandArgs, JobArgs, OutputArgs, StateFormat};
+use crate::embedded::MIN_MEMORY_BYTES;
 use crate::output::{Order, OrderError, OutputOptions};
 use crate::sources::STANDARD_INPUT;
 use rabbit_reduce_core::id::JobId;
@@ -21,8 +22,6 @@ use std::str::FromStr;
 
 pub use self::args::Cli;
 
-/// The least that `--memory` may say: below it not even one chunk of the default size can be worked on.
-const MIN_MEMORY_BYTES: u64 = 16 << 20;
 /// The most compute threads: more than any machine uses, and few enough to start.
 const MAX_THREADS: usize = 1024;
 
