@@ -339,7 +339,9 @@ impl Folding {
                 let over = end.as_ref().is_some_and(|end| !end.outcome.has_result());
                 let shards = ledgers.into_iter().map(Shard::new).collect();
                 let state = JobState { file: Arc::new(file), chunks, end, shards, ending: false, over };
-                self.jobs.entry(job).or_insert(state);
+                // Two look-ups may be under way: the later one knows more, as that the job is sealed.
+                let state = self.jobs.entry(job).or_insert(state);
+                state.chunks = state.chunks.or(chunks);
                 arrivals.into_iter().for_each(|arrival| self.fold(arrival, now, effects));
             }
             Ok(Opened::Removed) => self.ack(arrivals.into_iter().map(|arrival| arrival.held), effects),

@@ -93,7 +93,7 @@ impl Config {
         let large = message::MAX_BODY_BYTES as u64;
         let prefetch = (self.memory_bytes / 4).saturating_sub(large) / (u64::from(REDUCE_QUEUES) * segment);
         if prefetch < LEAST_PREFETCH {
-            let least = 4 * (u64::from(REDUCE_QUEUES) * segment * LEAST_PREFETCH + large);
+            let least = 4 * (u64::from(REDUCE_QUEUES) * segment * LEAST_PREFETCH + large).next_multiple_of(1 << 20);
             return Err(AggregatorError::Memory { given: ByteSize(self.memory_bytes), least: ByteSize(least) });
         }
         Ok(u16::try_from(prefetch.min(MOST_PREFETCH)).expect("the most fits"))

@@ -22,12 +22,12 @@ use crate::cli::{Command, JobName, OutputConfig};
 use crate::client::{Client, ClientError};
 use crate::embedded::Embedded;
 use crate::last_job::LastJob;
-use crate::output::destination::Printed;
+use crate::output::destination::{Destination, Printed};
 use crate::publishing::PublishError;
 use crate::screen::Screen;
 use crate::session::{Known, Session, SessionError};
 use rabbit_reduce_core::id::JobId;
-use rabbit_reduce_core::message::{Answer, Ask, End, Outcome};
+use rabbit_reduce_core::message::{Answer, Ask, End, Losses, Outcome};
 use rabbit_reduce_core::spec::{By, SEGMENT_BYTES};
 use rabbit_reduce_runtime::broker::Broker;
 use rabbit_reduce_runtime::process::args::BrokerArgs;
@@ -39,6 +39,9 @@ use rabbit_reduce_runtime::process::start::Failure;
 use rabbit_reduce_runtime::process::tell;
 use std::path::PathBuf;
 use std::sync::Arc;
+
+/// Losses that are listed of a job that failed: enough to see what is wrong.
+const FAILED_LOSSES: usize = 100;
 
 /// Does what was asked for.
 ///
@@ -81,7 +84,8 @@ pub async fn execute(command: Command, quiet: bool, shutdown: Shutdown) -> Resul
                 return Err(Failure::new(Exit::Failed, format!("{reason}; see `producer status {job}`")));
             };
             let known = session.find(job).await.map_err(failure)?;
-            conclude(&session, &known, &end, &results.output).await
+            let to = open(&results.output)?;
+            conclude(&session, &known, &end, to, &results.output).await
         }
         Command::Cancel(change) => change_job(change, quiet, shutdown, |job| Ask::Cancel { job }, "cancelled").await,
         Command::Remove(change) => change_job(change, quiet, shutdown, |job| Ask::Remove { job }, "removed").await,
@@ -96,6 +100,7 @@ pub async fn execute(command: Command, quiet: bool, shutdown: Shutdown) -> Resul
 
 async fn run_here(run: cli::Run, screen: Screen, shutdown: Shutdown) -> Result<Exit, Failure> {
     let sources = collect(&run.inputs, &screen)?;
+    let to = open(&run.output)?;
     let started = Embedded::start(run.threads, run.memory_bytes, std::env::temp_dir()).await;
     let mut embedded = started.map_err(|error| Failure::new(Exit::InputOutput, error))?;
     let session = Session { client: Client::new(Arc::clone(&embedded.broker)), shutdown, screen };
@@ -111,22 +116,26 @@ async fn run_here(run: cli::Run, screen: Screen, shutdown: Shutdown) -> Result<E
         error = embedded.failed() => Err(Failure::new(Exit::Failed, error)),
     };
     let concluded = match done {
-        Ok((known, end)) => conclude(&session, &known, &end, &run.output).await,
+        Ok((known, end)) => conclude(&session, &known, &end, to, &run.output).await,
         Err(failure) => Err(failure),
     };
-    embedded.stop().await;
+    tokio::select! {
+        () = embedded.stop() => {}
+        () = session.shutdown.now() => {}
+    }
     concluded
 }
 
 async fn push_out(push: cli::Push, quiet: bool, shutdown: Shutdown) -> Result<Exit, Failure> {
     let screen = Screen::new(quiet);
     let sources = collect(&push.inputs, &screen)?;
+    let to = open(&push.output)?;
     let session = session(&push.broker, quiet, shutdown).await?;
     let known = session.submit(&push.job, push.by, SEGMENT_BYTES, sources).await.map_err(failure)?;
     let job = known.spec.job;
     remember(job, &push.broker, &session.screen);
     session.screen.say(&format!("job {job}"));
-    drive(&session, &known, None, push.detach, &push.output).await
+    drive(&session, &known, None, push.detach, to, &push.output).await
 }
 
 async fn take_up(resume: cli::Resume, quiet: bool, shutdown: Shutdown) -> Result<Exit, Failure> {
@@ -135,15 +144,16 @@ async fn take_up(resume: cli::Resume, quiet: bool, shutdown: Shutdown) -> Result
     let known = session.find(job).await.map_err(failure)?;
     resume.output.options.check(&known.job).map_err(|error| Failure::new(Exit::Usage, error))?;
     let status = session.status(job).await.map_err(failure)?;
+    let to = open(&resume.output)?;
     if let Some(end) = status.end {
-        return conclude(&session, &known, &end, &resume.output).await;
+        return conclude(&session, &known, &end, to, &resume.output).await;
     }
     sources::check_again(&known.sources).map_err(|error| Failure::new(Exit::InputOutput, error))?;
     // Every number that there may be: what is beyond the last chunk is never asked for.
     let chunks = status.chunks.unwrap_or(u32::MAX - 1).min(most_chunks(&known));
-    let open = session.uncovered(job, chunks).await.map_err(failure)?;
+    let uncovered = session.uncovered(job, chunks).await.map_err(failure)?;
     remember(job, &resume.broker, &session.screen);
-    drive(&session, &known, Some(open), resume.detach, &resume.output).await
+    drive(&session, &known, Some(uncovered), resume.detach, to, &resume.output).await
 }
 
 /// Publishes, watches, prints; says how to go on if it is interrupted.
@@ -152,6 +162,7 @@ async fn drive(
     known: &Known,
     only: Option<std::collections::BTreeSet<u32>>,
     detach: bool,
+    to: Destination,
     output: &OutputConfig,
 ) -> Result<Exit, Failure> {
     let job = known.spec.job;
@@ -172,7 +183,7 @@ async fn drive(
         return Ok(Exit::Done);
     }
     match session.watch(job).await {
-        Ok(end) => conclude(session, known, &end, output).await,
+        Ok(end) => conclude(session, known, &end, to, output).await,
         Err(error) => {
             session.screen.finish();
             if let SessionError::Interrupted = error {
@@ -184,13 +195,19 @@ async fn drive(
 }
 
 /// Prints the result of a job that has ended and says what is missing.
-async fn conclude(session: &Session, known: &Known, end: &End, output: &OutputConfig) -> Result<Exit, Failure> {
+async fn conclude(
+    session: &Session,
+    known: &Known,
+    end: &End,
+    to: Destination,
+    output: &OutputConfig,
+) -> Result<Exit, Failure> {
     session.screen.finish();
     let exit = match &end.outcome {
         Outcome::Done => Exit::Done,
         Outcome::DoneWithLosses => Exit::Losses,
         Outcome::Failed(reason) => {
-            tell(&report::losses_text(&end.losses, &source_names(known)));
+            tell_losses(&first_losses(&end.losses), known);
             return Err(Failure::new(Exit::Failed, format!("job {} failed: {reason}", known.spec.job)));
         }
         Outcome::Cancelled => {
@@ -198,11 +215,30 @@ async fn conclude(session: &Session, known: &Known, end: &End, output: &OutputCo
         }
     };
     // Whole or not: a reader that had enough is a quiet end.
-    let _: Printed = session.print(known, end, output).await.map_err(failure)?;
+    let _: Printed = session.print(known, end, to, output.options).await.map_err(failure)?;
     if exit == Exit::Losses {
-        tell(&report::losses_text(&end.losses, &source_names(known)));
+        tell_losses(&end.losses, known);
     }
     Ok(exit)
+}
+
+fn first_losses(losses: &Losses) -> Losses {
+    let mut first = losses.clone();
+    first.chunks.truncate(FAILED_LOSSES);
+    first.records.truncate(FAILED_LOSSES - first.chunks.len());
+    first
+}
+
+fn tell_losses(losses: &Losses, known: &Known) {
+    let text = report::losses_text(losses, &source_names(known));
+    if !text.is_empty() {
+        tell(text.trim_end());
+    }
+}
+
+/// Before the work, so that nobody works for a place that takes nothing.
+fn open(output: &OutputConfig) -> Result<Destination, Failure> {
+    Destination::open(output.path.as_deref()).map_err(|error| Failure::new(Exit::InputOutput, error))
 }
 
 async fn change_job(

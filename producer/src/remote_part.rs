@@ -1,11 +1,13 @@
 //! A part of a result as a stream of bytes, asked for page by page.
 //!
-//! Blocking, for the merge that reads it; it must not be read on a thread of the asynchronous runtime.
+//! Blocking, for the merge that reads it; it must not be read on a thread of the asynchronous runtime. Reading fails as soon as
+//! somebody wants us to stop.
 
 use crate::client::{Client, SHORT};
 use bytes::{Buf, Bytes};
 use rabbit_reduce_core::id::JobId;
 use rabbit_reduce_core::message::{Answer, Ask};
+use rabbit_reduce_runtime::process::shutdown::Shutdown;
 use std::io::{self, Read};
 use tokio::runtime::Handle;
 
@@ -18,6 +20,7 @@ const PAGE_BYTES: (usize, usize) = (64 << 10, 1 << 20);
 pub struct RemotePart {
     client: Client,
     runtime: Handle,
+    shutdown: Shutdown,
     job: JobId,
     part: String,
     offset: u64,
@@ -27,17 +30,23 @@ pub struct RemotePart {
 }
 
 impl RemotePart {
-    /// One of `parts` parts.
+    /// One of `parts` parts. Call it within the runtime that asks.
     #[must_use]
-    pub fn new(client: Client, runtime: Handle, job: JobId, part: String, parts: usize) -> Self {
+    pub fn new(client: Client, shutdown: Shutdown, job: JobId, part: String, parts: usize) -> Self {
         let length = (PAGES_BYTES / parts.max(1)).clamp(PAGE_BYTES.0, PAGE_BYTES.1);
         let length = u32::try_from(length).expect("a page is small");
-        Self { client, runtime, job, part, offset: 0, length, page: Bytes::new(), more: true }
+        let runtime = Handle::current();
+        Self { client, runtime, shutdown, job, part, offset: 0, length, page: Bytes::new(), more: true }
     }
 
     fn fetch(&mut self) -> io::Result<()> {
         let ask = Ask::Part { job: self.job, part: self.part.clone(), offset: self.offset, length: self.length };
-        let asked = self.runtime.block_on(self.client.ask(ask, &[], Some(6 * SHORT), &|text| tracing::warn!("{text}")));
+        let asked = self.runtime.block_on(async {
+            tokio::select! {
+                answer = self.client.ask(ask, &[], Some(6 * SHORT), &|text| tracing::warn!("{text}")) => Ok(answer),
+                () = self.shutdown.graceful() => Err(io::Error::other("interrupted")),
+            }
+        })?;
         match asked.map_err(io::Error::other)? {
             (Answer::Bytes { more }, page) => {
                 self.offset += page.len() as u64;

@@ -3,10 +3,10 @@
 //! It works over any broker, so `run` and `push` differ in nothing but what stands behind it. What would surprise: it decides
 //! nothing about the answer; whatever it does may be done again by another producer with `resume`.
 
-use crate::cli::{JobConfig, OutputConfig};
+use crate::cli::JobConfig;
 use crate::client::{Client, ClientError, SHORT};
 use crate::output::destination::{Destination, PrintError, Printed};
-use crate::output::{OrderError, print_result};
+use crate::output::{OrderError, OutputOptions, print_result};
 use crate::publishing::{PublishError, Publishing};
 use crate::remote_part::RemotePart;
 use crate::screen::Screen;
@@ -23,7 +23,6 @@ use std::collections::BTreeSet;
 use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::runtime::Handle;
 use uuid::Uuid;
 
 /// How often a job is asked about while no news comes.
@@ -287,30 +286,44 @@ impl Session {
     ///
     /// # Errors
     /// If it cannot be read or written.
-    pub async fn print(&self, known: &Known, end: &End, output: &OutputConfig) -> Result<Printed, SessionError> {
-        output.options.check(&known.job)?;
-        let destination = Destination::open(output.path.as_deref())?;
+    pub async fn print(
+        &self,
+        known: &Known,
+        end: &End,
+        destination: Destination,
+        options: OutputOptions,
+    ) -> Result<Printed, SessionError> {
+        options.check(&known.job)?;
         let parts: Vec<Box<dyn Read + Send>> = end
             .parts
             .iter()
             .map(|part| {
-                let (client, name) = (self.client.clone(), part.name.clone());
-                let part = RemotePart::new(client, Handle::current(), known.spec.job, name, end.parts.len());
+                let (client, shutdown, name) = (self.client.clone(), self.shutdown.clone(), part.name.clone());
+                let part = RemotePart::new(client, shutdown, known.spec.job, name, end.parts.len());
                 Box::new(part) as Box<dyn Read + Send>
             })
             .collect();
-        let (job, options) = (known.job.clone(), output.options);
+        let job = known.job.clone();
         let names: Vec<Vec<u8>> = known.sources.iter().map(|source| source.name.0.clone()).collect();
-        let printing = tokio::task::spawn_blocking(move || {
+        let leaves_nothing = destination.leaves_nothing();
+        let mut printing = tokio::task::spawn_blocking(move || {
             let scratch = ScratchFolder(std::env::temp_dir());
             destination.print(|out| print_result(&job, &names, parts, &options, &scratch, out))
         });
         tokio::select! {
-            printed = printing => match printed {
+            printed = &mut printing => match printed {
                 Ok(printed) => Ok(printed?),
                 Err(panic) => std::panic::resume_unwind(panic.into_panic()),
             },
-            () = self.shutdown.graceful() => Err(SessionError::Interrupted),
+            () = self.shutdown.graceful() => {
+                // The unfinished file goes with the thread that writes it, which has nothing more to read.
+                tokio::select! {
+                    _gone = printing, if !leaves_nothing => {}
+                    () = self.shutdown.now(), if !leaves_nothing => {}
+                    else => {}
+                }
+                Err(SessionError::Interrupted)
+            }
         }
     }
 

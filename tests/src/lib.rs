@@ -3,8 +3,10 @@
 //! It knows no test. What would surprise: without a RabbitMQ its tests fail, and say how to get one; a test that cannot run
 //! must not be green.
 
+pub mod binaries;
 pub mod forwarder;
 pub mod home;
+pub mod processes;
 pub mod wait;
 
 /// The URL of the RabbitMQ that tests run against.

@@ -58,6 +58,15 @@ impl Destination {
         Ok(Self::File { path: path.to_owned(), file: OutputFile::create(path)? })
     }
 
+    /// Whether nothing stays behind if it is forgotten half written.
+    #[must_use]
+    pub const fn leaves_nothing(&self) -> bool {
+        match self {
+            Self::Stdout => true,
+            Self::File { file, .. } => file.is_direct(),
+        }
+    }
+
     /// Has `print` write everything, through a buffer.
     ///
     /// # Errors

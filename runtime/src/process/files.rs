@@ -48,6 +48,12 @@ impl OutputFile {
         }
     }
 
+    /// Whether it is written as it is, with no draft beside it.
+    #[must_use]
+    pub const fn is_direct(&self) -> bool {
+        matches!(self.form, Form::Direct(_))
+    }
+
     /// Makes the file durable and gives it its name, in place of what was there.
     ///
     /// # Errors
