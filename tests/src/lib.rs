@@ -3,8 +3,12 @@
 //! It knows no test. What would surprise: without a RabbitMQ its tests fail, and say how to get one; a test that cannot run
 //! must not be green.
 
+pub mod cluster;
+pub mod crew;
+pub mod dice;
 pub mod forwarder;
 pub mod home;
+pub mod troubles;
 pub mod wait;
 
 /// The URL of the RabbitMQ that tests run against.
