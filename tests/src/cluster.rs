@@ -20,13 +20,15 @@ use rabbit_reduce_producer::cli::{JobConfig, OutputConfig};
 use rabbit_reduce_producer::client::Client;
 use rabbit_reduce_producer::output::OutputOptions;
 use rabbit_reduce_producer::output::destination::Printed;
+use rabbit_reduce_producer::publishing::Publishing;
 use rabbit_reduce_producer::screen::Screen;
 use rabbit_reduce_producer::session::{Known, Session};
 use rabbit_reduce_producer::sources::collect;
 use rabbit_reduce_runtime::process::shutdown::Shutdown;
 use rabbit_reduce_runtime::store::Store;
 use rabbit_reduce_runtime::store::memory::MemoryStore;
-use std::path::{Path, PathBuf};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use tempfile::TempDir;
@@ -269,6 +271,22 @@ impl Cluster {
         within("the job is submitted", submitted).await.expect("the job can be submitted")
     }
 
+    /// Publishes chunks, all or some, and no seal, as a producer does that dies before it; tells C.
+    ///
+    /// # Panics
+    /// If the input cannot be published.
+    pub async fn publish_unsealed(&self, session: &Session, known: &Known, only: Option<BTreeSet<u32>>) -> u32 {
+        let publishing = Publishing {
+            spec: Arc::clone(&known.spec),
+            store: known.store.clone(),
+            sources: Arc::clone(&known.sources),
+            boundary: known.job.boundary(),
+            only,
+        };
+        let published = publishing.run(Arc::clone(&session.client.broker), &session.shutdown, |_, _| ());
+        within("the input is published", published).await.expect("the input can be published")
+    }
+
     /// Waits for a job's end and prints its answer.
     ///
     /// # Panics
@@ -370,12 +388,6 @@ impl Cluster {
     pub fn files(&self, job: JobId, folder: &str) -> Vec<String> {
         let path = if folder.is_empty() { format!("jobs/{job}") } else { format!("jobs/{job}/{folder}") };
         self.crew.store.list(&path).expect("the store can be read")
-    }
-
-    /// The folder that inputs lie in.
-    #[must_use]
-    pub fn folder(&self) -> &Path {
-        self.inputs.path()
     }
 }
 

@@ -39,3 +39,29 @@ async fn keep_pace() {
         tokio::time::advance(PUSH).await;
     }
 }
+
+/// Makes one test per fact and broker, each with the queues of jobs in a namespace of its own: simulated on the embedded
+/// broker, in real time on RabbitMQ.
+#[allow(unused_macros, reason = "every test binary uses a part of it")]
+macro_rules! on_both_brokers {
+    ($($fact:ident)*) => {
+        mod embedded {
+            $(#[test]
+            fn $fact() {
+                let topology = rabbit_reduce_tests::cluster::topology();
+                crate::world::simulated(async {
+                    super::$fact(rabbit_reduce_tests::home::Home::embedded_with(topology).await).await;
+                });
+            })*
+        }
+        mod rabbitmq {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $fact() {
+                let topology = rabbit_reduce_tests::cluster::topology();
+                super::$fact(rabbit_reduce_tests::home::Home::rabbit_with(topology).await).await;
+            })*
+        }
+    };
+}
+#[allow(unused_imports, reason = "every test binary uses a part of it")]
+pub(crate) use on_both_brokers;
