@@ -4,6 +4,7 @@
 //! end, as a process does that was thought dead.
 
 use crate::home::Home;
+use crate::troubled_store::TroubledStore;
 use crate::troubles::{TroubledBroker, Troubles};
 use rabbit_reduce_aggregator as aggregator;
 use rabbit_reduce_core::message::MAX_BODY_BYTES;
@@ -78,12 +79,16 @@ impl Crew {
         Arc::new(TroubledBroker { inner: self.home.connect().await, troubles: Arc::clone(&self.troubles) })
     }
 
+    fn troubled_store(&self) -> Arc<dyn Store> {
+        Arc::new(TroubledStore { inner: Arc::clone(&self.store), troubles: Arc::clone(&self.troubles) })
+    }
+
     /// Somebody new begins to work; their name.
     pub async fn hire(&self, role: Role) -> String {
         let name = format!("{role:?}-{}", self.hired.fetch_add(1, Ordering::Relaxed));
         let (broker, shutdown) = (self.connect().await, Shutdown::new());
         let (complaints, who) = (Arc::clone(&self.complaints), name.clone());
-        let running = run(role, &self.setup, name.clone(), broker, Arc::clone(&self.store), shutdown.clone());
+        let running = run(role, &self.setup, name.clone(), broker, self.troubled_store(), shutdown.clone());
         let task = tokio::spawn(async move {
             if let Err(error) = running.await {
                 complaints.lock().expect("nobody panics with it").push(format!("{who} stopped: {error}"));

@@ -8,6 +8,7 @@ pub mod crew;
 pub mod dice;
 pub mod forwarder;
 pub mod home;
+pub mod troubled_store;
 pub mod troubles;
 pub mod wait;
 

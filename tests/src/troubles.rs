@@ -1,14 +1,14 @@
 //! A broker between a role and the real one that does what networks and dying processes do: it publishes twice, late, out of
-//! order, and loses what may be lost.
+//! order, loses what may be lost, and ends channels.
 //!
-//! It changes no body and settles nothing. What would surprise: it never loses what must be stored, only answers and news; and it
-//! counts the moments around each publication, because those are when a kill hurts.
+//! It changes no body and settles nothing. What would surprise: it never loses what must be stored, only requests, answers and
+//! news; and it counts the moments around each publication, because those are when a kill hurts.
 
 use crate::dice::Dice;
 use async_trait::async_trait;
 use bytes::Bytes;
-use rabbit_reduce_core::topology::Topology;
-use rabbit_reduce_runtime::broker::{Broker, BrokerError, Consumer, Depth, Inbox, Published, Route};
+use rabbit_reduce_core::topology::{Topology, queue};
+use rabbit_reduce_runtime::broker::{Broker, BrokerError, Consumer, Delivery, Depth, Inbox, Published, Route};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -23,8 +23,12 @@ pub struct Trouble {
     pub delays: u64,
     /// The longest wait, of a delayed publication or of a duplicate.
     pub longest: Duration,
-    /// Of a thousand answers and news, so many are lost.
+    /// Of a thousand requests, answers and news, so many are lost.
     pub lost: u64,
+    /// Of a thousand writes to the store, so many do not say whether they happened.
+    pub unknown: u64,
+    /// At these deliveries the channel that brings them ends.
+    pub cuts: Vec<u64>,
     /// At these moments somebody is killed.
     pub kills: Vec<u64>,
 }
@@ -37,6 +41,7 @@ pub struct Troubles {
     calm: AtomicBool,
     under_way: AtomicUsize,
     moments: AtomicU64,
+    deliveries: AtomicU64,
     kill: mpsc::Sender<()>,
 }
 
@@ -45,8 +50,9 @@ impl Troubles {
     #[must_use]
     pub fn new(plan: Trouble, seed: u64) -> (Arc<Self>, mpsc::Receiver<()>) {
         let (kill, kills) = mpsc::channel(plan.kills.len().max(1));
-        let (calm, under_way, moments) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicU64::new(0));
-        (Arc::new(Self { plan, dice: Dice::new(seed), calm, under_way, moments, kill }), kills)
+        let (calm, under_way) = (AtomicBool::new(false), AtomicUsize::new(0));
+        let (moments, deliveries, dice) = (AtomicU64::new(0), AtomicU64::new(0), Dice::new(seed));
+        (Arc::new(Self { plan, dice, calm, under_way, moments, deliveries, kill }), kills)
     }
 
     /// From now on everything goes well.
@@ -67,6 +73,18 @@ impl Troubles {
             // As many places as kills; a cluster that is gone kills nobody.
             self.kill.try_send(()).ok();
         }
+    }
+
+    /// Whether a write to the store does not say what became of it; if so, whether it happened.
+    #[must_use]
+    pub fn keeps_silent(&self) -> Option<bool> {
+        self.happens(self.plan.unknown).then(|| self.dice.hits(500))
+    }
+
+    /// Whether the channel of a delivery ends with it.
+    fn cuts(&self) -> bool {
+        let delivery = self.deliveries.fetch_add(1, Ordering::Relaxed);
+        self.plan.cuts.contains(&delivery) && !self.is_calm()
     }
 
     fn is_calm(&self) -> bool {
@@ -110,7 +128,8 @@ impl TroubledBroker {
 impl Broker for TroubledBroker {
     async fn publish(&self, route: &Route, body: Bytes) -> Result<Published, BrokerError> {
         let troubles = &self.troubles;
-        if !matches!(route, Route::Queue(_)) && troubles.happens(troubles.plan.lost) {
+        let may_be_lost = !matches!(route, Route::Queue(name) if name != queue::CONTROL);
+        if may_be_lost && troubles.happens(troubles.plan.lost) {
             return Ok(Published::Confirmed);
         }
         troubles.moment();
@@ -134,7 +153,8 @@ impl Broker for TroubledBroker {
     }
 
     async fn consume(&self, queue: &str, prefetch: u16) -> Result<Box<dyn Consumer>, BrokerError> {
-        self.inner.consume(queue, prefetch).await
+        let inner = Some(self.inner.consume(queue, prefetch).await?);
+        Ok(Box::new(TroubledConsumer { inner, troubles: Arc::clone(&self.troubles) }))
     }
 
     async fn inbox(&self) -> Result<Box<dyn Inbox>, BrokerError> {
@@ -155,5 +175,23 @@ impl Broker for TroubledBroker {
 
     async fn teardown(&self, topology: &Topology) -> Result<(), BrokerError> {
         self.inner.teardown(topology).await
+    }
+}
+
+/// A subscription that may end, with everything that it holds.
+struct TroubledConsumer {
+    inner: Option<Box<dyn Consumer>>,
+    troubles: Arc<Troubles>,
+}
+
+#[async_trait]
+impl Consumer for TroubledConsumer {
+    async fn next(&mut self) -> Option<Delivery> {
+        let delivery = self.inner.as_mut()?.next().await;
+        if self.troubles.cuts() {
+            self.inner = None;
+            return None;
+        }
+        delivery
     }
 }

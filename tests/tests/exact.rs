@@ -118,13 +118,18 @@ impl Drop for Told<'_> {
 
 fn trouble(dice: &Dice, longest: Duration) -> Trouble {
     let share = |most: u64| if dice.hits(500) { dice.below(most) } else { 0 };
-    let kills = if dice.hits(500) { dice.below(5) } else { 0 };
+    let moments = |most: u64, last: u64| {
+        let count = if dice.hits(500) { dice.below(most) } else { 0 };
+        (0..count).map(|_| dice.below(last)).collect()
+    };
     Trouble {
         duplicates: share(500),
         delays: share(300),
         longest,
         lost: share(100),
-        kills: (0..kills).map(|_| dice.below(400)).collect(),
+        unknown: share(100),
+        cuts: moments(5, 200),
+        kills: moments(5, 500),
     }
 }
 
