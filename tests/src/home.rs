@@ -21,7 +21,8 @@ pub const SMALL: u64 = 5;
 /// How long the queue `later` keeps a message.
 pub const LATER: Duration = Duration::from_millis(200);
 
-/// A declared namespace on a broker: the queues `work`, `small` (of [`SMALL`] messages), `later` (for [`LATER`]) and `dead`.
+/// A declared namespace on a broker: unless said otherwise the queues `work`, `small` (of [`SMALL`] messages), `later` (for
+/// [`LATER`]) and `dead`.
 pub struct Home {
     /// The broker.
     pub broker: Arc<dyn Broker>,
@@ -33,14 +34,32 @@ pub struct Home {
 impl Home {
     /// In this process.
     pub async fn embedded() -> Self {
-        Self::declared(Arc::new(EmbeddedBroker::new()), topology(), false).await
+        Self::embedded_with(topology()).await
+    }
+
+    /// In this process, with other queues.
+    pub async fn embedded_with(topology: Topology) -> Self {
+        Self::declared(Arc::new(EmbeddedBroker::new()), topology, false).await
     }
 
     /// On the RabbitMQ of `AMQP_URL`.
     pub async fn rabbit() -> Self {
-        let topology = topology();
+        Self::rabbit_with(topology()).await
+    }
+
+    /// On the RabbitMQ of `AMQP_URL`, with other queues.
+    pub async fn rabbit_with(topology: Topology) -> Self {
         let broker = connect(&rabbit(), &topology.namespace).await;
         Self::declared(Arc::new(broker), topology, true).await
+    }
+
+    /// Another process's way to it: connections of its own, where there are any.
+    pub async fn connect(&self) -> Arc<dyn Broker> {
+        if self.on_rabbit {
+            Arc::new(connect(&rabbit(), &self.topology.namespace).await)
+        } else {
+            Arc::clone(&self.broker)
+        }
     }
 
     async fn declared(broker: Arc<dyn Broker>, topology: Topology, on_rabbit: bool) -> Self {
@@ -100,6 +119,12 @@ pub fn text(delivery: &Delivery) -> String {
     String::from_utf8_lossy(&delivery.body).into_owned()
 }
 
+/// A name that nobody else has.
+#[must_use]
+pub fn fresh_namespace() -> String {
+    format!("test-{}", Uuid::new_v4().simple())
+}
+
 fn topology() -> Topology {
     let queue = |name: &str| Queue {
         name: name.to_owned(),
@@ -110,7 +135,7 @@ fn topology() -> Topology {
         dead_letter_to: Some("dead".to_owned()),
     };
     Topology {
-        namespace: format!("test-{}", Uuid::new_v4().simple()),
+        namespace: fresh_namespace(),
         queues: vec![
             queue("work"),
             Queue { max_messages: Some(SMALL), ..queue("small") },

@@ -4,9 +4,14 @@
 //! must not be green.
 
 pub mod binaries;
+pub mod cluster;
+pub mod crew;
+pub mod dice;
 pub mod forwarder;
 pub mod home;
 pub mod processes;
+pub mod troubled_store;
+pub mod troubles;
 pub mod wait;
 
 /// The URL of the RabbitMQ that tests run against.

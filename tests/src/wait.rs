@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 /// How long a fact may take to come true.
-const BOUND: Duration = Duration::from_secs(30);
+const BOUND: Duration = Duration::from_secs(120);
 /// Between two looks at something that cannot be awaited.
 const LOOK: Duration = Duration::from_millis(10);
 

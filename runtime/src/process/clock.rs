@@ -1,4 +1,6 @@
-//! The wall clock, read at the rim only.
+//! The clocks, read at the rim only.
+//!
+//! What would surprise: the monotonic one is tokio's, so that a test which holds tokio's clock holds every timer of the roles.
 
 /// Milliseconds since 1970.
 #[must_use]
@@ -10,7 +12,6 @@ pub fn now_ms() -> u64 {
 
 /// A monotonic instant.
 #[must_use]
-#[expect(clippy::disallowed_methods, reason = "this is the rim")]
 pub fn instant() -> std::time::Instant {
-    std::time::Instant::now()
+    tokio::time::Instant::now().into_std()
 }
