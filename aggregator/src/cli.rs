@@ -1,6 +1,6 @@
 //! The aggregator's flags, and from errors to exit codes.
 
-use crate::{AggregatorError, Config, run};
+use crate::{AggregatorError, Config, least_memory_bytes, run};
 use clap::Parser;
 use rabbit_reduce_core::spec::SEGMENT_BYTES;
 use rabbit_reduce_runtime::process::args::{BrokerArgs, ByteSize, LogArgs, memory_default};
@@ -24,7 +24,7 @@ pub struct Cli {
     /// Folder that keeps ledgers and results; it is made if it is missing
     #[arg(long, env = "RABBIT_REDUCE_STORE", value_name = "DIR", default_value = "rabbit-reduce-store")]
     store: PathBuf,
-    /// Memory for all of it, as 512MiB or 2GiB [default: a quarter of the machine's]
+    /// Memory for all of it, as 512MiB or 2GiB; at least 289MiB [default: a quarter of the machine's]
     #[arg(long, env = "RABBIT_REDUCE_MEMORY", value_name = "SIZE")]
     memory: Option<ByteSize>,
     /// Partitions worked on at once [default: one for each processor]
@@ -46,7 +46,10 @@ impl Cli {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let config = Config {
             name: identity::name(),
-            memory_bytes: self.memory.unwrap_or_else(memory_default).0,
+            memory_bytes: self
+                .memory
+                .unwrap_or_else(|| memory_default().max(ByteSize(least_memory_bytes(SEGMENT_BYTES))))
+                .0,
             threads: self.threads.map_or(processors, |threads| usize::from(threads.get())),
             segment_bytes: SEGMENT_BYTES,
         };
@@ -66,7 +69,7 @@ impl Cli {
 
 fn failure(error: AggregatorError) -> Failure {
     let exit = match &error {
-        AggregatorError::Broker(_) => Exit::Broker,
+        AggregatorError::Broker(_) | AggregatorError::OtherStore { .. } => Exit::Broker,
         AggregatorError::Store(_) => Exit::InputOutput,
         AggregatorError::Memory { .. } => Exit::Usage,
     };

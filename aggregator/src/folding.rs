@@ -3,9 +3,9 @@
 //! It knows jobs by their shards, deliveries by where they came from, and nothing of brokers or files. What would surprise: an
 //! arrival for a job that is not in memory waits here until the job is opened, still unsettled, so the prefetch bounds it.
 
-use crate::archive::{ArchiveError, JobFile};
+use crate::archive::{Archive, ArchiveError, JobFile};
 use crate::ending;
-use crate::shard::{Channel, HeldReceipt, Shard};
+use crate::shard::{Away, Channel, HeldReceipt, Shard};
 use crate::tend::{Tend, Tended, Trouble};
 use bytes::Bytes;
 use rabbit_reduce_core::id::{JobId, PartitionNumber};
@@ -51,7 +51,7 @@ pub(crate) enum Event {
 /// A job as it was found.
 pub(crate) enum Opened {
     /// It is there.
-    Job { file: JobFile, chunks: Option<u32>, end: Option<End>, ledgers: Vec<Ledger> },
+    Job(Box<OpenedJob>),
     /// It was removed.
     Removed,
     /// There never was one.
@@ -83,16 +83,22 @@ pub(crate) struct ShardWork {
     pub(crate) job: Arc<JobFile>,
     pub(crate) partition: PartitionNumber,
     pub(crate) chunks: Option<u32>,
-    pub(crate) ledger: Ledger,
-    pub(crate) delta: rabbit_reduce_core::ledger::delta::Delta<HeldReceipt>,
-    pub(crate) losses: Vec<(rabbit_reduce_core::id::ChunkNumber, String)>,
+    pub(crate) away: Away,
 }
 
 impl ShardWork {
-    pub(crate) fn into_tend(self, archive: crate::archive::Archive) -> Tend {
-        let Self { job, partition, chunks, ledger, delta, losses } = self;
+    pub(crate) fn into_tend(self, archive: Archive) -> Tend {
+        let Self { job, partition, chunks, away: Away { ledger, delta, losses } } = self;
         Tend { archive, job, partition, chunks, ledger, delta, losses }
     }
+}
+
+/// Everything that the store says of a job.
+pub(crate) struct OpenedJob {
+    pub(crate) file: JobFile,
+    pub(crate) chunks: Option<u32>,
+    pub(crate) end: Option<End>,
+    pub(crate) ledgers: Vec<Ledger>,
 }
 
 struct Arrival {
@@ -335,7 +341,8 @@ impl Folding {
     fn opened(&mut self, job: JobId, opened: Result<Opened, ArchiveError>, now: Instant, effects: &mut Vec<Effect>) {
         let arrivals = self.waiting.remove(&job).unwrap_or_default().arrivals;
         match opened {
-            Ok(Opened::Job { file, chunks, end, ledgers }) => {
+            Ok(Opened::Job(found)) => {
+                let OpenedJob { file, chunks, end, ledgers } = *found;
                 let over = end.as_ref().is_some_and(|end| !end.outcome.has_result());
                 let shards = ledgers.into_iter().map(Shard::new).collect();
                 let state = JobState { file: Arc::new(file), chunks, end, shards, ending: false, over };
@@ -463,10 +470,10 @@ impl Folding {
                 if !shard.due(state.chunks, now) {
                     continue;
                 }
-                let Some((ledger, delta, losses)) = shard.leave() else { continue };
+                let Some(away) = shard.leave() else { continue };
                 let partition = PartitionNumber(u32::try_from(number).expect("partitions are numbered in 32 bits"));
                 let job = Arc::clone(&state.file);
-                let work = ShardWork { job, partition, chunks: state.chunks, ledger, delta, losses };
+                let work = ShardWork { job, partition, chunks: state.chunks, away };
                 effects.push(Effect::Tend(Box::new(work)));
                 self.tending += 1;
             }

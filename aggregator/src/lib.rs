@@ -13,7 +13,7 @@ mod shard;
 mod tend;
 
 use crate::archive::{Archive, ArchiveError};
-use crate::folding::{Effect, Event, Folding, Opened};
+use crate::folding::{Effect, Event, Folding, Opened, OpenedJob};
 use crate::letters::Letters;
 use crate::shard::Channel;
 use bytes::Bytes;
@@ -66,6 +66,17 @@ pub enum AggregatorError {
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The namespace keeps its jobs elsewhere.
+    #[error(
+        "the namespace belongs to another store than this one ({ours}): use that store, another --namespace, or give the \
+         namespace up with `producer teardown`; the broker says: {reason}"
+    )]
+    OtherStore {
+        /// This store's id.
+        ours: String,
+        /// What the broker said, which names the other.
+        reason: String,
+    },
     /// Too little memory.
     #[error("--memory {given} is too little: an aggregator needs at least {least}")]
     Memory {
@@ -74,6 +85,12 @@ pub enum AggregatorError {
         /// What would do.
         least: ByteSize,
     },
+}
+
+/// The least memory with which the least prefetch fits, in whole MiB.
+pub(crate) const fn least_memory_bytes(segment_bytes: usize) -> u64 {
+    let window = REDUCE_QUEUES as u64 * segment_bytes as u64 * LEAST_PREFETCH;
+    (4 * (window + message::MAX_BODY_BYTES as u64)).next_multiple_of(1 << 20)
 }
 
 /// Everything that reaches the loop.
@@ -93,7 +110,7 @@ impl Config {
         let large = message::MAX_BODY_BYTES as u64;
         let prefetch = (self.memory_bytes / 4).saturating_sub(large) / (u64::from(REDUCE_QUEUES) * segment);
         if prefetch < LEAST_PREFETCH {
-            let least = 4 * (u64::from(REDUCE_QUEUES) * segment * LEAST_PREFETCH + large).next_multiple_of(1 << 20);
+            let least = least_memory_bytes(self.segment_bytes);
             return Err(AggregatorError::Memory { given: ByteSize(self.memory_bytes), least: ByteSize(least) });
         }
         Ok(u16::try_from(prefetch.min(MOST_PREFETCH)).expect("the most fits"))
@@ -113,7 +130,10 @@ pub async fn run(
     let prefetch = config.prefetch()?;
     let asked = Arc::clone(&store);
     let store_id = blocking(move || asked.probe().and_then(|()| asked.store_id())).await?;
-    broker.bind_store(&store_id).await?;
+    broker.bind_store(&store_id).await.map_err(|error| match error {
+        BrokerError::Mismatch { reason, .. } => AggregatorError::OtherStore { ours: store_id.clone(), reason },
+        error => error.into(),
+    })?;
     let archive = Archive { store, store_id: store_id.clone(), writer: config.name.clone() };
     let mut prefetches = vec![prefetch; REDUCE_QUEUES as usize];
     prefetches.push(1);
@@ -371,7 +391,7 @@ fn open(archive: &Archive, job: JobId) -> Result<Opened, ArchiveError> {
     let ledgers = archive.ledgers(job, file.spec.partitions)?;
     let chunks = archive.seal(job)?.map(|seal| seal.chunks);
     let end = archive.end(job)?;
-    Ok(Opened::Job { file, chunks, end, ledgers })
+    Ok(Opened::Job(Box::new(OpenedJob { file, chunks, end, ledgers })))
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {

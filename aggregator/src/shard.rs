@@ -52,6 +52,15 @@ pub(crate) struct Shard {
     not_before: Option<Instant>,
 }
 
+/// What of a shard is away while it is tended.
+#[derive(Debug)]
+pub(crate) struct Away {
+    pub(crate) ledger: Ledger,
+    pub(crate) delta: Delta<HeldReceipt>,
+    /// Chunks that are lost here, with the reasons.
+    pub(crate) losses: Vec<(ChunkNumber, String)>,
+}
+
 /// What a ledger says in numbers.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Seen {
@@ -97,12 +106,13 @@ impl Shard {
     }
 
     /// Takes out what tending needs.
-    pub(crate) fn leave(&mut self) -> Option<(Ledger, Delta<HeldReceipt>, Vec<(ChunkNumber, String)>)> {
+    pub(crate) fn leave(&mut self) -> Option<Away> {
         let ledger = self.ledger.take()?;
         self.wanted = false;
         self.away = folded(&self.delta);
         (self.first, self.last) = (None, None);
-        Some((ledger, std::mem::take(&mut self.delta), std::mem::take(&mut self.losses)))
+        let (delta, losses) = (std::mem::take(&mut self.delta), std::mem::take(&mut self.losses));
+        Some(Away { ledger, delta, losses })
     }
 
     /// Puts the ledger back.
@@ -163,7 +173,7 @@ mod tests {
         let mut shard = Shard::new(Ledger::default());
         shard.wanted = true;
         assert!(shard.due(None, now));
-        let (ledger, ..) = shard.leave().expect("it was here");
+        let Away { ledger, .. } = shard.leave().expect("it was here");
         shard.wanted = true;
         assert!(!shard.due(None, now));
         shard.come_back(ledger);

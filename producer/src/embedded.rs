@@ -66,7 +66,7 @@ impl Embedded {
     /// If there is no room for temporary files.
     pub async fn start(threads: usize, memory_bytes: u64, scratch: PathBuf) -> Result<Self, EmbeddedError> {
         let broker: Arc<dyn Broker> = Arc::new(EmbeddedBroker::new());
-        let queue_bytes = (memory_bytes / 64).clamp(16 << 20, QUEUE_BYTES);
+        let queue_bytes = (memory_bytes / 64).clamp(1 << 20, QUEUE_BYTES);
         broker.declare(&Topology::new(NAMESPACE, queue_bytes)).await?;
         let store = Arc::new(TemporaryStore::new(Some(&scratch))?);
         let shutdown = Shutdown::new();

@@ -19,7 +19,7 @@ pub mod shown;
 pub mod sources;
 
 use crate::cli::{Command, JobName, OutputConfig};
-use crate::client::{Client, ClientError};
+use crate::client::{Client, ClientError, SHORT};
 use crate::embedded::Embedded;
 use crate::last_job::LastJob;
 use crate::output::destination::{Destination, Printed};
@@ -54,7 +54,7 @@ pub async fn execute(command: Command, quiet: bool, shutdown: Shutdown) -> Resul
         Command::Resume(resume) => take_up(resume, quiet, shutdown).await,
         Command::Jobs(jobs) => {
             let session = session(&jobs.broker, quiet, shutdown).await?;
-            let (Answer::Jobs(found), _) = session.ask_shortly(Ask::Jobs).await.map_err(failure)? else {
+            let (Answer::Jobs(found), _) = session.ask(Ask::Jobs, &[]).await.map_err(failure)? else {
                 return Err(failure(ClientError::Confused.into()));
             };
             print_text(&if jobs.json {
@@ -103,7 +103,7 @@ async fn run_here(run: cli::Run, screen: Screen, shutdown: Shutdown) -> Result<E
     let to = open(&run.output)?;
     let started = Embedded::start(run.threads, run.memory_bytes, std::env::temp_dir()).await;
     let mut embedded = started.map_err(|error| Failure::new(Exit::InputOutput, error))?;
-    let session = Session { client: Client::new(Arc::clone(&embedded.broker)), shutdown, screen };
+    let session = Session { client: Client::new(Arc::clone(&embedded.broker)), shutdown, screen, patience: None };
     let segment_bytes = embedded.segment_bytes;
     let work = async {
         let known = session.submit(&run.job, By::Reference, segment_bytes, sources).await?;
@@ -130,7 +130,7 @@ async fn push_out(push: cli::Push, quiet: bool, shutdown: Shutdown) -> Result<Ex
     let screen = Screen::new(quiet);
     let sources = collect(&push.inputs, &screen)?;
     let to = open(&push.output)?;
-    let session = session(&push.broker, quiet, shutdown).await?;
+    let session = Session { patience: None, ..session(&push.broker, quiet, shutdown).await? };
     let known = session.submit(&push.job, push.by, SEGMENT_BYTES, sources).await.map_err(failure)?;
     let job = known.spec.job;
     remember(job, &push.broker, &session.screen);
@@ -139,7 +139,7 @@ async fn push_out(push: cli::Push, quiet: bool, shutdown: Shutdown) -> Result<Ex
 }
 
 async fn take_up(resume: cli::Resume, quiet: bool, shutdown: Shutdown) -> Result<Exit, Failure> {
-    let session = session(&resume.broker, quiet, shutdown).await?;
+    let session = Session { patience: None, ..session(&resume.broker, quiet, shutdown).await? };
     let job = named(resume.job, &resume.broker)?;
     let known = session.find(job).await.map_err(failure)?;
     resume.output.options.check(&known.job).map_err(|error| Failure::new(Exit::Usage, error))?;
@@ -215,7 +215,9 @@ async fn conclude(
         }
     };
     // Whole or not: a reader that had enough is a quiet end.
-    let _: Printed = session.print(known, end, to, output.options).await.map_err(failure)?;
+    match session.print(known, end, to, output.options).await.map_err(failure)? {
+        Printed::Whole | Printed::ReaderLeft => {}
+    }
     if exit == Exit::Losses {
         tell_losses(&end.losses, known);
     }
@@ -250,7 +252,7 @@ async fn change_job(
 ) -> Result<Exit, Failure> {
     let session = session(&change.broker, quiet, shutdown).await?;
     let job = named(change.job, &change.broker)?;
-    session.ask_shortly(ask(job)).await.map_err(failure)?;
+    session.ask(ask(job), &[]).await.map_err(failure)?;
     tell(&format!("job {job} is {done}"));
     Ok(Exit::Done)
 }
@@ -260,7 +262,7 @@ async fn session(args: &BrokerArgs, quiet: bool, shutdown: Shutdown) -> Result<S
         broker = connect_and_declare(args) => broker?,
         () = shutdown.graceful() => return Err(failure(SessionError::Interrupted)),
     };
-    Ok(Session { client: Client::new(broker), shutdown, screen: Screen::new(quiet) })
+    Ok(Session { client: Client::new(broker), shutdown, screen: Screen::new(quiet), patience: Some(SHORT) })
 }
 
 fn collect(inputs: &[PathBuf], screen: &Screen) -> Result<Vec<rabbit_reduce_core::spec::Source>, Failure> {
@@ -302,7 +304,6 @@ fn most_chunks(known: &Known) -> u32 {
     u32::try_from(most).unwrap_or(u32::MAX - 1)
 }
 
-#[expect(clippy::print_stdout, reason = "listings are what these commands are for")]
 fn print_text(text: &str) -> Result<Exit, Failure> {
     use std::io::Write;
     match std::io::stdout().write_all(text.as_bytes()).and_then(|()| std::io::stdout().flush()) {

@@ -69,6 +69,8 @@ pub struct Session {
     pub shutdown: Shutdown,
     /// What people see.
     pub screen: Screen,
+    /// How long it waits for an answer; for ever without.
+    pub patience: Option<Duration>,
 }
 
 /// A job that this session knows everything about.
@@ -85,11 +87,17 @@ pub struct Known {
 }
 
 impl Session {
-    /// Asks for as long as it takes, or until asked to stop.
-    async fn ask(&self, ask: Ask, body: &[u8]) -> Result<(Answer, bytes::Bytes), SessionError> {
-        let notice = |text: &str| self.screen.say(text);
+    /// Asks for as long as this session has patience, or until asked to stop.
+    ///
+    /// # Errors
+    /// If nobody answers, the answer is no, or we are asked to stop.
+    pub async fn ask(&self, ask: Ask, body: &[u8]) -> Result<(Answer, bytes::Bytes), SessionError> {
+        let notice = |text: &str| match self.patience {
+            None => self.screen.say(text),
+            Some(_) => tracing::info!("{text}"),
+        };
         tokio::select! {
-            answer = self.client.ask(ask, body, None, &notice) => Ok(answer?),
+            answer = self.client.ask(ask, body, self.patience, &notice) => Ok(answer?),
             () = self.shutdown.graceful() => Err(SessionError::Interrupted),
         }
     }
@@ -137,29 +145,17 @@ impl Session {
     /// # Errors
     /// If there is no such job, or nobody answers.
     pub async fn find(&self, job: JobId) -> Result<Known, SessionError> {
-        let (Answer::Spec { spec, store }, _) = self.ask_shortly(Ask::Spec { job }).await? else {
+        let (Answer::Spec { spec, store }, _) = self.ask(Ask::Spec { job }, &[]).await? else {
             return Err(ClientError::Confused.into());
         };
         let mut sources: Vec<Source> = Vec::new();
         for page in 0..spec.sources.pages {
-            let (_, body) = self.ask_shortly(Ask::Sources { job, page }).await?;
+            let (_, body) = self.ask(Ask::Sources { job, page }, &[]).await?;
             let page: Vec<Source> = serde_json::from_slice(&body).map_err(|_| ClientError::Confused)?;
             sources.extend(page);
         }
         let program = spec.check()?;
         Ok(Known { spec: Arc::new(*spec), job: program, store, sources: sources.into() })
-    }
-
-    /// Asks once, for a person who waits.
-    ///
-    /// # Errors
-    /// If nobody answers in ten seconds.
-    pub async fn ask_shortly(&self, ask: Ask) -> Result<(Answer, bytes::Bytes), SessionError> {
-        let notice = |text: &str| tracing::info!("{text}");
-        tokio::select! {
-            answer = self.client.ask(ask, &[], Some(SHORT), &notice) => Ok(answer?),
-            () = self.shutdown.graceful() => Err(SessionError::Interrupted),
-        }
     }
 
     /// Publishes the chunks, or only some of them, and seals the job.
@@ -332,7 +328,7 @@ impl Session {
     /// # Errors
     /// If there is no such job, or nobody answers.
     pub async fn status(&self, job: JobId) -> Result<Status, SessionError> {
-        match self.ask_shortly(Ask::Status { job, detail: true }).await? {
+        match self.ask(Ask::Status { job, detail: true }, &[]).await? {
             (Answer::Status(status), _) => Ok(*status),
             _ => Err(ClientError::Confused.into()),
         }

@@ -52,7 +52,7 @@ pub struct InputsError {
 /// Why one input cannot be used.
 #[derive(Debug, thiserror::Error)]
 enum Problem {
-    #[error("there is no {}: check the spelling and the current folder", shown(path))]
+    #[error("there is no file or folder {}: check the spelling and the current folder", shown(path))]
     Missing { path: PathBuf },
     #[error("{} may not be read by this user: change its permissions, or leave it out", shown(path))]
     Forbidden { path: PathBuf },

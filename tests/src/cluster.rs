@@ -16,10 +16,10 @@ use rabbit_reduce_core::message::End;
 use rabbit_reduce_core::rows::format::Format;
 use rabbit_reduce_core::spec::{By, ByteText, Source};
 use rabbit_reduce_core::topology::{QUEUE_BYTES, Topology};
-use rabbit_reduce_producer::cli::{JobConfig, OutputConfig};
+use rabbit_reduce_producer::cli::JobConfig;
 use rabbit_reduce_producer::client::Client;
 use rabbit_reduce_producer::output::OutputOptions;
-use rabbit_reduce_producer::output::destination::Printed;
+use rabbit_reduce_producer::output::destination::{Destination, Printed};
 use rabbit_reduce_producer::publishing::Publishing;
 use rabbit_reduce_producer::screen::Screen;
 use rabbit_reduce_producer::session::{Known, Session};
@@ -223,7 +223,7 @@ impl Cluster {
     /// A producer at work.
     pub async fn session(&self) -> Session {
         let client = Client::new(self.crew.connect().await);
-        Session { client, shutdown: Shutdown::new(), screen: Screen::new(true) }
+        Session { client, shutdown: Shutdown::new(), screen: Screen::new(true), patience: None }
     }
 
     /// Writes sources to files in a folder of their own: what a job reads, under the names that the sources have.
@@ -309,8 +309,8 @@ impl Cluster {
     async fn print(&self, session: &Session, known: &Known, end: &End, format: Format) -> Vec<u8> {
         let path = self.inputs.path().join(format!("{}.{format:?}", known.spec.job));
         let options = OutputOptions { format, ..OutputOptions::default() };
-        let output = OutputConfig { path: Some(path.clone()), options };
-        let printed = within("the answer is printed", session.print(known, end, &output)).await;
+        let destination = Destination::open(Some(&path)).expect("the folder is writable");
+        let printed = within("the answer is printed", session.print(known, end, destination, options)).await;
         assert_eq!(printed.expect("the answer can be printed"), Printed::Whole);
         std::fs::read(&path).expect("it was just written")
     }

@@ -2,6 +2,7 @@
 
 use crate::{Config, Roots, run};
 use clap::Parser;
+use clap::builder::FalseyValueParser;
 use rabbit_reduce_runtime::process::args::{BrokerArgs, ByteSize, LogArgs, memory_default};
 use rabbit_reduce_runtime::process::broker::{connect_and_declare, failure};
 use rabbit_reduce_runtime::process::exit::Exit;
@@ -30,7 +31,7 @@ pub struct Cli {
     #[arg(long, env = "RABBIT_REDUCE_TEMPORARY", value_name = "DIR")]
     temporary: Option<PathBuf>,
     /// Leave when nothing has been waiting for a while
-    #[arg(long, env = "RABBIT_REDUCE_EXIT_WHEN_IDLE")]
+    #[arg(long, env = "RABBIT_REDUCE_EXIT_WHEN_IDLE", value_parser = FalseyValueParser::new())]
     exit_when_idle: bool,
     #[command(flatten)]
     broker: BrokerArgs,

@@ -16,6 +16,9 @@ pub const VARIABLE: &str = "RABBIT_REDUCE_LOG";
 /// What our libraries and binaries are called in a filter; a name covers all that begin with it.
 const OURS: [&str; 4] = ["rabbit_reduce", "producer", "worker", "aggregator"];
 
+/// Lapin logs whole messages, and payloads have no place in a log; what matters of its errors reaches us as errors.
+const SILENT: &str = "lapin=off";
+
 /// Why there are no logs.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
@@ -58,19 +61,19 @@ impl Style {
 
 fn filter(args: &LogArgs, variable: Option<&str>) -> Result<EnvFilter, LogError> {
     let text = match (variable, args.quiet, args.verbose) {
-        (_, true, _) => "error".to_owned(),
+        (_, true, _) => format!("error,{SILENT}"),
         (Some(text), _, 0) if !text.is_empty() => text.to_owned(),
         (_, _, 0) => levels("info", "warn"),
         (_, _, 1) => levels("debug", "warn"),
         (_, _, 2) => levels("trace", "info"),
-        (_, _, _) => "trace".to_owned(),
+        (_, _, _) => format!("trace,{SILENT}"),
     };
     EnvFilter::try_new(&text).map_err(|source| LogError::Filter { text, source })
 }
 
 fn levels(ours: &str, others: &str) -> String {
     let ours = OURS.map(|name| format!("{name}={ours}"));
-    format!("{others},{}", ours.join(","))
+    format!("{others},{SILENT},{}", ours.join(","))
 }
 
 fn subscriber<W>(filter: EnvFilter, style: Style, writer: W) -> impl Subscriber + Send + Sync
@@ -93,8 +96,9 @@ mod tests {
         let filter = filter(args, variable).unwrap();
         let writer = written.clone();
         tracing::subscriber::with_default(subscriber(filter, style, move || writer.clone()), || {
-            tracing::info!(target: "lapin", "library");
-            tracing::warn!(target: "lapin", "library");
+            tracing::info!(target: "tokio", "library");
+            tracing::warn!(target: "tokio", "library");
+            tracing::error!(target: "lapin", "a payload");
             tracing::debug!(chunk = 17, "mapped");
             tracing::info!(chunk = 17, "mapped");
             tracing::error!("lost");
