@@ -17,6 +17,9 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use uuid::Uuid;
 
+/// Times that a small file is put while the store does not say what became of it.
+const PUTS: u32 = 10;
+
 /// The archive.
 #[derive(Clone, Debug)]
 pub(crate) struct Archive {
@@ -262,17 +265,17 @@ impl Archive {
 
     /// Puts a small file; `false` if there was one. An unknown outcome is put again: the same bytes are the same file.
     pub(crate) fn put_bytes(&self, path: &str, bytes: &[u8]) -> Result<bool, ArchiveError> {
-        match self.store.put_new(path, bytes) {
-            Ok(put) => Ok(put == Put::Created),
-            Err(StoreError::Unknown { .. }) => {
-                let found = self.store.get(path)?;
-                match found {
-                    None => Ok(self.store.put_new(path, bytes)? == Put::Created),
-                    Some(found) => Ok(found == bytes),
-                }
+        for _ in 1..PUTS {
+            match self.store.put_new(path, bytes) {
+                Err(StoreError::Unknown { .. }) => {}
+                put => return Ok(put? == Put::Created),
             }
-            Err(error) => Err(error.into()),
+            if let Some(found) = self.store.get(path)? {
+                self.store.settle(path.rsplit_once('/').map_or("", |(folder, _)| folder))?;
+                return Ok(found == bytes);
+            }
         }
+        Ok(self.store.put_new(path, bytes)? == Put::Created)
     }
 
     fn put<T: Serialize>(&self, path: &str, value: &T) -> Result<bool, ArchiveError> {

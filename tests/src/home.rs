@@ -29,6 +29,8 @@ pub struct Home {
     /// What is declared.
     pub topology: Topology,
     on_rabbit: bool,
+    /// What others connect to, if it is not the broker itself.
+    detour: Option<String>,
 }
 
 impl Home {
@@ -53,17 +55,25 @@ impl Home {
         Self::declared(Arc::new(broker), topology, true).await
     }
 
+    /// From now on [`Home::connect`] goes to this URL, from where the broker is reached too.
+    #[must_use]
+    pub fn reached_by(mut self, url: String) -> Self {
+        self.detour = Some(url);
+        self
+    }
+
     /// Another process's way to it: connections of its own, where there are any.
     pub async fn connect(&self) -> Arc<dyn Broker> {
         if self.on_rabbit {
-            Arc::new(connect(&rabbit(), &self.topology.namespace).await)
+            let url = self.detour.clone().unwrap_or_else(rabbit);
+            Arc::new(connect(&url, &self.topology.namespace).await)
         } else {
             Arc::clone(&self.broker)
         }
     }
 
     async fn declared(broker: Arc<dyn Broker>, topology: Topology, on_rabbit: bool) -> Self {
-        let home = Self { broker, topology, on_rabbit };
+        let home = Self { broker, topology, on_rabbit, detour: None };
         within("declare", home.broker.declare(&home.topology)).await.expect("the namespace is new");
         home
     }

@@ -1,4 +1,5 @@
 //! The cases with answers from elsewhere (see `core/tests/cases/README.md`), from files to printed rows.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod world;
 

@@ -1,6 +1,7 @@
 //! The promise of exactness, end to end: whatever goes wrong, the printed bytes are those of a plain run over the same sources.
 //!
 //! What would surprise: on the embedded broker the clock is the test's own, so that pauses take no time.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 #[path = "../../core/tests/common/inputs.rs"]
 mod inputs;
@@ -105,6 +106,7 @@ impl Case {
 struct Told<'c>(&'c Case);
 
 impl Drop for Told<'_> {
+    #[expect(clippy::print_stderr, reason = "it stands beside what the panic says")]
     fn drop(&mut self) {
         if std::thread::panicking() {
             let Case { seed, order, workers, aggregators, trouble, .. } = self.0;

@@ -1,7 +1,9 @@
 //! A job's life apart from its answer: cancelled, removed, taken up by another producer; and roles that come and go.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod world;
 
+use futures_util::future::join_all;
 use rabbit_reduce_aggregator as aggregator;
 use rabbit_reduce_core::local::{self, LocalSource};
 use rabbit_reduce_core::message::{Ask, Outcome};
@@ -15,6 +17,7 @@ use rabbit_reduce_runtime::store::memory::MemoryStore;
 use rabbit_reduce_tests::cluster::{Cluster, Order, Report, source};
 use rabbit_reduce_tests::crew::{Role, Setup};
 use rabbit_reduce_tests::home::Home;
+use rabbit_reduce_tests::troubles::Trouble;
 use rabbit_reduce_tests::wait::{until, within};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -30,6 +33,7 @@ world::on_both_brokers! {
     an_aggregator_that_is_asked_to_stop_commits_what_it_holds
     a_worker_that_is_asked_to_stop_hands_back_what_it_did_not_map
     two_jobs_run_side_by_side
+    a_store_that_keeps_silent_about_many_writes_is_asked_again
 }
 
 fn text() -> [LocalSource; 2] {
@@ -228,5 +232,14 @@ async fn two_jobs_run_side_by_side(home: Home) {
     let rabbit_reduce_core::message::Answer::Jobs(jobs) = jobs else { panic!("{jobs:?}") };
     let listed: BTreeSet<_> = jobs.iter().map(|status| status.job).collect();
     assert_eq!(listed, BTreeSet::from([one.job, other.job]));
+    cluster.finish().await;
+}
+
+async fn a_store_that_keeps_silent_about_many_writes_is_asked_again(home: Home) {
+    let trouble = Trouble { unknown: 400, ..Trouble::default() };
+    let cluster = Cluster::builder().seed(1).trouble(trouble).aggregators(2).start(home).await;
+    let (order, inputs) = (Order::of("word-count"), text());
+    let reports = join_all((0..20).map(|_| cluster.run(&order, &inputs))).await;
+    reports.iter().for_each(|report| agree(&inputs, report));
     cluster.finish().await;
 }

@@ -2,6 +2,7 @@
 //!
 //! What would surprise: the clock would stand still while a blocking thread works, and one that waits for a timer would wait for
 //! ever. So it is also pushed on, faster than the real one: as if threads were slow.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 #![allow(dead_code, reason = "every test binary uses a part of it")]
 
 use std::sync::Arc;
