@@ -4,7 +4,7 @@ use crate::{AggregatorError, Config, run};
 use clap::Parser;
 use rabbit_reduce_core::spec::SEGMENT_BYTES;
 use rabbit_reduce_runtime::process::args::{BrokerArgs, ByteSize, LogArgs, memory_default};
-use rabbit_reduce_runtime::process::broker::connect_and_declare;
+use rabbit_reduce_runtime::process::broker::{connect_and_declare, failure as broker_failure};
 use rabbit_reduce_runtime::process::exit::Exit;
 use rabbit_reduce_runtime::process::identity;
 use rabbit_reduce_runtime::process::shutdown::Shutdown;
@@ -65,8 +65,9 @@ impl Cli {
 }
 
 fn failure(error: AggregatorError) -> Failure {
-    let exit = match &error {
-        AggregatorError::Broker(_) => Exit::Broker,
+    let exit = match error {
+        AggregatorError::Broker(error) => return broker_failure(error),
+        AggregatorError::OtherStore { .. } => Exit::Broker,
         AggregatorError::Store(_) => Exit::InputOutput,
         AggregatorError::Memory { .. } => Exit::Usage,
     };

@@ -62,6 +62,16 @@ pub enum AggregatorError {
     /// The broker.
     #[error(transparent)]
     Broker(#[from] BrokerError),
+    /// The namespace is another store's.
+    #[error(
+        "the namespace belongs to another store than --store, which is {store}; start it on that one, or with another --namespace"
+    )]
+    OtherStore {
+        /// The id of ours.
+        store: String,
+        /// What the broker said, which names the other.
+        source: BrokerError,
+    },
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -112,7 +122,10 @@ pub async fn run(
     let prefetch = config.prefetch()?;
     let asked = Arc::clone(&store);
     let store_id = blocking(move || asked.probe().and_then(|()| asked.store_id())).await?;
-    broker.bind_store(&store_id).await?;
+    broker.bind_store(&store_id).await.map_err(|source| match source {
+        BrokerError::Mismatch { .. } => AggregatorError::OtherStore { store: store_id.clone(), source },
+        other => other.into(),
+    })?;
     let archive = Archive { store, store_id: store_id.clone(), writer: config.name.clone() };
     let mut prefetches = vec![prefetch; REDUCE_QUEUES as usize];
     prefetches.push(1);

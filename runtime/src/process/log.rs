@@ -15,6 +15,8 @@ use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 pub const VARIABLE: &str = "RABBIT_REDUCE_LOG";
 /// What our libraries and binaries are called in a filter; a name covers all that begin with it.
 const OURS: [&str; 4] = ["rabbit_reduce", "producer", "worker", "aggregator"];
+/// What the library logs when the broker closes a channel is what its caller is told, and tells in its own words.
+const REPEATED: &str = "lapin::channel=off";
 
 /// Why there are no logs.
 #[derive(Debug, thiserror::Error)]
@@ -58,10 +60,10 @@ impl Style {
 
 fn filter(args: &LogArgs, variable: Option<&str>) -> Result<EnvFilter, LogError> {
     let text = match (variable, args.quiet, args.verbose) {
-        (_, true, _) => "error".to_owned(),
+        (_, true, _) => format!("error,{REPEATED}"),
         (Some(text), _, 0) if !text.is_empty() => text.to_owned(),
-        (_, _, 0) => levels("info", "warn"),
-        (_, _, 1) => levels("debug", "warn"),
+        (_, _, 0) => format!("{},{REPEATED}", levels("info", "warn")),
+        (_, _, 1) => format!("{},{REPEATED}", levels("debug", "warn")),
         (_, _, 2) => levels("trace", "info"),
         (_, _, _) => "trace".to_owned(),
     };
