@@ -6,6 +6,7 @@
 pub mod binaries;
 pub mod forwarder;
 pub mod home;
+pub mod namespaces;
 pub mod processes;
 pub mod wait;
 
