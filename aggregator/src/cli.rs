@@ -56,7 +56,10 @@ impl Cli {
             return Err(Failure::new(Exit::Usage, unsupported));
         }
         let store = DirectoryStore::open(&self.store, Durability::Synced).map_err(|error| failure(error.into()))?;
-        let broker = connect_and_declare(&self.broker).await?;
+        let broker = tokio::select! {
+            broker = connect_and_declare(&self.broker) => broker?,
+            () = shutdown.graceful() => return Ok(Exit::Done),
+        };
         let shown = self.store.display();
         tracing::info!(aggregator = config.name, store = %shown, broker = %self.broker.url, "aggregating");
         run(config, broker, Arc::new(store), shutdown).await.map_err(failure)?;
