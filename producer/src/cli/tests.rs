@@ -101,7 +101,7 @@ fn numbers_have_their_ranges() {
     }
     refused("producer run --threads 0 x", "--threads is 0");
     refused("producer run --memory 1KiB x", "--memory is 1KiB");
-    assert_eq!(run("producer run --threads 3 --memory 64MiB x").memory_bytes, 64 << 20);
+    assert_eq!(run("producer run --threads 3 --memory 80MiB x").memory_bytes, 80 << 20);
 }
 
 #[test]
@@ -148,8 +148,7 @@ fn a_teardown_is_confirmed() {
 }
 
 #[test]
-fn a_broker_url_is_checked_and_log_flags_stand_behind_the_command() {
-    refused("producer status --broker-url http://x", "does not begin with amqp://");
+fn log_flags_stand_behind_the_command() {
     let cli = Cli::try_parse_from(["producer", "run", "x", "-q"]).unwrap();
     assert!(cli.log().quiet);
 }
