@@ -1,7 +1,7 @@
 //! Processes that are asked to stop: promptly, with the right code, and with everything left for others.
 
 use rabbit_reduce_tests::namespaces::Namespace;
-use rabbit_reduce_tests::processes::until;
+use rabbit_reduce_tests::processes::{Running, until};
 use std::time::Duration;
 
 /// Prompt, for a person who waits on a machine that does other things too.
@@ -65,6 +65,8 @@ fn an_interrupted_push_is_resumable_and_says_how() {
     let mut push = namespace.producer(&["push", "--chunk-size", "4KiB", "in.txt", "-o", "out"]);
     push.says("waiting for a worker");
     push.signal("INT");
+    // The second changes nothing but that nothing is waited for.
+    push.signal("INT");
     let outcome = push.ended_within(PROMPT);
     outcome.refused(6, &["is not wholly published", "producer resume ", "interrupted"]);
     let command = outcome.stderr.split("`producer resume ").nth(1).and_then(|rest| rest.split('`').next());
@@ -72,6 +74,39 @@ fn an_interrupted_push_is_resumable_and_says_how() {
     let resumed = namespace.ask(&["resume", command.expect("the command is told")]);
     assert_eq!(resumed.text(0), expected);
     assert!(!namespace.room.path("out").exists());
+}
+
+#[test]
+fn whoever_waits_for_a_broker_that_says_nothing_can_be_stopped() {
+    let namespace = Namespace::default();
+    namespace.room.write("in.txt", "a");
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("amqp://{}/%2f", silent.local_addr().unwrap());
+    let roles: [(&str, &[&str], i32); 4] = [
+        ("worker", &[], 0),
+        ("aggregator", &[], 0),
+        ("producer", &["push", "in.txt"], 6),
+        ("producer", &["teardown", "--yes"], 6),
+    ];
+    for (role, args, code) in roles {
+        let mut command = namespace.command(role, args);
+        let running = Running::start(command.env("AMQP_URL", &url));
+        // It listens to signals before it connects.
+        let _connection = silent.accept().unwrap();
+        running.signal("TERM");
+        assert_eq!(running.ended_within(PROMPT).code, Some(code), "{role} {args:?}");
+    }
+}
+
+#[test]
+fn an_interrupt_before_anything_is_submitted_ends_it() {
+    let namespace = Namespace::default();
+    namespace.room.write("in.txt", "a");
+    let mut push = namespace.producer(&["push", "in.txt"]);
+    push.says("waiting for an aggregator");
+    push.signal("INT");
+    push.signal("INT");
+    push.ended_within(PROMPT).refused(6, &["interrupted"]);
 }
 
 #[test]
