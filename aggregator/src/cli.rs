@@ -4,7 +4,7 @@ use crate::{AggregatorError, Config, least_memory_bytes, run};
 use clap::Parser;
 use rabbit_reduce_core::spec::SEGMENT_BYTES;
 use rabbit_reduce_runtime::process::args::{BrokerArgs, ByteSize, LogArgs, memory_default};
-use rabbit_reduce_runtime::process::broker::connect_and_declare;
+use rabbit_reduce_runtime::process::broker::{connect_and_declare, failure as broker_failure};
 use rabbit_reduce_runtime::process::exit::Exit;
 use rabbit_reduce_runtime::process::identity;
 use rabbit_reduce_runtime::process::shutdown::Shutdown;
@@ -59,7 +59,10 @@ impl Cli {
             return Err(Failure::new(Exit::Usage, unsupported));
         }
         let store = DirectoryStore::open(&self.store, Durability::Synced).map_err(|error| failure(error.into()))?;
-        let broker = connect_and_declare(&self.broker).await?;
+        let broker = tokio::select! {
+            broker = connect_and_declare(&self.broker) => broker?,
+            () = shutdown.graceful() => return Ok(Exit::Done),
+        };
         let shown = self.store.display();
         tracing::info!(aggregator = config.name, store = %shown, broker = %self.broker.url, "aggregating");
         run(config, broker, Arc::new(store), shutdown).await.map_err(failure)?;
@@ -68,8 +71,9 @@ impl Cli {
 }
 
 fn failure(error: AggregatorError) -> Failure {
-    let exit = match &error {
-        AggregatorError::Broker(_) | AggregatorError::OtherStore { .. } => Exit::Broker,
+    let exit = match error {
+        AggregatorError::Broker(error) => return broker_failure(error),
+        AggregatorError::OtherStore { .. } => Exit::Broker,
         AggregatorError::Store(_) => Exit::InputOutput,
         AggregatorError::Memory { .. } => Exit::Usage,
     };

@@ -63,20 +63,19 @@ pub enum AggregatorError {
     /// The broker.
     #[error(transparent)]
     Broker(#[from] BrokerError),
+    /// The namespace is another store's.
+    #[error(
+        "the namespace belongs to another store than --store, which is {store}; start it on that one, or with another --namespace"
+    )]
+    OtherStore {
+        /// The id of ours.
+        store: String,
+        /// What the broker said, which names the other.
+        source: BrokerError,
+    },
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The namespace keeps its jobs elsewhere.
-    #[error(
-        "the namespace belongs to another store than this one ({ours}): use that store, another --namespace, or give the \
-         namespace up with `producer teardown`; the broker says: {reason}"
-    )]
-    OtherStore {
-        /// This store's id.
-        ours: String,
-        /// What the broker said, which names the other.
-        reason: String,
-    },
     /// Too little memory.
     #[error("--memory {given} is too little: an aggregator needs at least {least}")]
     Memory {
@@ -130,9 +129,9 @@ pub async fn run(
     let prefetch = config.prefetch()?;
     let asked = Arc::clone(&store);
     let store_id = blocking(move || asked.probe().and_then(|()| asked.store_id())).await?;
-    broker.bind_store(&store_id).await.map_err(|error| match error {
-        BrokerError::Mismatch { reason, .. } => AggregatorError::OtherStore { ours: store_id.clone(), reason },
-        error => error.into(),
+    broker.bind_store(&store_id).await.map_err(|source| match source {
+        BrokerError::Mismatch { .. } => AggregatorError::OtherStore { store: store_id.clone(), source },
+        other => other.into(),
     })?;
     let archive = Archive { store, store_id: store_id.clone(), writer: config.name.clone() };
     let mut prefetches = vec![prefetch; REDUCE_QUEUES as usize];

@@ -90,7 +90,10 @@ pub async fn execute(command: Command, quiet: bool, shutdown: Shutdown) -> Resul
         Command::Cancel(change) => change_job(change, quiet, shutdown, |job| Ask::Cancel { job }, "cancelled").await,
         Command::Remove(change) => change_job(change, quiet, shutdown, |job| Ask::Remove { job }, "removed").await,
         Command::Teardown(teardown) => {
-            let broker = connect(&teardown.broker).await?;
+            let broker = tokio::select! {
+                broker = connect(&teardown.broker) => broker?,
+                () = shutdown.graceful() => return Err(failure(SessionError::Interrupted)),
+            };
             broker.teardown(&topology(&teardown.broker)).await.map_err(broker_failure)?;
             tell(&format!("namespace {} is gone from the broker", teardown.broker.namespace));
             Ok(Exit::Done)

@@ -9,6 +9,7 @@ pub mod crew;
 pub mod dice;
 pub mod forwarder;
 pub mod home;
+pub mod namespaces;
 pub mod processes;
 pub mod troubled_store;
 pub mod troubles;

@@ -71,8 +71,8 @@ async fn a_cancelled_job_ends_and_its_late_tasks_are_dropped(home: Home) {
     let known = submitted(&cluster, &session).await;
     let chunks = published(&session, &known).await;
     let job = known.spec.job;
-    session.ask_shortly(Ask::Cancel { job }).await.unwrap();
-    session.ask_shortly(Ask::Cancel { job }).await.expect("it may be asked twice");
+    session.ask(Ask::Cancel { job }, &[]).await.unwrap();
+    session.ask(Ask::Cancel { job }, &[]).await.expect("it may be asked twice");
     let report = cluster.conclude(&session, &known, chunks).await;
     assert_eq!(report.end.outcome, Outcome::Cancelled);
     cluster.crew.hire(Role::Worker).await;
@@ -91,9 +91,9 @@ async fn a_removed_job_leaves_its_tombstone_whatever_comes_later(home: Home) {
     let chunks = published(&session, &known).await;
     agree(&text(), &cluster.conclude(&session, &known, chunks).await);
     let job = known.spec.job;
-    session.ask_shortly(Ask::Remove { job }).await.unwrap();
+    session.ask(Ask::Remove { job }, &[]).await.unwrap();
     assert_eq!(cluster.files(job, ""), ["removed"]);
-    session.ask_shortly(Ask::Remove { job }).await.expect("it may be asked twice");
+    session.ask(Ask::Remove { job }, &[]).await.expect("it may be asked twice");
     let gone = session.status(job).await.expect_err("it is gone");
     assert!(matches!(gone, SessionError::Client(ClientError::Unknown)), "{gone}");
     // Its tasks come once more, all of them, and so does its seal.
@@ -113,7 +113,7 @@ async fn a_running_job_is_not_removed(home: Home) {
     let cluster = Cluster::builder().start(home).await;
     let session = cluster.session().await;
     let known = submitted(&cluster, &session).await;
-    let refused = session.ask_shortly(Ask::Remove { job: known.spec.job }).await.expect_err("it runs");
+    let refused = session.ask(Ask::Remove { job: known.spec.job }, &[]).await.expect_err("it runs");
     assert!(refused.to_string().contains("cancel it first"), "{refused}");
     let chunks = published(&session, &known).await;
     agree(&text(), &cluster.conclude(&session, &known, chunks).await);
@@ -228,7 +228,7 @@ async fn two_jobs_run_side_by_side(home: Home) {
     let (one, other) = tokio::join!(cluster.run(&order, &inputs), cluster.run(&order, &inputs[..1]));
     agree(&inputs, &one);
     agree(&inputs[..1], &other);
-    let jobs = cluster.session().await.ask_shortly(Ask::Jobs).await.unwrap().0;
+    let jobs = cluster.session().await.ask(Ask::Jobs, &[]).await.unwrap().0;
     let rabbit_reduce_core::message::Answer::Jobs(jobs) = jobs else { panic!("{jobs:?}") };
     let listed: BTreeSet<_> = jobs.iter().map(|status| status.job).collect();
     assert_eq!(listed, BTreeSet::from([one.job, other.job]));

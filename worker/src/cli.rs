@@ -57,7 +57,10 @@ impl Cli {
             scratch: self.temporary.unwrap_or_else(std::env::temp_dir),
             exit_when_idle: self.exit_when_idle,
         };
-        let broker = connect_and_declare(&self.broker).await?;
+        let broker = tokio::select! {
+            broker = connect_and_declare(&self.broker) => broker?,
+            () = shutdown.graceful() => return Ok(Exit::Done),
+        };
         tracing::info!(worker = config.name, threads = config.threads, broker = %self.broker.url, "working");
         run(config, broker, shutdown).await.map_err(failure)?;
         Ok(Exit::Done)

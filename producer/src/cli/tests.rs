@@ -101,7 +101,7 @@ fn numbers_have_their_ranges() {
     }
     refused("producer run --threads 0 x", "--threads is 0");
     refused("producer run --memory 1KiB x", "--memory is 1KiB");
-    assert_eq!(run("producer run --threads 3 --memory 128MiB x").memory_bytes, 128 << 20);
+    assert_eq!(run("producer run --threads 3 --memory 80MiB x").memory_bytes, 80 << 20);
 }
 
 #[test]

@@ -40,5 +40,9 @@ pub async fn connect_and_declare(args: &BrokerArgs) -> Result<Arc<RabbitBroker>,
 /// What a broker's error means for a process.
 #[must_use]
 pub fn failure(error: BrokerError) -> Failure {
-    Failure::new(Exit::Broker, error)
+    let text = match &error {
+        BrokerError::Unreachable { .. } => format!("{error}; start it, or say where it is (--broker-url, AMQP_URL)"),
+        _ => error.to_string(),
+    };
+    Failure::new(Exit::Broker, text)
 }

@@ -47,7 +47,7 @@ pub(super) fn classify_declaration(url: &RabbitUrl, queue: &str, error: &Error) 
         ErrorKind::ProtocolError(said) if said.get_id() == code::PRECONDITION_FAILED => BrokerError::Mismatch {
             queue: queue.to_owned(),
             reason: format!(
-                "{}; use the same version and settings everywhere, or another namespace",
+                "{}; use the same version everywhere or another --namespace, or delete this one (`producer teardown`)",
                 said.get_message()
             ),
         },

@@ -1,0 +1,92 @@
+//! A namespace on a real broker for one test: the roles as processes, on one store, gone when the test ends.
+//!
+//! It knows no test. What would surprise: it is torn down by `producer teardown` itself; processes that were started in it
+//! must be dropped before it, as those declared after it are.
+
+use crate::processes::{Outcome, Room, Running, counted, words};
+use crate::rabbit;
+use std::path::PathBuf;
+use std::process::Command;
+use uuid::Uuid;
+
+/// The namespace.
+#[derive(Debug)]
+pub struct Namespace {
+    /// Where its processes work.
+    pub room: Room,
+    /// What it is called.
+    pub name: String,
+    url: String,
+}
+
+impl Default for Namespace {
+    fn default() -> Self {
+        Self { room: Room::default(), name: format!("test-{}", Uuid::new_v4().simple()), url: rabbit() }
+    }
+}
+
+impl Namespace {
+    /// A command that finds the broker and the namespace in its environment.
+    #[must_use]
+    pub fn command(&self, name: &str, args: &[&str]) -> Command {
+        let mut command = self.room.command(name);
+        command.args(args).env("AMQP_URL", &self.url).env("RABBIT_REDUCE_NAMESPACE", &self.name);
+        // What `resume` takes and `worker` needs is the same in every test.
+        command.env("RABBIT_REDUCE_MEMORY", "300MiB");
+        command
+    }
+
+    /// Starts a producer.
+    #[must_use]
+    pub fn producer(&self, args: &[&str]) -> Running {
+        Running::start(&mut self.command("producer", args))
+    }
+
+    /// Runs a producer to its end.
+    #[must_use]
+    pub fn ask(&self, args: &[&str]) -> Outcome {
+        self.producer(args).ended()
+    }
+
+    /// Starts a worker, which maps one chunk at a time and may read the room.
+    #[must_use]
+    pub fn worker(&self, args: &[&str]) -> Running {
+        let mut command = self.command("worker", &["--threads", "1", "--input-root", "."]);
+        Running::start(command.args(args))
+    }
+
+    /// Starts an aggregator on the store `store` in the room.
+    #[must_use]
+    pub fn aggregator(&self) -> Running {
+        Running::start(&mut self.command("aggregator", &["--store", "store", "--threads", "2"]))
+    }
+
+    /// Writes so many lines of input, and tells what they count to.
+    #[must_use]
+    pub fn input(&self, lines: usize) -> String {
+        let text = words(lines);
+        self.room.write("in.txt", &text);
+        counted(&text)
+    }
+
+    /// The files of the store, by their paths beneath `jobs/JOB`, of every job.
+    #[must_use]
+    pub fn stored(&self, kind: &str) -> usize {
+        let jobs = std::fs::read_dir(self.room.path("store/jobs")).into_iter().flatten().flatten();
+        jobs.map(|job| files_beneath(job.path().join(kind))).sum()
+    }
+}
+
+fn files_beneath(folder: PathBuf) -> usize {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.map(|entry| if entry.path().is_dir() { files_beneath(entry.path()) } else { 1 }).sum()
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        let torn_down = self.command("producer", &["teardown", "--yes"]).output();
+        let gone = torn_down.is_ok_and(|ended| ended.status.success());
+        // A second panic would hide the first.
+        assert!(gone || std::thread::panicking(), "the namespace {} is left behind", self.name);
+    }
+}
