@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "a body of")]
+    #[should_panic(expected = "what makes a message bounds it")]
     fn a_larger_body_is_never_made() {
         drop(encode(&News::Ended(JobId(uuid::Uuid::nil())), &vec![7; MAX_BODY_BYTES + 1]));
     }

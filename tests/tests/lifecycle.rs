@@ -12,6 +12,7 @@ use rabbit_reduce_core::topology::queue;
 use rabbit_reduce_producer::client::ClientError;
 use rabbit_reduce_producer::session::{Known, Session, SessionError};
 use rabbit_reduce_runtime::process::shutdown::Shutdown;
+use rabbit_reduce_runtime::process::start;
 use rabbit_reduce_runtime::store::Store;
 use rabbit_reduce_runtime::store::memory::MemoryStore;
 use rabbit_reduce_tests::cluster::{Cluster, Order, Report, source};
@@ -181,7 +182,8 @@ async fn a_second_store_is_refused_by_both_names(home: Home) {
         aggregator::Config { name: "second".to_owned(), memory_bytes: 256 << 20, threads: 1, segment_bytes: 4096 };
     let broker = cluster.crew.home.connect().await;
     let running = aggregator::run(config, broker, second, Shutdown::new());
-    let refused = within("it is refused", running).await.expect_err("the namespace has a store").to_string();
+    let refused = within("it is refused", running).await.expect_err("the namespace has a store");
+    let refused = start::chain(&refused);
     assert!(refused.contains(&ours) && refused.contains(&theirs), "{refused}");
     agree(&text(), &cluster.run(&Order::of("word-count"), &text()).await);
     cluster.finish().await;

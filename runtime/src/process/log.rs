@@ -131,6 +131,14 @@ mod tests {
     }
 
     #[test]
+    fn a_library_that_logs_payloads_is_silent_at_every_level() {
+        for verbose in 0..4 {
+            let said = logged(&LogArgs { quiet: false, verbose }, None, PLAIN);
+            assert!(!said.contains("payload"), "{verbose}: {said}");
+        }
+    }
+
+    #[test]
     fn flags_say_how_much() {
         let quiet = LogArgs { quiet: true, verbose: 0 };
         assert_eq!(logged(&quiet, Some("trace"), PLAIN), "ERROR lost\n");
