@@ -1,8 +1,9 @@
 //! Processes that die in the middle of a job, without a word: the answer is the same.
 
+use rabbit_reduce_runtime::process::clock;
 use rabbit_reduce_tests::namespaces::Namespace;
 use rabbit_reduce_tests::processes::until;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How long a worker lives.
 const LIFE: Duration = Duration::from_millis(300);
@@ -13,12 +14,12 @@ fn a_worker_that_is_killed_every_300_ms_costs_time_only() {
     let expected = namespace.input(60_000);
     let _aggregator = namespace.aggregator();
     let mut push = namespace.producer(&["push", "--chunk-size", "32KiB", "in.txt"]);
-    let (mut born, mut worker, mut killed) = (Instant::now(), namespace.worker(&[]), 0);
+    let (mut born, mut worker, mut killed) = (clock::instant(), namespace.worker(&[]), 0);
     until("the end of the job", || {
         if born.elapsed() >= LIFE {
             killed += 1;
             std::mem::replace(&mut worker, namespace.worker(&[])).kill();
-            born = Instant::now();
+            born = clock::instant();
         }
         (!push.lives()).then_some(())
     });
