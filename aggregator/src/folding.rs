@@ -532,3 +532,6 @@ impl JobState {
         !self.ending && self.shards.iter().all(|shard| shard.ledger.is_some() && shard.delta.is_empty())
     }
 }
+
+#[cfg(test)]
+mod tests;

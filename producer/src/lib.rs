@@ -190,7 +190,7 @@ async fn drive(
         Err(error) => {
             session.screen.finish();
             if let SessionError::Interrupted = error {
-                tell(&format!("job {job} goes on without us; see `producer status {job}`, `producer results {job}`"));
+                tell(&format!("job {job} goes on without us; wait for it again with `producer resume {job}`"));
             }
             Err(failure(error))
         }

@@ -117,7 +117,7 @@ fn an_interrupt_while_counting_leaves_the_job_to_others() {
     let mut push = namespace.producer(&["push", "in.txt"]);
     push.says("counting: ");
     push.signal("INT");
-    push.ended_within(PROMPT).refused(6, &["goes on without us", "producer results "]);
+    push.ended_within(PROMPT).refused(6, &["goes on without us", "producer resume "]);
     let _worker = namespace.worker(&[]);
     assert_eq!(namespace.ask(&["resume", "@"]).text(0), expected);
 }
