@@ -57,7 +57,7 @@ impl Case {
             partitions: 1 + u32::try_from(dice.below(9)).unwrap(),
             ..Order::of(job)
         };
-        let repeats = 1 + usize::try_from(dice.below(6)).unwrap();
+        let repeats = 1 + usize::try_from(dice.below(1 + dice.below(20))).unwrap();
         let trouble = if dice.hits(250) { Trouble::default() } else { trouble(&dice, longest) };
         Self {
             seed,
@@ -120,9 +120,10 @@ impl Drop for Told<'_> {
 
 fn trouble(dice: &Dice, longest: Duration) -> Trouble {
     let share = |most: u64| if dice.hits(500) { dice.below(most) } else { 0 };
+    // Early ones more often: many jobs are over soon.
     let moments = |most: u64, last: u64| {
-        let count = if dice.hits(500) { dice.below(most) } else { 0 };
-        (0..count).map(|_| dice.below(last)).collect()
+        let count = if dice.hits(600) { dice.below(most) } else { 0 };
+        (0..count).map(|_| dice.below(1 + dice.below(last))).collect()
     };
     Trouble {
         duplicates: share(500),
@@ -130,8 +131,8 @@ fn trouble(dice: &Dice, longest: Duration) -> Trouble {
         longest,
         lost: share(100),
         unknown: share(100),
-        cuts: moments(5, 200),
-        kills: moments(5, 500),
+        cuts: moments(5, 100),
+        kills: moments(5, 300),
     }
 }
 
