@@ -25,7 +25,10 @@ fn found(chunks: Option<u32>) -> Event {
         owner: None,
     };
     let file = JobFile { spec, program };
-    Event::Opened(JOB, Ok(Opened::Job { file, chunks, end: None, ledgers: vec![Ledger::default()] }))
+    Event::Opened(
+        JOB,
+        Ok(Opened::Job(Box::new(OpenedJob { file, chunks, end: None, ledgers: vec![Ledger::default()] }))),
+    )
 }
 
 #[test]
