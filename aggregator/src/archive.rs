@@ -3,14 +3,12 @@
 //! Everything blocks. It judges nothing itself: validity is the ledger's. What would surprise: an entry written by somebody
 //! else is made durable before it is acted on, since its writer may not have got that far.
 
-use crate::ending;
 use rabbit_reduce_core::id::{ChunkNumber, JobId, PartitionNumber};
 use rabbit_reduce_core::jobs::Job;
 use rabbit_reduce_core::ledger::append::{Append, Event, Record, Step};
 use rabbit_reduce_core::ledger::{Entry, Invalid, Ledger};
-use rabbit_reduce_core::message::{End, Outcome};
+use rabbit_reduce_core::message::End;
 use rabbit_reduce_core::spec::{Spec, SpecError};
-use rabbit_reduce_runtime::process::clock;
 use rabbit_reduce_runtime::store::{Put, Store, StoreError};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -153,35 +151,6 @@ impl Archive {
         self.put(&Self::end_path(job, end.version), end)
     }
 
-    /// Ends a job without a result, unless it has ended; the end that stands.
-    pub(crate) fn end_without_result(&self, job: JobId, outcome: Outcome) -> Result<End, ArchiveError> {
-        loop {
-            if let Some(end) = self.end(job)? {
-                return Ok(end);
-            }
-            let partitions = self.job(job)?.map_or(0, |file| file.spec.partitions);
-            let ledgers = self.ledgers(job, partitions)?;
-            let losses = ending::losses(&ledgers.iter().collect::<Vec<_>>());
-            let end = ending::without_result(outcome.clone(), 1, losses, clock::now_ms());
-            if self.put_end(job, &end)? {
-                return Ok(end);
-            }
-        }
-    }
-
-    /// Puts an end, unless it is taken or a ledger has moved on; the end that stands, if one does.
-    pub(crate) fn end_finished(&self, job: JobId, mut end: End, unless: &[u64]) -> Result<Option<End>, ArchiveError> {
-        for (number, next) in (0..).zip(unless) {
-            let folder = Self::log_folder(job, PartitionNumber(number));
-            if self.store.get(&entry_path(&folder, *next))?.is_some() {
-                return self.end(job);
-            }
-        }
-        end.time_ms = clock::now_ms();
-        self.put_end(job, &end)?;
-        self.end(job)
-    }
-
     /// Forgets a job, but for the mark that it was.
     pub(crate) fn remove(&self, job: JobId) -> Result<(), ArchiveError> {
         self.put_bytes(&Self::removed_path(job), b"removed")?;
@@ -198,6 +167,11 @@ impl Archive {
         let mut jobs: Vec<JobId> = self.store.list("jobs")?.iter().filter_map(|name| name.parse().ok()).collect();
         jobs.sort_unstable_by(|left, right| right.cmp(left));
         Ok(jobs)
+    }
+
+    /// Whether a ledger has an entry of that number.
+    pub(crate) fn has_entry(&self, job: JobId, partition: PartitionNumber, number: u64) -> Result<bool, ArchiveError> {
+        Ok(self.store.get(&entry_path(&Self::log_folder(job, partition), number))?.is_some())
     }
 
     /// Reads a ledger on to its end; `true` if there was anything new.

@@ -5,6 +5,7 @@
 
 mod archive;
 pub mod cli;
+mod closing;
 mod ending;
 mod folding;
 mod letters;

@@ -8,9 +8,9 @@ pub mod append;
 pub mod delta;
 
 use crate::id::{ChunkNumber, Unit};
-use crate::map::SkipList;
 use crate::message::Home;
 use crate::run::RunSize;
+use crate::skip::SkipList;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;

@@ -21,6 +21,7 @@ pub mod partition;
 pub mod records;
 pub mod rows;
 pub mod run;
+pub mod skip;
 pub mod spec;
 pub mod split;
 pub mod table;

@@ -8,16 +8,12 @@ use crate::job::{Pair, Piece, Program, RecordError, Records, Value};
 use crate::message::MAX_BODY_BYTES;
 use crate::pairs::PairWriter;
 use crate::records::RecordIter;
-use crate::split::Skip;
+use crate::skip::{Skip, SkipList};
 use crate::table::{Scratch, ScratchFile, Table};
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use xxhash_rust::xxh3::Xxh3;
-
-/// Skips that a chunk lists one by one; the rest are counted only.
-pub const LISTED_SKIPS: usize = 100;
 
 /// The longest pair, key and value together, in bytes: a message's body holds it and its lengths.
 pub const MAX_PAIR_BYTES: usize = MAX_BODY_BYTES - LENGTHS_BYTES;
@@ -39,38 +35,6 @@ pub struct Limits {
     pub output_bytes: u64,
     /// Pairs past this many bytes go to scratch files.
     pub budget_bytes: usize,
-}
-
-/// Records of a chunk that are not counted.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SkipList {
-    /// The first of them: records too long to travel, then others, each in the chunk's order.
-    pub listed: Vec<Skip>,
-    /// How many more there are.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub more: u64,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
-const fn is_zero(number: &u64) -> bool {
-    *number == 0
-}
-
-impl SkipList {
-    /// How many records are skipped.
-    #[must_use]
-    pub fn count(&self) -> u64 {
-        self.listed.len() as u64 + self.more
-    }
-
-    /// Adds one.
-    pub fn push(&mut self, skip: Skip) {
-        if self.listed.len() < LISTED_SKIPS {
-            self.listed.push(skip);
-        } else {
-            self.more += 1;
-        }
-    }
 }
 
 /// A segment of a partial.

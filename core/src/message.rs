@@ -9,9 +9,8 @@ mod request;
 pub use self::request::{Answer, Ask, End, Losses, LostChunk, News, Outcome, Part, Reply, Request, Status};
 
 use crate::id::{ChunkNumber, JobId, PartitionNumber, SourceNumber, Unit};
-use crate::map::SkipList;
+use crate::skip::{Skip, SkipList};
 use crate::spec::{ByteText, FileStamp, ProgramSpec};
-use crate::split::Skip;
 use bytes::{Bytes, BytesMut};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};

@@ -4,7 +4,6 @@
 //! holds more than one row.
 
 pub mod format;
-pub mod top;
 
 use std::borrow::Cow;
 use std::io;

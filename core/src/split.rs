@@ -6,7 +6,7 @@
 
 use crate::boundary::{self, Boundary};
 use crate::id::{ChunkNumber, SourceNumber};
-use serde::{Deserialize, Serialize};
+use crate::skip::Skip;
 use std::io;
 
 /// The longest record, in bytes, up to and with its boundary; a longer one is a loss. What a message can carry sets it.
@@ -15,8 +15,6 @@ pub const MAX_RECORD_BYTES: u64 = 8 << 20;
 pub const MAX_PIECES: usize = 4096;
 /// The most bytes of source names a chunk carries, for the same reason: in JSON a byte may take six.
 pub const MAX_NAME_BYTES: usize = 512 << 10;
-/// The most bytes of a skip's reason, so that the skips a chunk lists fit a header.
-pub const MAX_REASON_BYTES: usize = 1 << 10;
 /// What is looked at around a cut at first, in bytes; more only if there is no boundary.
 const NEIGHBOURHOOD: u64 = 4096;
 /// How far a search goes in one step, in bytes.
@@ -54,29 +52,6 @@ pub struct PieceRange {
     pub continues: bool,
     /// It ends where its source ends.
     pub ends: bool,
-}
-
-/// A record that is not counted, and why.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Skip {
-    /// The source.
-    pub source: SourceNumber,
-    /// Where the record begins, in bytes.
-    pub offset: u64,
-    /// One line for people.
-    pub reason: String,
-}
-
-impl Skip {
-    /// A skip whose reason is cut where it is too long for a message.
-    #[must_use]
-    pub fn new(source: SourceNumber, offset: u64, mut reason: String) -> Self {
-        if reason.len() > MAX_REASON_BYTES {
-            reason.truncate(reason.floor_char_boundary(MAX_REASON_BYTES));
-            reason.push('…');
-        }
-        Self { source, offset, reason }
-    }
 }
 
 /// One chunk.

@@ -9,7 +9,7 @@ use crate::figures::{count, percent, size, span};
 use crate::shown::Shown;
 use rabbit_reduce_core::id::{PartitionNumber, SourceNumber};
 use rabbit_reduce_core::message::{End, Losses, LostChunk, Outcome, Status};
-use rabbit_reduce_core::split::Skip;
+use rabbit_reduce_core::skip::Skip;
 use std::fmt::Write;
 use std::time::Duration;
 

@@ -5,9 +5,9 @@
 
 use super::{Commit, CommitChunk, Disagreement, Ledger};
 use crate::id::ChunkNumber;
-use crate::map::SkipList;
 use crate::message::{Home, Partial};
 use crate::run::RunSize;
+use crate::skip::SkipList;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use uuid::Uuid;

@@ -5,7 +5,7 @@ use super::delta::{Delta, Fold};
 use super::*;
 use crate::id::{JobId, PartitionNumber, SourceNumber};
 use crate::message::Partial;
-use crate::split::Skip;
+use crate::skip::Skip;
 use bytes::Bytes;
 
 const SIZE: RunSize = RunSize { pairs: 1, bytes: 1 };

@@ -4,7 +4,7 @@ use super::*;
 use crate::id::SourceNumber;
 use crate::jobs::{Grep, Sum, WordCount};
 use crate::pairs::{PairReader, PairSource};
-use crate::split::MAX_REASON_BYTES;
+use crate::skip::{LISTED_SKIPS, MAX_REASON_BYTES};
 use crate::tokens::Tokens;
 
 struct InMemory;

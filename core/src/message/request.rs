@@ -4,8 +4,8 @@
 //! twice.
 
 use crate::id::{ChunkNumber, JobId, PartitionNumber};
+use crate::skip::Skip;
 use crate::spec::Spec;
-use crate::split::Skip;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use uuid::Uuid;

@@ -1,0 +1,37 @@
+//! Ends put into the archive: at most one of each version, and none over a ledger that has moved on. Blocks.
+
+use crate::archive::{Archive, ArchiveError};
+use crate::ending;
+use rabbit_reduce_core::id::{JobId, PartitionNumber};
+use rabbit_reduce_core::message::{End, Outcome};
+use rabbit_reduce_runtime::process::clock;
+
+impl Archive {
+    /// Ends a job without a result, unless it has ended; the end that stands.
+    pub(crate) fn end_without_result(&self, job: JobId, outcome: Outcome) -> Result<End, ArchiveError> {
+        loop {
+            if let Some(end) = self.end(job)? {
+                return Ok(end);
+            }
+            let partitions = self.job(job)?.map_or(0, |file| file.spec.partitions);
+            let ledgers = self.ledgers(job, partitions)?;
+            let losses = ending::losses(&ledgers.iter().collect::<Vec<_>>());
+            let end = ending::without_result(outcome.clone(), 1, losses, clock::now_ms());
+            if self.put_end(job, &end)? {
+                return Ok(end);
+            }
+        }
+    }
+
+    /// Puts an end, unless it is taken or a ledger has moved on; the end that stands, if one does.
+    pub(crate) fn end_finished(&self, job: JobId, mut end: End, unless: &[u64]) -> Result<Option<End>, ArchiveError> {
+        for (number, next) in (0..).zip(unless) {
+            if self.has_entry(job, PartitionNumber(number), *next)? {
+                return self.end(job);
+            }
+        }
+        end.time_ms = clock::now_ms();
+        self.put_end(job, &end)?;
+        self.end(job)
+    }
+}

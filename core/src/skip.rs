@@ -1,0 +1,66 @@
+//! Records that are not counted: which, and why.
+//!
+//! They ride in partials and end in the report of losses; what would surprise is that a chunk lists only the first of them.
+
+use crate::id::SourceNumber;
+use serde::{Deserialize, Serialize};
+
+/// The most bytes of a skip's reason, so that the skips a chunk lists fit a header.
+pub const MAX_REASON_BYTES: usize = 1 << 10;
+/// Skips that a chunk lists one by one; the rest are counted only.
+pub const LISTED_SKIPS: usize = 100;
+
+/// A record that is not counted, and why.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Skip {
+    /// The source.
+    pub source: SourceNumber,
+    /// Where the record begins, in bytes.
+    pub offset: u64,
+    /// One line for people.
+    pub reason: String,
+}
+
+impl Skip {
+    /// A skip whose reason is cut where it is too long for a message.
+    #[must_use]
+    pub fn new(source: SourceNumber, offset: u64, mut reason: String) -> Self {
+        if reason.len() > MAX_REASON_BYTES {
+            reason.truncate(reason.floor_char_boundary(MAX_REASON_BYTES));
+            reason.push('…');
+        }
+        Self { source, offset, reason }
+    }
+}
+
+/// Records of a chunk that are not counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SkipList {
+    /// The first of them: records too long to travel, then others, each in the chunk's order.
+    pub listed: Vec<Skip>,
+    /// How many more there are.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub more: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+impl SkipList {
+    /// How many records are skipped.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.listed.len() as u64 + self.more
+    }
+
+    /// Adds one.
+    pub fn push(&mut self, skip: Skip) {
+        if self.listed.len() < LISTED_SKIPS {
+            self.listed.push(skip);
+        } else {
+            self.more += 1;
+        }
+    }
+}
