@@ -150,3 +150,21 @@ async fn after_a_cut_the_same_broker_works_again_and_unsettled_deliveries_return
     assert!(broker.inbox().await.is_ok());
     assert_eq!(broker.blocked(), None);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_subscription_that_nobody_waits_for_leaves_no_consumer() {
+    let home = Home::rabbit().await;
+    let mut brokers = Vec::new();
+    for patience in (0..120).map(|number| Duration::from_micros(60 * number)) {
+        let broker = home.connect().await;
+        // Whether it came in time is all the same: it is dropped.
+        let abandon = async |queue| drop(tokio::time::timeout(patience, broker.consume(queue, 4)).await);
+        tokio::join!(abandon("work"), abandon("small"), abandon("later"));
+        // The first sixty live on, the others end at once.
+        brokers.push(broker);
+        brokers.truncate(60);
+    }
+    for queue in ["work", "small", "later"] {
+        until("nobody consumes", async || (home.depth(queue).await.consumers == 0).then_some(())).await;
+    }
+}

@@ -185,15 +185,38 @@ impl RabbitBroker {
         name.strip_prefix(self.namespace()).is_some_and(|rest| rest.starts_with(".private."))
     }
 
-    async fn subscribe(&self, channel: Channel, name: &str, prefetch: u16) -> Result<RabbitConsumer, BrokerError> {
-        let denied = |error: Error| classify(&self.config.url, &format!("consume from {name}"), &error);
-        let prefetch = prefetch.clamp(1, MAX_PREFETCH);
-        self.answer(channel.basic_qos(prefetch, BasicQosOptions::default())).await.map_err(denied)?;
-        let tag = format!("{}.{}", self.namespace(), Uuid::new_v4().simple());
-        let consume =
-            channel.basic_consume(name.into(), tag.into(), BasicConsumeOptions::default(), FieldTable::default());
-        let subscription = self.answer(consume).await.map_err(denied)?;
-        Ok(RabbitConsumer::new(channel, subscription, self.namespace().to_owned()))
+    /// Consumes from a queue on a channel of its own, prepared first.
+    ///
+    /// In a task that goes on when the caller stops waiting: a client library's future that is dropped half way leaves a consumer
+    /// at the broker that nobody reads, and with it messages that never come back. What the task brings too late is closed.
+    async fn subscribe<P>(
+        &self,
+        queue: &str,
+        name: ShortString,
+        prefetch: u16,
+        prepare: impl FnOnce(Channel) -> P + Send + 'static,
+    ) -> Result<RabbitConsumer, BrokerError>
+    where
+        P: Future<Output = Result<Channel, Error>> + Send,
+    {
+        let connection = self.connection().await?;
+        let (prefetch, namespace) = (prefetch.clamp(1, MAX_PREFETCH), self.namespace().to_owned());
+        let tag = format!("{namespace}.{}", Uuid::new_v4().simple());
+        let opening = tokio::spawn(async move {
+            let channel = prepare(connection.create_channel().await?).await?;
+            channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
+            let options = BasicConsumeOptions::default();
+            let subscription = channel.basic_consume(name, tag.into(), options, FieldTable::default()).await?;
+            Ok(RabbitConsumer::new(channel, subscription, namespace))
+        });
+        let opened = async {
+            match opening.await {
+                Ok(opened) => opened,
+                Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+            }
+        };
+        let denied = |error: Error| classify(&self.config.url, &format!("consume from {queue}"), &error);
+        self.answer(opened).await.map_err(denied)
     }
 
     fn check_topology(&self, topology: &Topology) -> Result<(), BrokerError> {
@@ -236,15 +259,18 @@ impl Broker for RabbitBroker {
 
     async fn consume(&self, queue: &str, prefetch: u16) -> Result<Box<dyn Consumer>, BrokerError> {
         let name = self.name_of(queue, "consume from")?;
-        Ok(Box::new(self.subscribe(self.channel().await?, name.as_str(), prefetch).await?))
+        let ready = |channel| std::future::ready(Ok(channel));
+        Ok(Box::new(self.subscribe(queue, name, prefetch, ready).await?))
     }
 
     async fn inbox(&self) -> Result<Box<dyn Inbox>, BrokerError> {
         let name = format!("{}.private.{}", self.namespace(), Uuid::new_v4().simple());
-        let channel = self.channel().await?;
-        let declared = self.answer(declare::private_queue(&channel, self.namespace(), &name)).await;
-        declared.map_err(|error| classify_declaration(&self.config.url, &name, &error))?;
-        let consumer = self.subscribe(channel, &name, PRIVATE_PREFETCH).await?;
+        let (namespace, declared) = (self.namespace().to_owned(), name.clone());
+        let declare = |channel| async move {
+            declare::private_queue(&channel, &namespace, &declared).await?;
+            Ok(channel)
+        };
+        let consumer = self.subscribe(&name, name.clone().into(), PRIVATE_PREFETCH, declare).await?;
         Ok(Box::new(RabbitInbox::new(name, consumer)))
     }
 
