@@ -11,6 +11,7 @@ use rabbit_reduce_core::id::{ChunkNumber, JobId, PartitionNumber};
 use rabbit_reduce_core::ledger::Ledger;
 use rabbit_reduce_core::message::{Answer, Ask, Losses, News, Outcome, Status};
 use rabbit_reduce_core::spec::{SourceList, Spec};
+use rabbit_reduce_runtime::process::start;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 
@@ -63,7 +64,13 @@ pub(crate) fn answer(
         Ask::Cancel { job } => cancel(archive, job),
         Ask::Remove { job } => remove(archive, job),
     };
-    answered.unwrap_or_else(|error| Answer::Refused(error.to_string()).into())
+    answered.unwrap_or_else(|error| match error {
+        // A store that is full or away may come back; who asks waits for it.
+        ArchiveError::Store(error) => Answer::Later(error.to_string()).into(),
+        error @ (ArchiveError::Damaged { .. } | ArchiveError::Spec { .. }) => {
+            Answer::Refused(start::chain(&error)).into()
+        }
+    })
 }
 
 type Answering = Result<Answered, ArchiveError>;

@@ -94,6 +94,7 @@ impl Client {
         let asking = async {
             loop {
                 match tokio::time::timeout(PATIENCE, self.ask_once(&ask, body)).await {
+                    Ok(Ok((Answer::Later(reason), _))) => notice(&format!("the aggregator waits: {reason}")),
                     Ok(Ok(answer)) => return Ok(answer),
                     Ok(Err(error)) if error.may_pass() => notice(&format!("{error}; trying again")),
                     Ok(Err(error)) => return Err(error.into()),

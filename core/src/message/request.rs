@@ -114,6 +114,8 @@ pub enum Answer {
     Done,
     /// It cannot be, for this reason.
     Refused(String),
+    /// It cannot be just now, for this reason: ask again.
+    Later(String),
     /// There is no such job, or no such page or part of it.
     Unknown,
     /// The job's id is new, and this is the store it lives in.

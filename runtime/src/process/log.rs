@@ -62,13 +62,16 @@ impl Style {
 fn filter(args: &LogArgs, variable: Option<&str>) -> Result<EnvFilter, LogError> {
     let text = match (variable, args.quiet, args.verbose) {
         (_, true, _) => format!("error,{SILENT}"),
-        (Some(text), _, 0) if !text.is_empty() => text.to_owned(),
+        // Who names lapin gets what it logs.
+        (Some(text), _, 0) if text.contains("lapin") => text.to_owned(),
+        (Some(text), _, 0) if !text.is_empty() => format!("{text},{SILENT}"),
         (_, _, 0) => levels("info", "warn"),
         (_, _, 1) => levels("debug", "warn"),
         (_, _, 2) => levels("trace", "info"),
         (_, _, _) => format!("trace,{SILENT}"),
     };
-    EnvFilter::try_new(&text).map_err(|source| LogError::Filter { text, source })
+    EnvFilter::try_new(&text)
+        .map_err(|source| LogError::Filter { text: variable.unwrap_or_default().to_owned(), source })
 }
 
 fn levels(ours: &str, others: &str) -> String {
