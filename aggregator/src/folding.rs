@@ -5,7 +5,7 @@
 
 mod events;
 
-pub(crate) use self::events::{Effect, Event, Opened, OpenedJob, ShardWork};
+pub(crate) use self::events::{Effect, Event, LookUp, Opened, OpenedJob, ShardWork};
 use crate::archive::{ArchiveError, JobFile};
 use crate::ending;
 use crate::shard::{Channel, HeldReceipt, Shard};
@@ -16,6 +16,7 @@ use rabbit_reduce_core::ledger::Ledger;
 use rabbit_reduce_core::ledger::delta::{Fold, Held};
 use rabbit_reduce_core::message::{self, End, News, Partial};
 use rabbit_reduce_runtime::broker::{Delivery, Receipt};
+use rabbit_reduce_runtime::process::start;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -28,13 +29,17 @@ struct Arrival {
     partial: Partial,
     body: Bytes,
     message: Bytes,
+    /// The look-up asked for last before it came: only a later one tells about its job.
+    after: LookUp,
 }
 
 /// Arrivals for a job that is being looked up.
 #[derive(Default)]
 struct Waiting {
     arrivals: Vec<Arrival>,
-    /// The look-up failed; it is tried again then.
+    /// The look-up asked for last.
+    asked: LookUp,
+    /// It failed, and is tried again then.
     again: Option<Instant>,
 }
 
@@ -61,6 +66,7 @@ struct Intake {
 pub(crate) struct Folding {
     store_id: String,
     jobs: BTreeMap<JobId, JobState>,
+    asked: LookUp,
     waiting: BTreeMap<JobId, Waiting>,
     intakes: Vec<Intake>,
     /// How many of the intakes share the partitions between them; the one after takes what is large from all.
@@ -78,6 +84,7 @@ impl Folding {
         Self {
             store_id,
             jobs: BTreeMap::new(),
+            asked: LookUp::default(),
             waiting: BTreeMap::new(),
             intakes: prefetches.iter().map(intake).collect(),
             reduce_queues: prefetches.len() - 1,
@@ -126,30 +133,34 @@ impl Folding {
             }
             Event::Lost(channel) => self.lose_channel(channel),
             Event::Arrived(channel, delivery) => self.arrive(channel, delivery, now, &mut effects),
-            Event::Opened(job, opened) => self.opened(job, opened, now, &mut effects),
+            Event::Opened(job, asked, opened) => self.opened(job, asked, opened, now, &mut effects),
             Event::Tended(job, partition, tended) => self.tended(job, partition, *tended, now, &mut effects),
             Event::Sealed(job, chunks) => {
                 if let Some(state) = self.jobs.get_mut(&job) {
                     state.chunks = Some(chunks);
                 } else {
-                    effects.push(Effect::Open(job));
+                    self.look_up(job, &mut effects);
                 }
             }
             Event::Ended(job, end) => self.ended(job, end, now, &mut effects),
             Event::Removed(job) => self.removed(job, &mut effects),
             Event::Look(job) => match self.jobs.get_mut(&job) {
                 Some(state) => state.shards.iter_mut().for_each(|shard| shard.wanted = true),
-                None => effects.push(Effect::Open(job)),
+                None => self.look_up(job, &mut effects),
             },
             Event::Heard(news) => self.hear(news, &mut effects),
             Event::Tick => {
-                for (job, waiting) in &mut self.waiting {
-                    if waiting.again.take_if(|again| *again <= now).is_some() {
-                        effects.push(Effect::Open(*job));
-                    }
-                }
+                let due = |waiting: &Waiting| waiting.again.is_some_and(|again| again <= now);
+                let jobs: Vec<JobId> =
+                    self.waiting.iter().filter(|(_, waiting)| due(waiting)).map(|(job, _)| *job).collect();
+                jobs.into_iter().for_each(|job| self.look_up(job, &mut effects));
             }
-            Event::Sweep => self.jobs.retain(|_, job| !job.is_idle() || job.end.is_none()),
+            Event::Sweep => {
+                self.jobs.retain(|_, job| !job.is_idle() || job.end.is_none());
+                // The news of an end may have been missed.
+                let open = self.jobs.iter().filter(|(_, job)| job.end.is_none() && !job.ending);
+                effects.extend(open.map(|(job, _)| Effect::ReadEnd(*job)));
+            }
         }
         self.tend_what_is_due(now, &mut effects);
         self.end_what_is_finished(&mut effects);
@@ -163,7 +174,7 @@ impl Folding {
         match news {
             News::Sealed(_) if state.chunks.is_none() => state.shards.iter_mut().for_each(|shard| shard.wanted = true),
             News::Finished(_, partition) => {
-                if let Some(shard) = state.shards.get_mut(partition.index()).filter(|shard| !shard.seen.finished) {
+                if let Some(shard) = state.shards.get_mut(partition.index()) {
                     shard.wanted = true;
                 }
             }
@@ -195,15 +206,17 @@ impl Folding {
                 self.set_aside(held, message, reason, effects);
             }
             Ok((partial, body)) => {
-                let arrival = Arrival { held, partial, body, message };
+                let arrival = Arrival { held, partial, body, message, after: self.asked };
                 let job = arrival.partial.job;
                 if self.jobs.contains_key(&job) {
                     self.fold(arrival, now, effects);
                 } else {
                     if !self.waiting.contains_key(&job) {
-                        effects.push(Effect::Open(job));
+                        self.look_up(job, effects);
                     }
-                    self.waiting.entry(job).or_default().arrivals.push(arrival);
+                    let asked = self.asked;
+                    let waiting = self.waiting.entry(job).or_insert_with(|| Waiting { asked, ..Waiting::default() });
+                    waiting.arrivals.push(arrival);
                 }
             }
         }
@@ -211,7 +224,7 @@ impl Folding {
     }
 
     fn fold(&mut self, arrival: Arrival, now: Instant, effects: &mut Vec<Effect>) {
-        let Arrival { held, partial, body, message } = arrival;
+        let Arrival { held, partial, body, message, .. } = arrival;
         let job = partial.job;
         let state = self.jobs.get_mut(&job).expect("looked up before");
         if state.over {
@@ -260,30 +273,77 @@ impl Folding {
         }
     }
 
-    fn opened(&mut self, job: JobId, opened: Result<Opened, ArchiveError>, now: Instant, effects: &mut Vec<Effect>) {
-        let arrivals = self.waiting.remove(&job).unwrap_or_default().arrivals;
+    fn look_up(&mut self, job: JobId, effects: &mut Vec<Effect>) {
+        self.asked = LookUp(self.asked.0 + 1);
+        if let Some(waiting) = self.waiting.get_mut(&job) {
+            (waiting.asked, waiting.again) = (self.asked, None);
+        }
+        effects.push(Effect::Open(job, self.asked));
+    }
+
+    fn opened(
+        &mut self,
+        job: JobId,
+        asked: LookUp,
+        opened: Result<Opened, ArchiveError>,
+        now: Instant,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Waiting { arrivals, asked: last, .. } = self.waiting.remove(&job).unwrap_or_default();
         match opened {
             Ok(Opened::Job(found)) => {
-                let OpenedJob { file, chunks, end, ledgers } = *found;
-                let over = end.as_ref().is_some_and(|end| !end.outcome.has_result());
-                let shards = ledgers.into_iter().map(Shard::new).collect();
-                let state = JobState { file: Arc::new(file), chunks, end, shards, ending: false, over };
-                // Two look-ups may be under way: the later one knows more, as that the job is sealed.
-                let state = self.jobs.entry(job).or_insert(state);
-                state.chunks = state.chunks.or(chunks);
+                self.enter(job, *found);
                 arrivals.into_iter().for_each(|arrival| self.fold(arrival, now, effects));
             }
             Ok(Opened::Removed) => self.ack(arrivals.into_iter().map(|arrival| arrival.held), effects),
             Ok(Opened::Unknown) => {
-                for Arrival { held, message, .. } in arrivals {
+                // What came after this look-up was asked for may be of a job that is younger than its answer.
+                let (told, untold): (Vec<_>, Vec<_>) = arrivals.into_iter().partition(|arrival| arrival.after < asked);
+                for Arrival { held, message, .. } in told {
                     self.set_aside(held, message, format!("no job {job} is known to this store"), effects);
                 }
+                if !untold.is_empty() {
+                    self.waiting.insert(job, Waiting { arrivals: untold, asked: last, again: None });
+                    if last <= asked {
+                        self.look_up(job, effects);
+                    }
+                }
             }
-            Err(error) => {
+            Err(error @ ArchiveError::Store(_)) => {
                 self.raise(&error);
-                // They keep waiting, unsettled.
-                self.waiting.insert(job, Waiting { arrivals, again: Some(now + LOOK_UP_PAUSE) });
+                if !arrivals.is_empty() {
+                    // They keep waiting, unsettled.
+                    self.waiting.insert(job, Waiting { arrivals, asked: last, again: Some(now + LOOK_UP_PAUSE) });
+                }
             }
+            // Looking again would not help: nobody here can read this job.
+            Err(error) => {
+                let reason = start::chain(&error);
+                tracing::error!(%job, reason, "a job that cannot be read is left alone");
+                for Arrival { held, message, .. } in arrivals {
+                    self.set_aside(held, message, reason.clone(), effects);
+                }
+            }
+        }
+    }
+
+    /// Puts a job that was looked up into memory, or what is new of it: of two look-ups the later knows more.
+    fn enter(&mut self, job: JobId, found: OpenedJob) {
+        let OpenedJob { file, chunks, end, ledgers } = found;
+        let state = self.jobs.entry(job).or_insert_with(|| JobState {
+            file: Arc::new(file),
+            chunks: None,
+            end: None,
+            shards: ledgers.into_iter().map(Shard::new).collect(),
+            ending: false,
+            over: false,
+        });
+        state.chunks = state.chunks.or(chunks);
+        if state.end.is_none()
+            && let Some(end) = end
+        {
+            state.over = !end.outcome.has_result();
+            state.end = Some(end);
         }
     }
 
@@ -315,7 +375,14 @@ impl Folding {
             let reason = ending::too_many_losses(state.file.spec.max_losses);
             effects.push(Effect::Fail { job, reason });
         }
-        self.keep(job, partition, delta.into_held(), now, effects);
+        // A result stands, and every chunk of it is decided: an attempt that differs can only be dropped.
+        let too_late = matches!(trouble, Some(Trouble::Disagreement(_))) && state.end.is_some();
+        if too_late || state.over {
+            let held: Vec<_> = delta.into_held().into_iter().map(|held| held.receipt).collect();
+            self.ack(held, effects);
+        } else {
+            self.keep(job, partition, delta.into_held(), now, effects);
+        }
         match trouble {
             None => self.alarm = None,
             Some(Trouble::Archive(error)) => {
@@ -323,6 +390,9 @@ impl Folding {
                 if let Some(state) = self.jobs.get_mut(&job) {
                     state.shards[partition.index()].pause(now);
                 }
+            }
+            Some(Trouble::Disagreement(disagreement)) if too_late => {
+                tracing::error!(%job, %disagreement, "an attempt that came after the result differs from it");
             }
             Some(Trouble::Disagreement(disagreement)) => {
                 effects.push(Effect::Fail { job, reason: disagreement.to_string() });
@@ -357,6 +427,11 @@ impl Folding {
         match end {
             Ok(Some(end)) => {
                 state.over = !end.outcome.has_result();
+                // Another's end that is not ours: what it knows and we do not is in the ledgers.
+                let ours: Vec<&Ledger> = state.shards.iter().filter_map(|shard| shard.ledger.as_ref()).collect();
+                if !state.over && end.parts != ending::parts(&ours) {
+                    state.shards.iter_mut().for_each(|shard| shard.wanted = true);
+                }
                 let news = state.end.as_ref().is_none_or(|before| before.version < end.version);
                 state.end = Some(end);
                 if news {

@@ -9,7 +9,8 @@ use bytes::Bytes;
 use rabbit_reduce_core::id::{ChunkNumber, JobId, PartitionNumber};
 use rabbit_reduce_core::ledger::{Entry, Ledger};
 use rabbit_reduce_core::message::{self, Failure, Partial, Task};
-use rabbit_reduce_core::topology::queue;
+use rabbit_reduce_core::spec::SEGMENT_BYTES;
+use rabbit_reduce_core::topology::{REDUCE_QUEUES, queue};
 
 /// Times that a task or partial is sent again before it is a loss.
 const STRIKES: u32 = 3;
@@ -32,12 +33,12 @@ impl Letters {
     /// Buries one letter.
     pub(crate) fn bury(&mut self, archive: &Archive, letter: &Bytes) -> Result<Buried, ArchiveError> {
         if let Ok((failure, _)) = message::decode::<Failure>(letter) {
-            return self.lose(archive, letter, failure.job, failure.chunk, &failure.reason);
+            return self.lose(archive, letter, failure.job, failure.chunk, None, &failure.reason);
         }
         if let Ok((task, body)) = message::decode::<Task>(letter) {
             if task.crashes >= STRIKES {
                 let reason = "the broker gave up delivering its task, again and again";
-                return self.lose(archive, letter, task.job, task.chunk, reason);
+                return self.lose(archive, letter, task.job, task.chunk, None, reason);
             }
             tracing::warn!(job = %task.job, chunk = %task.chunk, "the broker gave up on a task; it is sent again, set apart");
             let again = Task { crashes: task.crashes + 1, ..task };
@@ -46,12 +47,14 @@ impl Letters {
         if let Ok((partial, body)) = message::decode::<Partial>(letter) {
             if partial.strikes >= STRIKES {
                 let reason = "the broker gave up delivering one of its partials, again and again";
-                return self.lose(archive, letter, partial.job, partial.chunk, reason);
+                return self.lose(archive, letter, partial.job, partial.chunk, Some(partial.partition), reason);
             }
             tracing::warn!(job = %partial.job, chunk = %partial.chunk, partition = %partial.partition,
                 "the broker gave up on a partial; it is sent again");
             let again = Partial { strikes: partial.strikes + 1, ..partial };
-            let name = queue::reduce(again.partition, rabbit_reduce_core::topology::REDUCE_QUEUES);
+            let large = body.len() > SEGMENT_BYTES;
+            let name =
+                if large { queue::REDUCE_LARGE.to_owned() } else { queue::reduce(again.partition, REDUCE_QUEUES) };
             return Ok(sent(name, message::encode(&again, &body)));
         }
         let path = archive.set_aside(None, letter)?;
@@ -59,12 +62,14 @@ impl Letters {
         Ok(Buried { send: None, events: Vec::new() })
     }
 
+    /// Notes a loss, everywhere or in one partition only.
     fn lose(
         &mut self,
         archive: &Archive,
         letter: &Bytes,
         job: JobId,
         chunk: ChunkNumber,
+        only: Option<PartitionNumber>,
         reason: &str,
     ) -> Result<Buried, ArchiveError> {
         let nothing = Buried { send: None, events: Vec::new() };
@@ -84,6 +89,9 @@ impl Letters {
         let (_, ledgers) = self.last.as_mut().expect("just set");
         for (number, ledger) in (0..).zip(ledgers) {
             let partition = PartitionNumber(number);
+            if only.is_some_and(|only| only != partition) {
+                continue;
+            }
             archive.refresh(job, partition, ledger)?;
             let entry = Entry::Lose { chunk, reason: reason.to_owned() };
             // No longer valid: the partition has all of it, or knows of the loss.

@@ -233,7 +233,7 @@ impl Loop {
                     Vec::new()
                 });
             }
-            Effect::Open(job) => self.compute(move || vec![Event::Opened(job, open(&archive, job))]),
+            Effect::Open(job, asked) => self.compute(move || vec![Event::Opened(job, asked, open(&archive, job))]),
             Effect::Tend(work) => {
                 let (job, partition) = (work.job.spec.job, work.partition);
                 let tend = work.into_tend(archive);
@@ -303,11 +303,14 @@ impl Loop {
         let alarms = self.folding.alarms();
         self.work.spawn(async move {
             let Request { id, reply_to, expires_ms, ask } = request;
-            if expires_ms < clock::now_ms() {
-                let _counted: bool = receipt.ack().await;
-                return Vec::new();
-            }
-            let mut answered = blocking(move || requests::answer(&archive, ask, &body, progress, alarms)).await;
+            let late_ms = clock::now_ms().saturating_sub(expires_ms);
+            let mut answered = if late_ms == 0 {
+                blocking(move || requests::answer(&archive, ask, &body, progress, alarms)).await
+            } else {
+                // Most likely nobody waits any more. Whoever does has a clock that is far behind.
+                let seconds = late_ms / 1000;
+                Answer::Refused(format!("the request expired {seconds} s ago: set the clocks of both machines")).into()
+            };
             if let Some(news) = answered.news.take() {
                 // A hint; see `announce`.
                 drop(broker.publish(&Route::News, message::encode(&news, &[])).await);

@@ -169,11 +169,14 @@ fn remove(archive: &Archive, job: JobId) -> Answering {
         archive.remove(job)?;
         return Ok(Answer::Done.into());
     }
-    if archive.job(job)?.is_none() {
-        return Ok(Answer::Unknown.into());
-    }
-    if archive.end(job)?.is_none() {
-        return Ok(Answer::Refused(format!("job {job} is running; cancel it first")).into());
+    match archive.job(job) {
+        Ok(None) => return Ok(Answer::Unknown.into()),
+        Ok(Some(_)) if archive.end(job)?.is_none() => {
+            return Ok(Answer::Refused(format!("job {job} is running; cancel it first")).into());
+        }
+        Err(error @ ArchiveError::Store(_)) => return Err(error),
+        // A job that cannot be read does not run here.
+        Ok(Some(_)) | Err(ArchiveError::Damaged { .. } | ArchiveError::Spec { .. }) => {}
     }
     archive.remove(job)?;
     let (events, news) = (vec![Event::Removed(job)], Some(News::Removed(job)));
@@ -186,7 +189,13 @@ fn jobs(archive: &Archive) -> Answering {
         if statuses.len() == LISTED_JOBS {
             break;
         }
-        let mut status = status_of(archive, job, false, None)?;
+        let mut status = match status_of(archive, job, false, None) {
+            Err(error @ (ArchiveError::Damaged { .. } | ArchiveError::Spec { .. })) => {
+                tracing::warn!(%job, reason = start::chain(&error), "a job that cannot be read is not listed");
+                continue;
+            }
+            status => status?,
+        };
         if let Some(end) = status.as_mut().and_then(|status| status.end.as_mut()) {
             // A list of many jobs has to fit one answer.
             (end.parts, end.counters) = (Vec::new(), BTreeMap::new());

@@ -90,6 +90,8 @@ impl Tend {
     fn steps(&mut self, done: &mut Vec<HeldReceipt>, finished: &mut bool) -> Result<(), Trouble> {
         let id = self.job.spec.job;
         if self.archive.is_removed(id)? {
+            // What an earlier call wrote after the removal goes too.
+            self.archive.remove(id)?;
             return Err(Trouble::Removed);
         }
         self.archive.refresh(id, self.partition, &mut self.ledger)?;
@@ -170,7 +172,7 @@ impl Tend {
             by_size.sort_unstable();
             let runs: Vec<Uuid> = by_size[..MERGED_RUNS].iter().map(|(_, run)| *run).collect();
             let Some(cursors) = self.open(&runs)? else {
-                self.archive.refresh(self.job.spec.job, self.partition, &mut self.ledger)?;
+                self.look_for_missing_run()?;
                 continue;
             };
             let (run, size) = self.write(cursors, false)?;
@@ -181,6 +183,19 @@ impl Tend {
             }
         }
         Ok(())
+    }
+
+    /// A live run has no file: somebody merged it meanwhile, or the job was removed, or the store is damaged.
+    fn look_for_missing_run(&mut self) -> Result<(), Trouble> {
+        let id = self.job.spec.job;
+        if self.archive.refresh(id, self.partition, &mut self.ledger)? {
+            return Ok(());
+        }
+        if self.archive.is_removed(id)? {
+            return Err(Trouble::Removed);
+        }
+        let path = Archive::runs_folder(id, self.partition);
+        Err(ArchiveError::Damaged { path, reason: "a run that the ledger names is missing".to_owned() }.into())
     }
 
     /// Merges the live runs into a part, if the partition is at its end; `true` if this call finished it.
@@ -199,7 +214,7 @@ impl Tend {
                 _ => {
                     let names: Vec<Uuid> = runs.iter().map(|(run, _)| *run).collect();
                     let Some(cursors) = self.open(&names)? else {
-                        self.archive.refresh(self.job.spec.job, self.partition, &mut self.ledger)?;
+                        self.look_for_missing_run()?;
                         continue;
                     };
                     let (part, size) = self.write(cursors, true)?;

@@ -26,6 +26,8 @@ pub const MIN_CHUNK_BYTES: u64 = 64;
 pub const MIN_SEGMENT_BYTES: usize = 256;
 /// The default size of a segment's body, in bytes, and the largest.
 pub const SEGMENT_BYTES: usize = 1 << 20;
+/// The most chunks of a job: a ledger keeps some 150 bytes of each in memory.
+pub const MAX_CHUNKS: u64 = 1 << 22;
 /// The default for pairs of one chunk, in bytes, beyond which it fails, and the largest.
 pub const OUTPUT_BYTES: u64 = 1 << 30;
 /// Losses beyond which a job fails, unless it says otherwise.
@@ -238,6 +240,10 @@ impl Spec {
         };
         if self.program.version != PROGRAM_VERSION {
             return Err(SpecError::Version { theirs: self.program.version });
+        }
+        if let Some(bytes) = self.sources.bytes {
+            let what = "the number of chunks (a larger chunk size makes fewer)";
+            number(what, bytes.div_ceil(self.chunk_bytes.max(1)), 0, MAX_CHUNKS)?;
         }
         number("the chunk size in bytes", self.chunk_bytes, MIN_CHUNK_BYTES, MAX_RECORD_BYTES)?;
         number("the number of partitions", u64::from(self.partitions), 1, u64::from(MAX_PARTITIONS))?;

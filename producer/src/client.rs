@@ -18,6 +18,8 @@ use uuid::Uuid;
 
 /// How long an answer is waited for before the question is asked again.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// The same, after it was asked several times: an aggregator that is slow is not made slower.
+const LONGEST_PATIENCE: Duration = Duration::from_secs(12);
 /// When a question is worthless: generous, since clocks of two machines differ.
 const EXPIRY: Duration = Duration::from_secs(600);
 /// How long commands that only ask wait for anybody to answer.
@@ -93,26 +95,11 @@ impl Client {
     ) -> Result<(Answer, Bytes), ClientError> {
         let asking = async {
             loop {
-                match tokio::time::timeout(PATIENCE, self.ask_once(&ask, body)).await {
-                    Ok(Ok((Answer::Later(reason), _))) => notice(&format!("the aggregator waits: {reason}")),
-                    Ok(Ok(answer)) => return Ok(answer),
-                    Ok(Err(error)) if error.may_pass() => notice(&format!("{error}; trying again")),
-                    Ok(Err(error)) => return Err(error.into()),
-                    Err(_) => {
-                        if let Ok(Some(depth)) = self.broker.depth(queue::CONTROL).await
-                            && depth.consumers == 0
-                        {
-                            notice(
-                                "waiting for an aggregator: none is running in this namespace; start one with `aggregator`",
-                            );
-                        } else if let Some(reason) = self.broker.blocked() {
-                            notice(&format!("waiting: the broker takes no messages ({reason})"));
-                        } else {
-                            notice("waiting for an aggregator to answer");
-                        }
-                    }
+                match self.ask_until_answered(&ask, body, notice).await? {
+                    (Answer::Later(reason), _) => notice(&format!("the aggregator waits: {reason}")),
+                    answer => return Ok(answer),
                 }
-                pause_before(6).await;
+                pause_before(9).await;
             }
         };
         let answered = match patience {
@@ -126,7 +113,53 @@ impl Client {
         }
     }
 
-    async fn ask_once(&self, ask: &Ask, body: &[u8]) -> Result<(Answer, Bytes), BrokerError> {
+    /// Asks again and again, ever more slowly, under one id: an answer counts however late it comes.
+    async fn ask_until_answered(
+        &self,
+        ask: &Ask,
+        body: &[u8],
+        notice: &(dyn Fn(&str) + Sync),
+    ) -> Result<(Answer, Bytes), ClientError> {
+        let id = Uuid::new_v4();
+        let (answered, mut answer) = oneshot::channel();
+        self.waiting.lock().expect("nobody panics with it").insert(id, answered);
+        let _forget = Forget(&self.waiting, id);
+        let mut patience = PATIENCE;
+        loop {
+            let asking = async {
+                match self.send(id, ask, body).await {
+                    Ok(()) => Ok((&mut answer).await.ok()),
+                    Err(error) => Err(error),
+                }
+            };
+            match tokio::time::timeout(patience, asking).await {
+                Ok(Ok(Some(answer))) => return Ok(answer),
+                Ok(Ok(None)) => return Err(ClientError::Confused),
+                Ok(Err(error)) if error.may_pass() => {
+                    notice(&format!("{error}; trying again"));
+                    pause_before(6).await;
+                }
+                Ok(Err(error)) => return Err(error.into()),
+                Err(_) => self.say_why(notice).await,
+            }
+            patience = (patience * 2).min(LONGEST_PATIENCE);
+        }
+    }
+
+    /// Why there is no answer yet.
+    async fn say_why(&self, notice: &(dyn Fn(&str) + Sync)) {
+        if let Ok(Some(depth)) = self.broker.depth(queue::CONTROL).await
+            && depth.consumers == 0
+        {
+            notice("waiting for an aggregator: none is running in this namespace; start one with `aggregator`");
+        } else if let Some(reason) = self.broker.blocked() {
+            notice(&format!("waiting: the broker takes no messages ({reason})"));
+        } else {
+            notice("waiting for an aggregator to answer");
+        }
+    }
+
+    async fn send(&self, id: Uuid, ask: &Ask, body: &[u8]) -> Result<(), BrokerError> {
         let reply_to = loop {
             // Changed or not, the newest name counts; the sender lives as long as the listening task.
             if let Ok(name) = self.name.clone().wait_for(Option::is_some).await
@@ -136,18 +169,10 @@ impl Client {
             }
             pause_before(9).await;
         };
-        let id = Uuid::new_v4();
         let expires_ms = clock::now_ms() + u64::try_from(EXPIRY.as_millis()).unwrap_or(u64::MAX);
         let request = Request { id, reply_to, expires_ms, ask: ask.clone() };
-        let (answered, answer) = oneshot::channel();
-        self.waiting.lock().expect("nobody panics with it").insert(id, answered);
-        let _forget = Forget(&self.waiting, id);
         let route = Route::Queue(queue::CONTROL.to_owned());
-        publish_stored(&*self.broker, &route, message::encode(&request, body), None).await?;
-        match answer.await {
-            Ok(answer) => Ok(answer),
-            Err(_) => std::future::pending().await,
-        }
+        publish_stored(&*self.broker, &route, message::encode(&request, body), None).await
     }
 }
 

@@ -92,11 +92,26 @@ impl Roots {
             }
         };
         let file = File::open(real).map_err(unreadable)?;
-        if stamp_of(&file).map_err(unreadable)? != (stamp.size, stamp.modified_ns) {
-            return Err(InputError::Changed { path: shown, expected: stamp.size });
-        }
+        check_stamp(&file, stamp)?;
         Ok(file)
     }
+}
+
+/// Whether an open file is what it was when the job was made.
+///
+/// # Errors
+/// [`InputError::Changed`] if not.
+pub fn check_stamp(file: &File, stamp: &FileStamp) -> Result<(), InputError> {
+    if stamp_of(file).map_err(|source| unreadable(stamp, source))? == (stamp.size, stamp.modified_ns) {
+        return Ok(());
+    }
+    Err(InputError::Changed { path: String::from_utf8_lossy(&stamp.path.0).into_owned(), expected: stamp.size })
+}
+
+/// The error of a file that cannot be read.
+#[must_use]
+pub fn unreadable(stamp: &FileStamp, source: io::Error) -> InputError {
+    InputError::Unreadable { path: String::from_utf8_lossy(&stamp.path.0).into_owned(), source }
 }
 
 /// A regular file's size and modification time, in nanoseconds since 1970.

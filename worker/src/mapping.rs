@@ -2,7 +2,7 @@
 //!
 //! Synchronous; knows no broker. What would surprise: a piece's length is believed only as far as its body or file goes.
 
-use crate::input::{InputError, Roots, read_range};
+use crate::input::{InputError, Roots, check_stamp, read_range, unreadable};
 use bytes::Bytes;
 use rabbit_reduce_core::job::Piece;
 use rabbit_reduce_core::jobs::{Job, JobError};
@@ -10,6 +10,7 @@ use rabbit_reduce_core::map::{Limits, MapError, Mapped, map_chunk};
 use rabbit_reduce_core::message::{MAX_BODY_BYTES, Task};
 use rabbit_reduce_core::spec::{MAX_PARTITIONS, ProgramSpec, SEGMENT_BYTES};
 use rabbit_reduce_core::table::Scratch;
+use rabbit_reduce_core::topology::REDUCE_QUEUES;
 use rabbit_reduce_core::with_program;
 use std::sync::{Arc, Mutex};
 
@@ -109,6 +110,9 @@ fn check(task: &Task) -> Result<(), TaskError> {
     if task.partitions == 0 || task.partitions > MAX_PARTITIONS {
         return Err(TaskError::Malformed("its number of partitions is out of range"));
     }
+    if task.reduce_queues == 0 || task.reduce_queues > REDUCE_QUEUES {
+        return Err(TaskError::Malformed("its number of reduce queues is out of range"));
+    }
     if task.segment_bytes == 0 || task.segment_bytes > SEGMENT_BYTES {
         return Err(TaskError::Malformed("its segment size is out of range"));
     }
@@ -131,10 +135,10 @@ fn read_pieces(task: &Task, body: &Bytes, roots: &Roots) -> Result<Vec<Bytes>, T
             Some(stamp) => {
                 let file = roots.open(stamp)?;
                 let mut bytes = vec![0; length];
-                read_range(&file, piece.offset, &mut bytes).map_err(|source| InputError::Unreadable {
-                    path: String::from_utf8_lossy(&stamp.path.0).into_owned(),
-                    source,
-                })?;
+                let read = read_range(&file, piece.offset, &mut bytes);
+                // Looked at again after the read: bytes of a file that changed under it are those of no version.
+                check_stamp(&file, stamp)?;
+                read.map_err(|source| unreadable(stamp, source))?;
                 bytes.into()
             }
         };

@@ -81,9 +81,9 @@ async fn handle(
         return Ok(true);
     }
     if task.program.version != PROGRAM_VERSION {
+        // By way of `retry`, since a return is counted, and enough of them would be taken for a failure.
         tracing::error!(%job, theirs = task.program.version, ours = PROGRAM_VERSION, "a task of another release goes back");
-        pause_before(9).await;
-        return Ok(false);
+        return shared.publish(queue::RETRY, raw.clone()).await.map(|()| true);
     }
     if task.rounds > 0 {
         let waiting = message::Task { rounds: task.rounds - 1, ..task };

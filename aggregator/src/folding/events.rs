@@ -21,7 +21,7 @@ pub(crate) enum Event {
     /// A delivery of a reduce queue.
     Arrived(Channel, Delivery),
     /// A job was looked up.
-    Opened(JobId, Result<Opened, ArchiveError>),
+    Opened(JobId, LookUp, Result<Opened, ArchiveError>),
     /// A shard comes back.
     Tended(JobId, PartitionNumber, Box<Tended>),
     /// A job's input is all published.
@@ -40,6 +40,10 @@ pub(crate) enum Event {
     Sweep,
 }
 
+/// Which look-up it is, in the order in which they were asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct LookUp(pub(crate) u64);
+
 /// A job as it was found.
 pub(crate) enum Opened {
     /// It is there.
@@ -53,7 +57,7 @@ pub(crate) enum Opened {
 /// What is to be done.
 pub(crate) enum Effect {
     /// Look a job up; answer [`Event::Opened`].
-    Open(JobId),
+    Open(JobId, LookUp),
     /// Ack.
     Ack(Vec<Receipt>),
     /// Keep a message with the dead letters, alarm, then ack.

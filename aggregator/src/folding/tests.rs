@@ -1,14 +1,18 @@
 //! What the mind does with events that cross each other.
 
 use super::*;
+use rabbit_reduce_core::id::ChunkNumber;
 use rabbit_reduce_core::jobs::{Job, Options};
 use rabbit_reduce_core::spec::{By, PROGRAM_VERSION, ProgramSpec, SourceList, Spec};
+use rabbit_reduce_core::topology::Topology;
+use rabbit_reduce_runtime::broker::embedded::EmbeddedBroker;
+use rabbit_reduce_runtime::broker::{Broker, Published, Route};
 use uuid::Uuid;
 
 const JOB: JobId = JobId(Uuid::from_u128(1));
 
 /// A job of nothing, with one partition, as a look-up finds it.
-fn found(chunks: Option<u32>) -> Event {
+fn found(asked: LookUp, chunks: Option<u32>) -> Event {
     let options = Options::default();
     let program = Job::new("word-count", &options).unwrap();
     let spec = Spec {
@@ -27,6 +31,7 @@ fn found(chunks: Option<u32>) -> Event {
     let file = JobFile { spec, program };
     Event::Opened(
         JOB,
+        asked,
         Ok(Opened::Job(Box::new(OpenedJob { file, chunks, end: None, ledgers: vec![Ledger::default()] }))),
     )
 }
@@ -38,9 +43,52 @@ fn a_seal_that_crosses_a_look_up_is_not_forgotten() {
     // A sweep and the seal each have the job looked up, and the sweep's look came just before the seal.
     for cause in [Event::Look(JOB), Event::Sealed(JOB, 0)] {
         let effects = folding.handle(cause, now);
-        assert!(matches!(effects[..], [Effect::Open(JOB)]));
+        assert!(matches!(effects[..], [Effect::Open(JOB, _)]));
     }
-    assert!(folding.handle(found(None), now).is_empty(), "how many chunks there are is not known yet");
-    let effects = folding.handle(found(Some(0)), now);
+    assert!(folding.handle(found(LookUp(1), None), now).is_empty(), "how many chunks there are is not known yet");
+    let effects = folding.handle(found(LookUp(2), Some(0)), now);
     assert!(matches!(&effects[..], [Effect::Tend(work)] if work.chunks == Some(0)), "it has nothing to wait for");
+}
+
+/// A delivery of a partial, from a real broker: nothing else makes receipts.
+async fn delivery() -> Delivery {
+    let broker = EmbeddedBroker::new();
+    broker.declare(&Topology::new("test", 1 << 20)).await.unwrap();
+    let partial = Partial {
+        job: JOB,
+        chunk: ChunkNumber(0),
+        attempt: 1,
+        partition: PartitionNumber(0),
+        partitions: 1,
+        segment: 0,
+        last: true,
+        store: "store".to_owned(),
+        digest: 7,
+        worker: "w".to_owned(),
+        pairs: 0,
+        strikes: 0,
+        skips: None,
+        home: None,
+    };
+    let route = Route::Queue("reduce.0".to_owned());
+    let published = broker.publish(&route, message::encode(&partial, b"")).await.unwrap();
+    assert_eq!(published, Published::Confirmed);
+    broker.consume("reduce.0", 8).await.unwrap().next().await.unwrap()
+}
+
+#[tokio::test]
+async fn a_look_up_from_before_a_partial_came_decides_nothing_about_it() {
+    let mut folding = Folding::new("store".to_owned(), &[8, 1], 1);
+    let now = rabbit_reduce_runtime::process::clock::instant();
+    let channel = Channel { consumer: 0, epoch: 1 };
+    folding.handle(Event::Consuming(channel), now);
+    let swept = folding.handle(Event::Look(JOB), now);
+    assert!(matches!(swept[..], [Effect::Open(JOB, LookUp(1))]));
+    let arrived = folding.handle(Event::Arrived(channel, delivery().await), now);
+    assert!(matches!(arrived[..], [Effect::Open(JOB, LookUp(2))]));
+    let stale = folding.handle(Event::Opened(JOB, LookUp(1), Ok(Opened::Unknown)), now);
+    assert!(stale.is_empty(), "the job may be younger than this answer");
+    let told = folding.handle(Event::Opened(JOB, LookUp(2), Ok(Opened::Unknown)), now);
+    assert!(matches!(told[..], [Effect::SetAside { .. }]));
+    assert!(folding.is_empty());
 }
