@@ -1,6 +1,6 @@
 //! The aggregator: folds partials, commits them to the ledgers of the one store, ends jobs, answers questions.
 //!
-//! This file is the shell: it feeds every source of events into one loop and carries out what [`folding::Folding`] says. What
+//! This file is the shell: it feeds every source of events into one loop and carries out what `folding::Folding` says. What
 //! would surprise: any number of aggregators may run on one store, and none of them knows of another.
 
 mod archive;
