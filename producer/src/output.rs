@@ -1,7 +1,7 @@
 //! From the parts of a result to the bytes that people read.
 //!
 //! It knows no broker and no store: a part is anything that reads. Held are a frame and a pair of every part, one row, and
-//! what [`ranking`] may. What would surprise: a key that stands in two parts is an error, for partitions share no key.
+//! what `ranking` may. What would surprise: a key that stands in two parts is an error, for partitions share no key.
 
 pub mod destination;
 mod ranking;
