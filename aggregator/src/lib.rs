@@ -25,6 +25,7 @@ use rabbit_reduce_runtime::broker::stored::{pause_before, publish_stored};
 use rabbit_reduce_runtime::broker::{Broker, BrokerError, Delivery, Route};
 use rabbit_reduce_runtime::process::byte_size::ByteSize;
 use rabbit_reduce_runtime::process::clock;
+use rabbit_reduce_runtime::process::joined::joined;
 use rabbit_reduce_runtime::process::shutdown::Shutdown;
 use rabbit_reduce_runtime::store::{Store, StoreError};
 use std::sync::{Arc, Mutex};
@@ -174,11 +175,8 @@ impl Loop {
         loop {
             tokio::select! {
                 () = shutdown.graceful() => break,
-                Some(ended) = feeds.join_next() => match ended {
-                    Ok(outcome) => outcome?,
-                    Err(panic) => std::panic::resume_unwind(panic.into_panic()),
-                },
-                Some(done) = self.work.join_next(), if !self.work.is_empty() => self.done(done),
+                Some(ended) = feeds.join_next() => joined(ended).await?,
+                Some(done) = self.work.join_next(), if !self.work.is_empty() => self.events(joined(done).await),
                 Some(incoming) = arrivals.recv() => self.take(incoming),
                 _ = tick.tick() => self.event(Event::Tick),
                 _ = sweep.tick() => self.sweep(),
@@ -190,7 +188,7 @@ impl Loop {
         while !(self.work.is_empty() && self.folding.is_empty()) {
             tokio::select! {
                 () = shutdown.now() => break,
-                Some(done) = self.work.join_next(), if !self.work.is_empty() => self.done(done),
+                Some(done) = self.work.join_next(), if !self.work.is_empty() => self.events(joined(done).await),
                 _ = tick.tick() => {
                     self.folding.flush();
                     self.event(Event::Tick);
@@ -208,11 +206,8 @@ impl Loop {
         }
     }
 
-    fn done(&mut self, done: Result<Vec<Event>, tokio::task::JoinError>) {
-        match done {
-            Ok(events) => events.into_iter().for_each(|event| self.event(event)),
-            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
-        }
+    fn events(&mut self, events: Vec<Event>) {
+        events.into_iter().for_each(|event| self.event(event));
     }
 
     fn event(&mut self, event: Event) {
@@ -398,10 +393,7 @@ fn open(archive: &Archive, job: JobId) -> Result<Opened, ArchiveError> {
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
-    }
+    joined(tokio::task::spawn_blocking(work).await).await
 }
 
 /// Consumes a reduce queue, again whenever its channel is gone, and says so before anything else comes.

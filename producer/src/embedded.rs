@@ -8,6 +8,7 @@ use rabbit_reduce_core::spec::SEGMENT_BYTES;
 use rabbit_reduce_core::topology::{QUEUE_BYTES, REDUCE_QUEUES, Topology};
 use rabbit_reduce_runtime::broker::embedded::EmbeddedBroker;
 use rabbit_reduce_runtime::broker::{Broker, BrokerError};
+use rabbit_reduce_runtime::process::joined::joined;
 use rabbit_reduce_runtime::process::shutdown::{Shutdown, Urgency};
 use rabbit_reduce_runtime::store::StoreError;
 use rabbit_reduce_runtime::store::temporary::TemporaryStore;
@@ -96,9 +97,11 @@ impl Embedded {
     pub async fn failed(&mut self) -> EmbeddedError {
         loop {
             match self.roles.join_next().await {
-                Some(Ok(Err(error))) => return error,
-                Some(Ok(Ok(()))) => {}
-                Some(Err(panic)) => std::panic::resume_unwind(panic.into_panic()),
+                Some(ended) => {
+                    if let Err(error) = joined(ended).await {
+                        return error;
+                    }
+                }
                 None => std::future::pending().await,
             }
         }

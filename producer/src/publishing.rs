@@ -12,6 +12,7 @@ use rabbit_reduce_core::split::{ChunkPlan, Splitter};
 use rabbit_reduce_core::topology::{REDUCE_QUEUES, queue};
 use rabbit_reduce_runtime::broker::stored::publish_stored;
 use rabbit_reduce_runtime::broker::{Broker, BrokerError, Route};
+use rabbit_reduce_runtime::process::joined::joined;
 use rabbit_reduce_runtime::process::shutdown::Shutdown;
 use std::collections::BTreeSet;
 use std::io;
@@ -70,13 +71,11 @@ impl Publishing {
         while open || !publishing.is_empty() {
             tokio::select! {
                 () = shutdown.graceful() => return Err(PublishError::Interrupted),
-                Some(done) = publishing.join_next(), if !publishing.is_empty() => match done {
-                    Ok(bytes) => {
-                        chunks += 1;
-                        confirmed(chunks, bytes?);
-                    }
-                    Err(panic) => std::panic::resume_unwind(panic.into_panic()),
-                },
+                Some(done) = publishing.join_next(), if !publishing.is_empty() => {
+                    let bytes = joined(done).await?;
+                    chunks += 1;
+                    confirmed(chunks, bytes);
+                }
                 task = tasks.recv(), if open && publishing.len() < UNCONFIRMED => match task {
                     None => open = false,
                     Some(task) => {
@@ -90,10 +89,7 @@ impl Publishing {
                 },
             }
         }
-        match splitting.await {
-            Ok(chunks) => Ok(chunks),
-            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
-        }
+        Ok(joined(splitting.await).await)
     }
 
     /// Splits to the end and tells C, or sends what failed.

@@ -17,6 +17,7 @@ use rabbit_reduce_core::spec::{By, OUTPUT_BYTES, Source, SourceList, Spec, SpecE
 use rabbit_reduce_core::topology::queue;
 use rabbit_reduce_runtime::process::clock;
 use rabbit_reduce_runtime::process::files::OutputError;
+use rabbit_reduce_runtime::process::joined::joined;
 use rabbit_reduce_runtime::process::shutdown::Shutdown;
 use rabbit_reduce_runtime::scratch::ScratchFolder;
 use std::collections::BTreeSet;
@@ -307,10 +308,7 @@ impl Session {
             destination.print(|out| print_result(&job, &names, parts, &options, &scratch, out))
         });
         tokio::select! {
-            printed = &mut printing => match printed {
-                Ok(printed) => Ok(printed?),
-                Err(panic) => std::panic::resume_unwind(panic.into_panic()),
-            },
+            printed = &mut printing => Ok(joined(printed).await?),
             () = self.shutdown.graceful() => {
                 // The unfinished file goes with the thread that writes it, which has nothing more to read.
                 tokio::select! {

@@ -10,6 +10,7 @@ pub mod clock;
 pub mod exit;
 pub mod files;
 pub mod identity;
+pub mod joined;
 pub mod log;
 pub mod memory;
 pub mod shutdown;

@@ -16,6 +16,7 @@ use rabbit_reduce_core::message::{self, News};
 use rabbit_reduce_core::topology::queue;
 use rabbit_reduce_runtime::broker::stored::pause_before;
 use rabbit_reduce_runtime::broker::{Broker, BrokerError, Delivery};
+use rabbit_reduce_runtime::process::joined::joined;
 use rabbit_reduce_runtime::process::shutdown::Shutdown;
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -98,13 +99,13 @@ pub async fn run(config: Config, broker: Arc<dyn Broker>, shutdown: Shutdown) ->
         tokio::select! {
             biased;
             () = shutdown.graceful() => break Ok(()),
-            Some(ended) = feeds.join_next() => match ended {
-                Ok(Err(error)) => break Err(error),
-                Ok(Ok(())) => {}
-                Err(panic) => std::panic::resume_unwind(panic.into_panic()),
-            },
+            Some(ended) = feeds.join_next() => {
+                if let Err(error) = joined(ended).await {
+                    break Err(error);
+                }
+            }
             Some(done) = tasks.join_next(), if !tasks.is_empty() => {
-                if let Err(panic) = done { std::panic::resume_unwind(panic.into_panic()) }
+                joined(done).await;
                 idle.reset();
             }
             Some(delivery) = arrivals.recv() => {

@@ -20,6 +20,7 @@ pub use url::{BadUrl, RabbitUrl};
 use super::{
     Broker, BrokerError, Consumer, Depth, Inbox, MAX_BODY_BYTES, MAX_PREFETCH, PRIVATE_PREFETCH, Published, Route,
 };
+use crate::process::joined::joined;
 use async_trait::async_trait;
 use bytes::Bytes;
 use consumer::{RabbitConsumer, RabbitInbox};
@@ -209,12 +210,7 @@ impl RabbitBroker {
             let subscription = channel.basic_consume(name, tag.into(), options, FieldTable::default()).await?;
             Ok(RabbitConsumer::new(channel, subscription, namespace))
         });
-        let opened = async {
-            match opening.await {
-                Ok(opened) => opened,
-                Err(panic) => std::panic::resume_unwind(panic.into_panic()),
-            }
-        };
+        let opened = async { joined(opening.await).await };
         let denied = |error: Error| classify(&self.config.url, &format!("consume from {queue}"), &error);
         self.answer(opened).await.map_err(denied)
     }
