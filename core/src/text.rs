@@ -52,13 +52,6 @@ pub fn space_len(bytes: &[u8]) -> usize {
     }
 }
 
-/// Whether `bytes` are one Unicode white space character and nothing else.
-#[inline]
-#[must_use]
-pub fn is_white_space(bytes: &[u8]) -> bool {
-    !bytes.is_empty() && space_len(bytes) == bytes.len()
-}
-
 /// How many characters there are: well-formed ones and ill-formed bytes.
 #[must_use]
 pub fn count_chars(bytes: &[u8]) -> u64 {

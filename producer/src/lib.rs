@@ -323,7 +323,7 @@ fn failure(error: SessionError) -> Failure {
         SessionError::Publish(PublishError::Broker(_)) => Exit::Broker,
         SessionError::Publish(PublishError::Input(_)) => Exit::InputOutput,
         SessionError::Spec(_) | SessionError::Order(_) => Exit::Usage,
-        SessionError::Source(_) | SessionError::Output(_) | SessionError::Print(_) => Exit::InputOutput,
+        SessionError::Output(_) | SessionError::Print(_) => Exit::InputOutput,
         SessionError::Interrupted | SessionError::Publish(PublishError::Interrupted) => Exit::Interrupted,
     };
     Failure::new(exit, error)

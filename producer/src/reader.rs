@@ -5,11 +5,12 @@
 //! longest record behind a window is let go too, because only a record too long to be a piece reaches that far.
 
 use crate::shown::Shown;
-use crate::sources::{STANDARD_INPUT, stamp_of};
+use crate::sources::STANDARD_INPUT;
 use bytes::Bytes;
 use rabbit_reduce_core::id::SourceNumber;
 use rabbit_reduce_core::spec::{FileStamp, Source};
 use rabbit_reduce_core::split::{MAX_RECORD_BYTES, PieceRange, Sources};
+use rabbit_reduce_runtime::stamp::is_as_stamped;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read};
@@ -115,7 +116,7 @@ impl Reader {
         let path = &stamp.path.0;
         let unreadable = |cause| ReadError::Unreadable { path: path.clone(), cause };
         let unchanged = |file: &File| match file.metadata() {
-            Ok(found) if found.is_file() && stamp_of(&found) == (stamp.size, stamp.modified_ns) => Ok(()),
+            Ok(found) if is_as_stamped(&found, stamp) => Ok(()),
             Ok(_) => Err(ReadError::Changed { path: path.clone(), size: stamp.size }),
             Err(cause) => Err(unreadable(cause)),
         };

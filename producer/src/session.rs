@@ -54,9 +54,6 @@ pub enum SessionError {
     /// An order that the rows do not have.
     #[error(transparent)]
     Order(#[from] OrderError),
-    /// A source that is not what it was.
-    #[error("{0}")]
-    Source(String),
     /// Somebody wants us to stop.
     #[error("interrupted")]
     Interrupted,

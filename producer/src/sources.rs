@@ -7,12 +7,12 @@
 
 use crate::shown::{Shown, one_line};
 use rabbit_reduce_core::spec::{ByteText, FileStamp, Source};
+use rabbit_reduce_runtime::stamp::{is_as_stamped, stamp_of};
 use std::ffi::OsStr;
 use std::fmt;
-use std::fs::{self, File, Metadata};
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// The name of standard input.
@@ -92,7 +92,7 @@ pub fn check_again(sources: &[Source]) -> Result<(), InputsError> {
         };
         let path = path_of(&stamp.path);
         match File::open(path).and_then(|file| file.metadata()) {
-            Ok(found) if found.is_file() && stamp_of(&found) == (stamp.size, stamp.modified_ns) => {}
+            Ok(found) if is_as_stamped(&found, stamp) => {}
             Ok(_) => error.list(Problem::Changed { path: path.to_owned(), size: stamp.size }),
             Err(cause) => error.add(path, cause),
         }
@@ -194,11 +194,6 @@ fn source_of(path: &Path) -> io::Result<Source> {
 
 fn stream(path: &Path) -> Source {
     Source { name: ByteText(path.as_os_str().as_bytes().to_vec()), file: None }
-}
-
-/// A file's size in bytes and its modification time in nanoseconds since 1970, as workers compare them.
-pub(crate) fn stamp_of(metadata: &Metadata) -> (u64, i64) {
-    (metadata.size(), metadata.mtime().saturating_mul(1_000_000_000).saturating_add(metadata.mtime_nsec()))
 }
 
 fn path_of(bytes: &ByteText) -> &Path {

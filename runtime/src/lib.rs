@@ -4,4 +4,5 @@
 pub mod broker;
 pub mod process;
 pub mod scratch;
+pub mod stamp;
 pub mod store;

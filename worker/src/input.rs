@@ -4,11 +4,12 @@
 //! may lead anywhere inside the roots, and nowhere else.
 
 use rabbit_reduce_core::spec::FileStamp;
+use rabbit_reduce_runtime::stamp::is_as_stamped;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 /// Where input may lie.
@@ -102,7 +103,8 @@ impl Roots {
 /// # Errors
 /// [`InputError::Changed`] if not.
 pub fn check_stamp(file: &File, stamp: &FileStamp) -> Result<(), InputError> {
-    if stamp_of(file).map_err(|source| unreadable(stamp, source))? == (stamp.size, stamp.modified_ns) {
+    let found = file.metadata().map_err(|source| unreadable(stamp, source))?;
+    if is_as_stamped(&found, stamp) {
         return Ok(());
     }
     Err(InputError::Changed { path: String::from_utf8_lossy(&stamp.path.0).into_owned(), expected: stamp.size })
@@ -112,18 +114,6 @@ pub fn check_stamp(file: &File, stamp: &FileStamp) -> Result<(), InputError> {
 #[must_use]
 pub fn unreadable(stamp: &FileStamp, source: io::Error) -> InputError {
     InputError::Unreadable { path: String::from_utf8_lossy(&stamp.path.0).into_owned(), source }
-}
-
-/// A regular file's size and modification time, in nanoseconds since 1970.
-///
-/// # Errors
-/// Fails if the system does not tell, or it is no regular file.
-pub fn stamp_of(file: &File) -> io::Result<(u64, i64)> {
-    let found = file.metadata()?;
-    if !found.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
-    }
-    Ok((found.size(), found.mtime().saturating_mul(1_000_000_000).saturating_add(found.mtime_nsec())))
 }
 
 /// Reads a range of a file, all of it.
@@ -144,7 +134,7 @@ mod tests {
     use rabbit_reduce_core::spec::ByteText;
 
     fn stamp(path: &Path) -> FileStamp {
-        let (size, modified_ns) = stamp_of(&File::open(path).unwrap()).unwrap();
+        let (size, modified_ns) = rabbit_reduce_runtime::stamp::stamp_of(&path.metadata().unwrap());
         FileStamp { path: ByteText(path.as_os_str().as_bytes().to_vec()), size, modified_ns }
     }
 

@@ -32,6 +32,9 @@ pub(crate) enum TaskError {
     /// What it says of itself.
     #[error("the task is not well formed: {0}")]
     Malformed(&'static str),
+    /// Workers died while they had it.
+    #[error("{0} workers died with it in hand: what it holds may crash the program")]
+    Suspect(u32),
     /// A bug of ours or of the program.
     #[error("mapping panicked: {0}")]
     Panic(String),
@@ -43,7 +46,7 @@ impl TaskError {
         match self {
             Self::Input(error) => error.may_pass(),
             Self::Map(MapError::Scratch(_)) => true,
-            Self::Map(_) | Self::Program(_) | Self::Malformed(_) | Self::Panic(_) => false,
+            Self::Map(_) | Self::Program(_) | Self::Malformed(_) | Self::Suspect(_) | Self::Panic(_) => false,
         }
     }
 }

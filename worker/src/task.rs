@@ -96,7 +96,7 @@ async fn handle(
         return shared.publish(queue::SUSPECT, message::encode(&suspect, input)).await.map(|()| true);
     }
     let failed = if task.crashes >= fate::CRASHES {
-        TaskError::Panic(format!("{} workers died with it in hand", task.crashes))
+        TaskError::Suspect(task.crashes)
     } else {
         match map(shared, &task, input).await {
             None => return Ok(false),
