@@ -436,4 +436,4 @@ impl JobState {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -333,3 +333,6 @@ fn damaged_or_full(path: &str, error: io::Error) -> ArchiveError {
     }
     StoreError::before_the_name(path, error).into()
 }
+
+#[cfg(test)]
+mod tests;

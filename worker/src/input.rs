@@ -170,6 +170,17 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_changes_under_its_reader_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        std::fs::write(&path, "one").unwrap();
+        let stamp = stamp(&path);
+        let file = Roots::Anywhere.open(&stamp).unwrap();
+        std::fs::write(&path, "three").unwrap();
+        assert!(matches!(check_stamp(&file, &stamp), Err(InputError::Changed { expected: 3, .. })));
+    }
+
+    #[test]
     fn a_file_that_is_gone_may_come_back() {
         let stamp = FileStamp { path: ByteText(b"/nonexistent/x".to_vec()), size: 1, modified_ns: 1 };
         assert!(Roots::Anywhere.open(&stamp).unwrap_err().may_pass());

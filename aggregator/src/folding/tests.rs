@@ -1,18 +1,21 @@
 //! What the mind does with events that cross each other.
 
 use super::*;
+use crate::shard::Away;
 use rabbit_reduce_core::id::ChunkNumber;
 use rabbit_reduce_core::jobs::{Job, Options};
+use rabbit_reduce_core::message::{Losses, Outcome};
 use rabbit_reduce_core::spec::{By, PROGRAM_VERSION, ProgramSpec, SourceList, Spec};
 use rabbit_reduce_core::topology::Topology;
 use rabbit_reduce_runtime::broker::embedded::EmbeddedBroker;
 use rabbit_reduce_runtime::broker::{Broker, Published, Route};
+use rabbit_reduce_runtime::store::StoreError;
 use uuid::Uuid;
 
-const JOB: JobId = JobId(Uuid::from_u128(1));
+pub(crate) const JOB: JobId = JobId(Uuid::from_u128(1));
 
-/// A job of nothing, with one partition, as a look-up finds it.
-fn found(asked: LookUp, chunks: Option<u32>) -> Event {
+/// A job of nothing, with one partition.
+pub(crate) fn job_file() -> JobFile {
     let options = Options::default();
     let program = Job::new("word-count", &options).unwrap();
     let spec = Spec {
@@ -28,7 +31,12 @@ fn found(asked: LookUp, chunks: Option<u32>) -> Event {
         created_ms: 0,
         owner: None,
     };
-    let file = JobFile { spec, program };
+    JobFile { spec, program }
+}
+
+/// The job as a look-up finds it.
+fn found(asked: LookUp, chunks: Option<u32>) -> Event {
+    let file = job_file();
     Event::Opened(
         JOB,
         asked,
@@ -90,5 +98,30 @@ async fn a_look_up_from_before_a_partial_came_decides_nothing_about_it() {
     assert!(stale.is_empty(), "the job may be younger than this answer");
     let told = folding.handle(Event::Opened(JOB, LookUp(2), Ok(Opened::Unknown)), now);
     assert!(matches!(told[..], [Effect::SetAside { .. }]));
+    assert!(folding.is_empty());
+}
+
+#[tokio::test]
+async fn what_comes_back_to_a_job_that_was_cancelled_is_settled() {
+    let mut folding = Folding::new("store".to_owned(), &[8, 1], 1);
+    let now = rabbit_reduce_runtime::process::clock::instant();
+    let channel = Channel { consumer: 0, epoch: 1 };
+    folding.handle(Event::Consuming(channel), now);
+    folding.handle(Event::Look(JOB), now);
+    folding.handle(found(LookUp(1), None), now);
+    folding.handle(Event::Arrived(channel, delivery().await), now);
+    folding.flush();
+    let Ok([Effect::Tend(work)]) = <[Effect; 1]>::try_from(folding.handle(Event::Tick, now)) else {
+        panic!("the shard is due")
+    };
+    let end = ending::without_result(Outcome::Cancelled, 1, Losses::default(), 0);
+    folding.handle(Event::Ended(JOB, Ok(Some(end))), now);
+    let Away { ledger, delta, losses } = work.away;
+    let full = StoreError::Full { path: "x".to_owned(), reason: "no room".to_owned() };
+    let (done, chunks, finished) = (Vec::new(), None, false);
+    let trouble = Some(Trouble::Archive(full.into()));
+    let tended = Tended { ledger, done, delta, losses, chunks, finished, trouble };
+    let effects = folding.handle(Event::Tended(JOB, PartitionNumber(0), Box::new(tended)), now);
+    assert!(matches!(&effects[..], [Effect::Ack(receipts)] if receipts.len() == 1));
     assert!(folding.is_empty());
 }

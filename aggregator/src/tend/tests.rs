@@ -1,0 +1,40 @@
+//! What tending does where the store is not as the ledger says.
+
+use super::*;
+use crate::folding::tests::{JOB, job_file};
+use rabbit_reduce_core::ledger::{Commit, CommitChunk};
+use rabbit_reduce_runtime::store::memory::MemoryStore;
+
+/// A sealed partition whose ledger names two runs that have no files.
+fn without_files(archive: &Archive) -> Tend {
+    let mut ledger = Ledger::default();
+    for number in 0..2 {
+        let (chunk, units) = (ChunkNumber(number), vec![(0, true, 1)]);
+        let chunks = vec![CommitChunk { chunk, digest: 7, worker: 0, units, skips: None, home: None }];
+        let (run, size, workers) = (Uuid::new_v4(), RunSize::default(), vec!["w".to_owned()]);
+        ledger.apply(&Entry::Commit(Commit { run, size, workers, chunks }));
+    }
+    let (archive, job, partition) = (archive.clone(), Arc::new(job_file()), PartitionNumber(0));
+    Tend { archive, job, partition, chunks: Some(2), ledger, delta: Delta::default(), losses: Vec::new() }
+}
+
+fn archive() -> Archive {
+    Archive { store: Arc::new(MemoryStore::default()), store_id: "store".to_owned(), writer: "test".to_owned() }
+}
+
+#[test]
+fn a_run_that_is_missing_is_told_of_rather_than_looked_for_for_ever() {
+    let tended = without_files(&archive()).run();
+    let Some(Trouble::Archive(error)) = tended.trouble else { panic!("it cannot finish") };
+    assert!(error.to_string().contains("a run that the ledger names is missing"), "{error}");
+    assert!(!tended.finished);
+}
+
+#[test]
+fn a_job_that_was_removed_is_left_alone_and_leaves_nothing() {
+    let archive = archive();
+    archive.remove(JOB).unwrap();
+    archive.put_bytes(&Archive::run_path(JOB, PartitionNumber(0), Uuid::new_v4()), b"late").unwrap();
+    assert!(matches!(without_files(&archive).run().trouble, Some(Trouble::Removed)));
+    assert_eq!(archive.store.list(&format!("jobs/{JOB}")).unwrap(), ["removed"]);
+}
