@@ -2,6 +2,8 @@
 #![warn(missing_docs)]
 
 pub mod broker;
+pub mod crash_point;
+pub mod mistake;
 pub mod process;
 pub mod scratch;
 pub mod stamp;

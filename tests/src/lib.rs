@@ -11,6 +11,7 @@ pub mod forwarder;
 pub mod home;
 pub mod namespaces;
 pub mod processes;
+pub mod seen;
 pub mod troubled_store;
 pub mod troubles;
 pub mod wait;

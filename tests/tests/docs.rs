@@ -45,7 +45,7 @@ fn pages() -> Vec<Page> {
     let names: Vec<_> = pages.iter().filter_map(|page| page.path.to_str()).collect();
     assert_eq!(
         names,
-        ["ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "README.md", "docs/protocol.md"],
+        ["ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "README.md", "docs/faults.md", "docs/protocol.md"],
         "a page came or went: tell this test"
     );
     pages
@@ -74,6 +74,23 @@ fn every_path_that_a_page_names_exists() {
         }
     }
     assert!(seen > 50, "only {seen} paths were found: is the search broken?");
+}
+
+#[test]
+fn every_fault_has_a_test_that_tells_of_it() {
+    let text = std::fs::read_to_string(root().join("docs/faults.md")).unwrap();
+    let rows = text.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| fault |"));
+    let mut faults = BTreeSet::new();
+    for row in rows {
+        let cells: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
+        let [fault, _injected, test, _promise, _seen] = cells.as_slice() else { panic!("not five cells: {row}") };
+        let spans: Vec<&str> = test.split('`').skip(1).step_by(2).collect();
+        let [file, function] = spans.as_slice() else { panic!("`file` `function`, not {test}") };
+        let source = std::fs::read_to_string(root().join(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
+        assert!(source.contains(&format!("fn {function}(")), "{file} has no function {function}");
+        assert!(source.contains(&format!("\"{fault}\"")), "{file} does not tell of \"{fault}\"");
+        assert!(faults.insert(fault.to_owned()), "{fault} has two lines");
+    }
 }
 
 #[test]

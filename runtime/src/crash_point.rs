@@ -1,0 +1,43 @@
+//! Places where a process can be made to die on purpose, one for each step of the protocol.
+//!
+//! `RABBIT_REDUCE_CRASH_AT=worker.confirmed` kills the process the first time it comes to that place, `worker.confirmed:3` the
+//! third time. What would surprise: builds without debug assertions, such as those of users, have none of this.
+
+/// Says that a step of the protocol is reached.
+#[inline]
+pub fn reached(_place: &str) {
+    #[cfg(debug_assertions)]
+    armed::reached(_place);
+}
+
+#[cfg(debug_assertions)]
+mod armed {
+    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    const VARIABLE: &str = "RABBIT_REDUCE_CRASH_AT";
+
+    struct Charge {
+        place: String,
+        /// Visits left until it goes off.
+        visits: AtomicU64,
+    }
+
+    static CHARGE: OnceLock<Option<Charge>> = OnceLock::new();
+
+    fn charge() -> Option<Charge> {
+        let wanted = std::env::var(VARIABLE).ok()?;
+        let (place, visits) = wanted.split_once(':').unwrap_or((&wanted, "1"));
+        let visits = visits.parse().ok().filter(|visits| *visits > 0);
+        let visits = visits.unwrap_or_else(|| panic!("{VARIABLE}={wanted}: after the colon comes a number from 1"));
+        Some(Charge { place: place.to_owned(), visits: AtomicU64::new(visits) })
+    }
+
+    pub(super) fn reached(place: &str) {
+        let Some(charge) = CHARGE.get_or_init(charge).as_ref().filter(|charge| charge.place == place) else { return };
+        if charge.visits.fetch_sub(1, Ordering::Relaxed) == 1 {
+            tracing::error!(place, "dying here, as asked");
+            std::process::abort();
+        }
+    }
+}
