@@ -27,6 +27,16 @@ pub enum Entry {
         chunk: ChunkNumber,
         /// Why.
         reason: String,
+        /// Of which retry this is the outcome; 0 for the first sending.
+        #[serde(default, skip_serializing_if = "is_first")]
+        retry: u32,
+    },
+    /// This chunk is a loss here and is sent again; put before its task is, so that nothing is finished meanwhile.
+    Retry {
+        /// The chunk.
+        chunk: ChunkNumber,
+        /// Which retry this is, from 1.
+        retry: u32,
     },
     /// A merge of runs, to bound how many there are.
     Replace {
@@ -44,6 +54,11 @@ pub enum Entry {
         /// Runs and parts.
         files: Vec<Uuid>,
     },
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+const fn is_first(retry: &u32) -> bool {
+    *retry == 0
 }
 
 /// See [`Entry::Commit`].
@@ -98,8 +113,8 @@ pub enum Invalid {
     /// Two attempts at a chunk disagree.
     #[error("{0}")]
     Disagreement(Disagreement),
-    /// The chunk is covered, or lost already.
-    #[error("chunk {0} is covered or lost already")]
+    /// The chunk is covered, or this was said of it before.
+    #[error("chunk {0} is decided already")]
     Decided(ChunkNumber),
     /// It names a run that is not live, or makes one that was before, or retires one that is.
     #[error("file {0} is live, retired or gone")]
@@ -137,6 +152,8 @@ struct ChunkState {
     last: Option<u32>,
     whole: bool,
     lost: Option<String>,
+    /// How often it was sent again after it was lost.
+    retries: u32,
     digest: u64,
     worker: u32,
     pairs: u64,
@@ -179,9 +196,17 @@ impl Ledger {
     pub fn judge(&self, entry: &Entry, chunks: Option<u32>) -> Result<(), Invalid> {
         match entry {
             Entry::Commit(commit) => self.judge_commit(commit),
-            Entry::Lose { chunk, .. } => {
-                let decided = self.chunks.get(chunk).is_some_and(|state| state.whole || state.lost.is_some());
-                if decided { Err(Invalid::Decided(*chunk)) } else { Ok(()) }
+            Entry::Lose { chunk, retry, .. } => {
+                // The outcome of an earlier sending says nothing of a later one.
+                let news = |state: &ChunkState| {
+                    !state.whole && (*retry > state.retries || (*retry == state.retries && state.lost.is_none()))
+                };
+                if self.chunks.get(chunk).is_none_or(news) { Ok(()) } else { Err(Invalid::Decided(*chunk)) }
+            }
+            Entry::Retry { chunk, retry } => {
+                let lost = self.chunks.get(chunk).filter(|_| self.lost.contains(chunk));
+                let again = lost.is_some_and(|state| *retry > state.retries);
+                if again { Ok(()) } else { Err(Invalid::Decided(*chunk)) }
             }
             Entry::Replace { runs, run, .. } => {
                 // A run named twice would be merged twice, and a merge of none holds what nobody committed.
@@ -233,9 +258,16 @@ impl Ledger {
         self.next += 1;
         match entry {
             Entry::Commit(commit) => self.apply_commit(commit),
-            Entry::Lose { chunk, reason } => {
-                self.chunks.entry(*chunk).or_default().lost = Some(reason.clone());
+            Entry::Lose { chunk, reason, retry } => {
+                let state = self.chunks.entry(*chunk).or_default();
+                (state.lost, state.retries) = (Some(reason.clone()), *retry);
                 self.lost.insert(*chunk);
+                self.moved = true;
+            }
+            Entry::Retry { chunk, retry } => {
+                let state = self.chunks.entry(*chunk).or_default();
+                (state.lost, state.retries) = (None, *retry);
+                self.lost.remove(chunk);
                 self.moved = true;
             }
             Entry::Replace { runs, run, size } => {
@@ -302,6 +334,24 @@ impl Ledger {
     #[must_use]
     pub fn covers_chunk(&self, chunk: ChunkNumber) -> bool {
         self.chunks.get(&chunk).is_some_and(|chunk| chunk.whole)
+    }
+
+    /// Whether any of a chunk is counted here.
+    #[must_use]
+    pub fn touches(&self, chunk: ChunkNumber) -> bool {
+        self.chunks.get(&chunk).is_some_and(|state| state.whole || !state.segments.is_empty())
+    }
+
+    /// How often a chunk was sent again after it was lost here.
+    #[must_use]
+    pub fn retries(&self, chunk: ChunkNumber) -> u32 {
+        self.chunks.get(&chunk).map_or(0, |state| state.retries)
+    }
+
+    /// Chunks that are sent again, and neither counted nor lost since.
+    pub fn retrying(&self) -> impl Iterator<Item = ChunkNumber> {
+        let open = |state: &ChunkState| state.retries > 0 && !state.whole && state.lost.is_none();
+        self.chunks.iter().filter(move |(_, state)| open(state)).map(|(chunk, _)| *chunk)
     }
 
     /// Whether an attempt's digest is that of what is counted of the chunk, if anything is.

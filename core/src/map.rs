@@ -5,10 +5,10 @@
 
 use crate::id::PartitionNumber;
 use crate::job::{Pair, Piece, Program, RecordError, Records, Value};
-use crate::message::MAX_BODY_BYTES;
+use crate::message::{MAX_BODY_BYTES, RefusedRecord};
 use crate::pairs::PairWriter;
 use crate::records::RecordIter;
-use crate::skip::{Skip, SkipList};
+use crate::skip::{LISTED_SKIPS, Skip, SkipList};
 use crate::table::{Scratch, ScratchFile, Table};
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -52,6 +52,8 @@ pub struct Mapped {
     pub partials: Vec<Vec<Segment>>,
     /// Records that are not counted.
     pub skips: SkipList,
+    /// Those of them that the program refused, as far as they are listed.
+    pub refused: Refusals,
     /// Mapped pairs in all.
     pub pairs: u64,
     /// Counted on the way, by name.
@@ -59,6 +61,25 @@ pub struct Mapped {
     /// Of the input, the skips and all segments: equal for every attempt of a deterministic program.
     pub digest: u64,
     spool: Spool,
+}
+
+/// Records that a program refused, for people to see.
+#[derive(Debug, Default)]
+pub struct Refusals {
+    /// The records.
+    pub records: Vec<RefusedRecord>,
+    /// Their bytes, one after the other, as far as a message holds them.
+    pub bytes: Vec<u8>,
+}
+
+impl Refusals {
+    fn push(&mut self, skip: Skip, record: &[u8]) {
+        let kept = self.bytes.len() + record.len() <= MAX_BODY_BYTES;
+        if kept {
+            self.bytes.extend_from_slice(record);
+        }
+        self.records.push(RefusedRecord { skip, length: record.len() as u64, kept });
+    }
 }
 
 impl Mapped {
@@ -113,13 +134,13 @@ pub fn map_chunk<P: Program>(
 ) -> Result<Mapped, MapError> {
     let mut skips = SkipList::default();
     too_long.iter().cloned().for_each(|skip| skips.push(skip));
-    let mut mapping =
-        Mapping { program, table: Table::new(program, limits.partitions, limits.budget_bytes), limits, skips };
+    let table = Table::new(program, limits.partitions, limits.budget_bytes);
+    let mut mapping = Mapping { program, table, limits, skips, refused: Refusals::default() };
     let mut records = 0;
     for piece in pieces {
         records += mapping.piece(piece, scratch)?;
     }
-    let Mapping { table, skips, .. } = mapping;
+    let Mapping { table, skips, refused, .. } = mapping;
     let pairs = table.pairs();
     let mut segments = Segments::new(limits, scratch);
     table.drain(scratch, |partition, key, pairs, value| segments.put(partition, key, pairs, value))?;
@@ -140,7 +161,7 @@ pub fn map_chunk<P: Program>(
         ("bytes".to_owned(), pieces.iter().map(|piece| piece.bytes.len() as u64).sum()),
         ("records".to_owned(), records),
     ]);
-    Ok(Mapped { partials, skips, pairs, counters, digest: digest.digest(), spool })
+    Ok(Mapped { partials, skips, refused, pairs, counters, digest: digest.digest(), spool })
 }
 
 /// A record's pairs, or why it is not counted.
@@ -151,6 +172,7 @@ struct Mapping<'p, P: Program> {
     table: Table<'p, P>,
     limits: Limits,
     skips: SkipList,
+    refused: Refusals,
 }
 
 impl<'p, P: Program> Mapping<'p, P> {
@@ -173,7 +195,13 @@ impl<'p, P: Program> Mapping<'p, P> {
                         self.add(&pair.key, pair.value, scratch)?;
                     }
                 }
-                Err(error) => self.skips.push(Skip::new(piece.source, record.offset, error.reason)),
+                Err(error) => {
+                    let skip = Skip::new(piece.source, record.offset, error.reason);
+                    if self.skips.listed.len() < LISTED_SKIPS {
+                        self.refused.push(skip.clone(), record.bytes);
+                    }
+                    self.skips.push(skip);
+                }
             }
         }
         Ok(number)

@@ -146,6 +146,8 @@ impl Publishing {
             chunk: plan.number,
             attempt: 1,
             crashes: 0,
+            strikes: 0,
+            retry: 0,
             rounds: 0,
             program: self.spec.program.clone(),
             partitions: self.spec.partitions,
@@ -156,6 +158,7 @@ impl Publishing {
             pieces,
             too_long: plan.too_long.clone(),
             skips: Vec::new(),
+            history: Vec::new(),
         };
         Ok(message::encode(&task, &body))
     }

@@ -1,13 +1,14 @@
-//! What becomes of a task that was not mapped: tried again after a while, or a loss. A pure decision.
+//! What becomes of a task that was not mapped: tried again after a while, tried apart from all others, or a loss. A pure
+//! decision.
 
-use rabbit_reduce_core::message::{Failure, Task};
+use rabbit_reduce_core::message::{Attempt, Failure, Task};
 use rabbit_reduce_core::spec::PROGRAM_VERSION;
 
 /// Attempts after which a failure that may pass is taken for one that does not.
 pub(crate) const ATTEMPTS: u32 = 5;
 /// Returns of a task after which it is suspected of killing its workers.
 pub(crate) const SUSPICIOUS_RETURNS: u32 = 3;
-/// Suspicions after which a task is a loss.
+/// Deaths of who had it alone, after which a task is a loss.
 pub(crate) const CRASHES: u32 = 3;
 
 /// The fate.
@@ -15,26 +16,52 @@ pub(crate) const CRASHES: u32 = 3;
 pub(crate) enum Fate {
     /// To `retry`, as this task.
     Retry(Box<Task>),
+    /// To `suspect`, as this task.
+    Suspect(Box<Task>),
     /// To `dead`, with this record.
     Dead(Failure),
 }
 
-/// Decides, after an attempt at `task` failed for `reason`.
-pub(crate) fn decide(task: Task, reason: &str, may_pass: bool, worker: &str, now_ms: u64) -> Fate {
-    if may_pass && task.attempt < ATTEMPTS {
-        // The n-th pause is n rounds through `retry`; the task counts them itself, so nobody needs a clock.
-        let rounds = task.attempt - 1;
-        return Fate::Retry(Box::new(Task { attempt: task.attempt + 1, rounds, ..task }));
+/// Decides, after an attempt at `task` failed.
+pub(crate) fn failed(mut task: Task, attempt: Attempt, may_pass: bool) -> Fate {
+    if !may_pass || task.attempt >= ATTEMPTS {
+        return Fate::Dead(failure(&task, attempt));
     }
-    Fate::Dead(Failure {
+    // The n-th pause is n rounds through `retry`; the task counts them itself, so nobody needs a clock.
+    task.rounds = task.attempt - 1;
+    task.attempt += 1;
+    task.note(attempt);
+    Fate::Retry(Box::new(task))
+}
+
+/// Decides, after a task came back too often from the broker. Whose fault that is nobody knows yet.
+pub(crate) fn returned(mut task: Task, attempt: Attempt) -> Fate {
+    task.note(attempt);
+    Fate::Suspect(Box::new(task))
+}
+
+/// Decides, after who had the task alone died of it.
+pub(crate) fn crashed(mut task: Task, attempt: Attempt) -> Fate {
+    task.crashes += 1;
+    if task.crashes >= CRASHES {
+        let reason = format!("{} processes died with it, alone: {}", task.crashes, attempt.reason);
+        return Fate::Dead(failure(&task, Attempt { reason, ..attempt }));
+    }
+    task.note(attempt);
+    Fate::Suspect(Box::new(task))
+}
+
+fn failure(task: &Task, attempt: Attempt) -> Failure {
+    Failure {
         job: task.job,
         chunk: task.chunk,
-        reason: reason.to_owned(),
-        attempts: task.attempt,
-        worker: worker.to_owned(),
+        reason: attempt.reason,
+        attempts: task.attempt + task.crashes.saturating_sub(1),
+        retry: task.retry,
+        worker: attempt.worker,
         version: PROGRAM_VERSION,
-        time_ms: now_ms,
-    })
+        time_ms: attempt.time_ms,
+    }
 }
 
 #[cfg(test)]
@@ -51,6 +78,8 @@ mod tests {
             chunk: ChunkNumber(7),
             attempt: 1,
             crashes: 0,
+            strikes: 0,
+            retry: 2,
             rounds: 0,
             program: ProgramSpec { name: "word-count".into(), version: PROGRAM_VERSION, options, sha256: None },
             partitions: 1,
@@ -61,27 +90,55 @@ mod tests {
             pieces: vec![],
             too_long: vec![],
             skips: vec![],
+            history: vec![],
         }
+    }
+
+    fn attempt(reason: &str) -> Attempt {
+        Attempt { worker: "w".into(), reason: reason.into(), time_ms: 5 }
     }
 
     #[test]
     fn what_may_pass_is_tried_five_times_with_growing_pauses() {
         let (mut task, mut rounds) = (task(), Vec::new());
         let dead = loop {
-            match decide(task, "gone", true, "w", 5) {
+            match failed(task, attempt("gone"), true) {
                 Fate::Retry(next) => {
                     rounds.push(next.rounds);
                     task = *next;
+                    assert_eq!(task.history.len(), rounds.len());
                 }
                 Fate::Dead(failure) => break failure,
+                Fate::Suspect(_) => panic!("nobody died"),
             }
         };
         assert_eq!(rounds, [0, 1, 2, 3]);
-        assert_eq!((dead.attempts, dead.chunk, dead.reason.as_str()), (ATTEMPTS, ChunkNumber(7), "gone"));
+        assert_eq!(
+            (dead.attempts, dead.chunk, dead.retry, dead.reason.as_str()),
+            (ATTEMPTS, ChunkNumber(7), 2, "gone")
+        );
     }
 
     #[test]
     fn what_does_not_pass_is_a_loss_at_once() {
-        assert!(matches!(decide(task(), "no", false, "w", 5), Fate::Dead(Failure { attempts: 1, .. })));
+        assert!(matches!(failed(task(), attempt("no"), false), Fate::Dead(Failure { attempts: 1, .. })));
+    }
+
+    #[test]
+    fn what_only_came_back_is_tried_apart_and_never_lost_for_that() {
+        let mut task = task();
+        for _ in 0..100 {
+            let Fate::Suspect(next) = returned(task, attempt("back")) else { panic!("nobody died") };
+            task = *next;
+        }
+        assert_eq!((task.crashes, task.history.len()), (0, rabbit_reduce_core::message::MAX_HISTORY));
+    }
+
+    #[test]
+    fn what_kills_three_processes_alone_is_a_loss() {
+        let Fate::Suspect(task) = crashed(task(), attempt("signal 9")) else { panic!("once is no proof") };
+        let Fate::Suspect(task) = crashed(*task, attempt("signal 9")) else { panic!("nor is twice") };
+        let Fate::Dead(failure) = crashed(*task, attempt("signal 9")) else { panic!("three times is enough") };
+        assert_eq!((failure.attempts, failure.reason.as_str()), (3, "3 processes died with it, alone: signal 9"));
     }
 }

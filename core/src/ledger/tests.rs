@@ -24,7 +24,7 @@ fn commit(run: u128, worker: &str, chunks: Vec<CommitChunk>) -> Entry {
 }
 
 fn lose(chunk: u32) -> Entry {
-    Entry::Lose { chunk: ChunkNumber(chunk), reason: "poison".into() }
+    Entry::Lose { chunk: ChunkNumber(chunk), reason: "poison".into(), retry: 0 }
 }
 
 fn replace(runs: &[u128], run: u128) -> Entry {
@@ -262,4 +262,52 @@ fn who_loses_the_race_is_judged_again_against_what_won() {
     let decided = Step::GaveUp(Invalid::Decided(ChunkNumber(0)));
     assert_eq!(first.next(&mut ledger, Event::Read(Some(other(lose(0))))), decided);
     assert_eq!(ledger.next(), 2);
+}
+
+fn lose_again(chunk: u32, retry: u32) -> Entry {
+    Entry::Lose { chunk: ChunkNumber(chunk), reason: "poison".into(), retry }
+}
+
+fn retry(chunk: u32, retry: u32) -> Entry {
+    Entry::Retry { chunk: ChunkNumber(chunk), retry }
+}
+
+#[test]
+fn only_a_loss_is_sent_again_and_each_retry_happens_once() {
+    let decided = Err(Invalid::Decided(ChunkNumber(0)));
+    assert_eq!(Ledger::default().judge(&retry(0, 1), Some(1)), decided, "nothing is lost");
+    let lost = ledger(1, &[lose(0)]);
+    assert_eq!(lost.judge(&retry(0, 0), Some(1)), decided);
+    let open = ledger(1, &[lose(0), retry(0, 1)]);
+    assert_eq!(open.judge(&retry(0, 1), Some(1)), decided);
+    assert_eq!(open.judge(&retry(0, 2), Some(1)), decided, "one at a time");
+    let counted = ledger(1, &[lose(0), retry(0, 1), commit(1, "w", vec![chunk(0, 7, &[(0, true)])])]);
+    assert_eq!(counted.judge(&retry(0, 2), Some(1)), decided);
+}
+
+#[test]
+fn a_chunk_that_is_sent_again_keeps_its_partition_open_until_it_is_decided() {
+    let before = [lose(0), finish(1, 1)];
+    assert!(ledger(1, &before).finished().is_some());
+    let open = ledger(1, &[&before[..], &[retry(0, 1)]].concat());
+    assert_eq!((open.finished(), open.complete(1), open.lost().count()), (None, false, 0));
+    assert_eq!(open.retrying().collect::<Vec<_>>(), [ChunkNumber(0)]);
+    assert_eq!(open.judge(&finish(2, 3), Some(1)), Err(Invalid::Open));
+    let counted = ledger(1, &[&before[..], &[retry(0, 1), commit(3, "w", vec![chunk(0, 7, &[(0, true)])])]].concat());
+    assert_eq!((counted.complete(1), counted.retrying().count()), (true, 0));
+    let lost = ledger(1, &[&before[..], &[retry(0, 1), lose_again(0, 1)]].concat());
+    assert_eq!((lost.complete(1), lost.lost().count(), lost.retries(ChunkNumber(0))), (true, 1, 1));
+    assert_eq!(lost.judge(&retry(0, 2), Some(1)), Ok(()));
+}
+
+#[test]
+fn the_failure_of_an_earlier_sending_says_nothing_of_a_later_one() {
+    let open = ledger(1, &[lose(0), retry(0, 1)]);
+    assert_eq!(open.judge(&lose(0), Some(1)), Err(Invalid::Decided(ChunkNumber(0))));
+    // A partition that never heard of the first loss, nor of the retry, hears of the second.
+    let fresh = ledger(1, &[lose_again(0, 1)]);
+    assert_eq!((fresh.retries(ChunkNumber(0)), fresh.lost().count()), (1, 1));
+    // One that heard of the first only, too.
+    let lost = ledger(1, &[lose(0)]);
+    assert_eq!(lost.judge(&lose_again(0, 1), Some(1)), Ok(()));
 }

@@ -309,7 +309,7 @@ async fn bury(world: Shared, memory: Rc<RefCell<Memory>>) {
     };
     for partition in 0..partitions {
         read(&world, &memory, partition);
-        let entry = Entry::Lose { chunk: ChunkNumber(chunk), reason: "poison".into() };
+        let entry = Entry::Lose { chunk: ChunkNumber(chunk), reason: "poison".into(), retry: 0 };
         append(&world, &memory, partition, entry, false).await;
         cut().await;
     }
