@@ -3,6 +3,7 @@
 //! Everything blocks. It judges nothing itself: validity is the ledger's. What would surprise: an entry written by somebody
 //! else is made durable before it is acted on, since its writer may not have got that far.
 
+use crate::dead;
 use rabbit_reduce_core::id::{ChunkNumber, JobId, PartitionNumber};
 use rabbit_reduce_core::jobs::Job;
 use rabbit_reduce_core::ledger::append::{Append, Event, Record, Step};
@@ -229,10 +230,9 @@ impl Archive {
         }
     }
 
-    /// Sets a message aside, named by its digest: with its job, or with those that nobody knows.
-    pub(crate) fn set_aside(&self, job: Option<JobId>, message: &[u8]) -> Result<String, ArchiveError> {
-        let digest = xxhash_rust::xxh3::xxh3_128(message);
-        let path = job.map_or_else(|| format!("aside/{digest:032x}"), |job| format!("jobs/{job}/dead/{digest:032x}"));
+    /// Keeps a message that belongs to no job, named by its digest; its path.
+    pub(crate) fn set_aside(&self, message: &[u8]) -> Result<String, ArchiveError> {
+        let path = format!("{}/{:032x}", dead::folder(None), xxhash_rust::xxh3::xxh3_128(message));
         self.put_bytes(&path, message)?;
         Ok(path)
     }

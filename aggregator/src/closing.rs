@@ -23,6 +23,20 @@ impl Archive {
         }
     }
 
+    /// Whether there may be something left to do for a job: it has not ended, or something was decided since.
+    pub(crate) fn goes_on(&self, job: JobId) -> Result<bool, ArchiveError> {
+        let Some(end) = self.end(job)? else { return Ok(true) };
+        if end.losses.chunks.is_empty() {
+            return Ok(false);
+        }
+        for (number, part) in (0..).zip(&end.parts) {
+            if self.has_entry(job, PartitionNumber(number), part.at + 1)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Puts an end, unless it is taken or a ledger has moved on; the end that stands, if one does.
     pub(crate) fn end_finished(&self, job: JobId, mut end: End, unless: &[u64]) -> Result<Option<End>, ArchiveError> {
         for (number, next) in (0..).zip(unless) {

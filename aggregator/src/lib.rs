@@ -6,9 +6,11 @@
 mod archive;
 pub mod cli;
 mod closing;
+mod dead;
 mod ending;
 mod folding;
 mod letters;
+mod repair;
 mod requests;
 mod shard;
 mod tend;
@@ -18,7 +20,7 @@ use crate::folding::{Effect, Event, Folding, Opened, OpenedJob};
 use crate::letters::Letters;
 use crate::shard::Channel;
 use bytes::Bytes;
-use rabbit_reduce_core::id::JobId;
+use rabbit_reduce_core::id::{ChunkNumber, JobId};
 use rabbit_reduce_core::message::{self, Answer, Ask, News, Outcome, Reply, Request};
 use rabbit_reduce_core::topology::{REDUCE_QUEUES, queue};
 use rabbit_reduce_runtime::broker::stored::{pause_before, publish_stored};
@@ -246,7 +248,7 @@ impl Loop {
             }
             Effect::SetAside { message, reason, receipt } => {
                 self.work.spawn(async move {
-                    let kept = blocking(move || archive.set_aside(None, &message)).await;
+                    let kept = blocking(move || archive.set_aside(&message)).await;
                     let _counted: bool = match kept {
                         Ok(path) => {
                             tracing::error!(reason, path, "a message that nobody can use is kept");
@@ -261,6 +263,8 @@ impl Loop {
                     Vec::new()
                 });
             }
+            Effect::Repair { job, chunks } => self.repair(job, chunks),
+            Effect::SendAgain { job, chunk, retry } => self.send_again(job, chunk, retry),
             Effect::Announce(news) => self.announce(news),
         }
     }
@@ -279,6 +283,41 @@ impl Loop {
         self.work.spawn(async move {
             if let Err(error) = broker.publish(&Route::News, message::encode(&news, &[])).await {
                 tracing::debug!(%error, "the news was not told; nothing depends on it");
+            }
+            Vec::new()
+        });
+    }
+
+    /// Agrees that chunks are sent again, and sends them.
+    fn repair(&mut self, job: JobId, chunks: Vec<ChunkNumber>) {
+        let (archive, broker) = (self.archive.clone(), Arc::clone(&self.broker));
+        self.work.spawn(async move {
+            let put_back = blocking(move || repair::repair(&archive, job, chunks)).await;
+            let hopeless = match put_back {
+                Ok((tasks, hopeless)) => {
+                    // What is not sent now the sweep sends.
+                    if let Err(error) = send_suspects(&*broker, tasks).await {
+                        tracing::warn!(%job, %error, "a chunk of mixed fates is not sent again yet");
+                    }
+                    Ok(hopeless)
+                }
+                Err(error) => Err(error),
+            };
+            vec![Event::Repaired(job, hopeless)]
+        });
+    }
+
+    fn send_again(&mut self, job: JobId, chunk: ChunkNumber, retry: u32) {
+        let (archive, broker) = (self.archive.clone(), Arc::clone(&self.broker));
+        self.work.spawn(async move {
+            match blocking(move || archive.send_again(job, chunk, retry)).await {
+                Ok(task) => {
+                    tracing::warn!(%job, %chunk, retry, kept = task.is_some(), "nothing is heard of a retry; it is sent once more");
+                    if let Err(error) = send_suspects(&*broker, task).await {
+                        tracing::warn!(%job, %chunk, %error, "it is not sent; it will be tried again");
+                    }
+                }
+                Err(error) => tracing::error!(%job, %chunk, %error, "the task of a retry cannot be read"),
             }
             Vec::new()
         });
@@ -306,6 +345,9 @@ impl Loop {
                 let seconds = late_ms / 1000;
                 Answer::Refused(format!("the request expired {seconds} s ago: set the clocks of both machines")).into()
             };
+            if let Err(error) = send_suspects(&*broker, std::mem::take(&mut answered.send)).await {
+                answered.answer = Answer::Later(error.to_string());
+            }
             if let Some(news) = answered.news.take() {
                 // A hint; see `announce`.
                 drop(broker.publish(&Route::News, message::encode(&news, &[])).await);
@@ -321,11 +363,12 @@ impl Loop {
     }
 
     fn letter(&mut self, delivery: Delivery) {
-        let Delivery { body, receipt, .. } = delivery;
+        let Delivery { body, receipt, returns, .. } = delivery;
         let (archive, broker) = (self.archive.clone(), Arc::clone(&self.broker));
         let letters = Arc::clone(&self.letters);
         self.work.spawn(async move {
-            let buried = blocking(move || letters.lock().expect("nobody panics with it").bury(&archive, &body)).await;
+            let bury = move || letters.lock().expect("nobody panics with it").bury(&archive, &body, returns);
+            let buried = blocking(bury).await;
             let sent = match buried {
                 Err(error) => Err(error.to_string()),
                 Ok(buried) => match buried.send {
@@ -351,13 +394,13 @@ impl Loop {
         });
     }
 
-    /// Looks for jobs that nobody goes on with: complete when their last committer died, or sealed unheard.
+    /// Looks for jobs that nobody goes on with: complete when their last committer died, sealed unheard, or to be amended.
     fn sweep(&mut self) {
         self.event(Event::Sweep);
         let archive = self.archive.clone();
         self.compute(move || {
             let unfinished = archive.jobs().and_then(|jobs| {
-                let open = |job: &JobId| Ok(archive.end(*job)?.is_none() && !archive.is_removed(*job)?);
+                let open = |job: &JobId| Ok(!archive.is_removed(*job)? && archive.goes_on(*job)?);
                 let open: Result<Vec<bool>, ArchiveError> = jobs.iter().map(open).collect();
                 Ok(jobs.into_iter().zip(open?).filter_map(|(job, open)| open.then_some(job)).collect::<Vec<_>>())
             });
@@ -370,6 +413,14 @@ impl Loop {
             }
         });
     }
+}
+
+/// Sends tasks to where each is mapped apart from all others.
+async fn send_suspects(broker: &dyn Broker, tasks: impl IntoIterator<Item = Bytes>) -> Result<(), BrokerError> {
+    for task in tasks {
+        publish_stored(broker, &Route::Queue(queue::SUSPECT.to_owned()), task, Some(PATIENCE)).await?;
+    }
+    Ok(())
 }
 
 /// An answer that is too long to be sent is refused rather.

@@ -170,6 +170,8 @@ pub struct Ledger {
     whole: u32,
     /// Chunks that are lost and not whole.
     lost: BTreeSet<ChunkNumber>,
+    /// Chunks that are sent again, and neither counted nor lost since.
+    retrying: BTreeSet<ChunkNumber>,
     runs: BTreeMap<Uuid, RunSize>,
     /// Every file that was live once; none may be named anew.
     gone: BTreeSet<Uuid>,
@@ -262,12 +264,14 @@ impl Ledger {
                 let state = self.chunks.entry(*chunk).or_default();
                 (state.lost, state.retries) = (Some(reason.clone()), *retry);
                 self.lost.insert(*chunk);
+                self.retrying.remove(chunk);
                 self.moved = true;
             }
             Entry::Retry { chunk, retry } => {
                 let state = self.chunks.entry(*chunk).or_default();
                 (state.lost, state.retries) = (None, *retry);
                 self.lost.remove(chunk);
+                self.retrying.insert(*chunk);
                 self.moved = true;
             }
             Entry::Replace { runs, run, size } => {
@@ -310,6 +314,7 @@ impl Ledger {
                 chunk.segments = BTreeSet::new();
                 self.whole += 1;
                 self.lost.remove(&part.chunk);
+                self.retrying.remove(&part.chunk);
             }
         }
         self.runs.insert(commit.run, commit.size);
@@ -348,10 +353,21 @@ impl Ledger {
         self.chunks.get(&chunk).map_or(0, |state| state.retries)
     }
 
+    /// Whether a chunk is a loss here.
+    #[must_use]
+    pub fn is_lost(&self, chunk: ChunkNumber) -> bool {
+        self.lost.contains(&chunk)
+    }
+
+    /// Whether a chunk is sent again, and neither counted nor lost since.
+    #[must_use]
+    pub fn is_retrying(&self, chunk: ChunkNumber) -> bool {
+        self.retrying.contains(&chunk)
+    }
+
     /// Chunks that are sent again, and neither counted nor lost since.
     pub fn retrying(&self) -> impl Iterator<Item = ChunkNumber> {
-        let open = |state: &ChunkState| state.retries > 0 && !state.whole && state.lost.is_none();
-        self.chunks.iter().filter(move |(_, state)| open(state)).map(|(chunk, _)| *chunk)
+        self.retrying.iter().copied()
     }
 
     /// Whether an attempt's digest is that of what is counted of the chunk, if anything is.

@@ -76,6 +76,7 @@ async fn a_failure_of_an_unknown_job_is_set_aside(home: Home) {
         chunk: ChunkNumber(3),
         reason: "who knows".to_owned(),
         attempts: 1,
+        retry: 0,
         worker: "stranger".to_owned(),
         version: 1,
         time_ms: 0,

@@ -6,7 +6,7 @@ use rabbit_reduce_core::ledger::{Commit, CommitChunk};
 use rabbit_reduce_runtime::store::memory::MemoryStore;
 
 /// A sealed partition whose ledger names two runs that have no files.
-fn without_files(archive: &Archive) -> Tend {
+fn without_files(archive: &Archive) -> Tend<()> {
     let mut ledger = Ledger::default();
     for number in 0..2 {
         let (chunk, units) = (ChunkNumber(number), vec![(0, true, 1)]);

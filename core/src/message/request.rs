@@ -361,6 +361,9 @@ pub struct Part {
     pub pairs: u64,
     /// Bytes of it.
     pub bytes: u64,
+    /// The number of the entry that says so in the partition's ledger: which finish this is.
+    #[serde(default)]
+    pub at: u64,
 }
 
 /// A hint for everybody. Nothing depends on it.

@@ -1,0 +1,97 @@
+//! Lost chunks sent again: because a person asks for it, or because some partitions count a chunk that others lack.
+//!
+//! Blocks, and publishes nothing: it says which tasks to send. What would surprise: the entries come first, so that no partition
+//! is finished between the sending and its outcome. Who dies in between leaves a retry that nobody has sent; the sweep does.
+
+use crate::archive::{Appended, Archive, ArchiveError};
+use bytes::Bytes;
+use rabbit_reduce_core::id::{ChunkNumber, JobId, PartitionNumber};
+use rabbit_reduce_core::ledger::{Entry, Ledger};
+use rabbit_reduce_core::message::{self, Task};
+
+/// The one retry that a chunk gets by itself.
+const BY_ITSELF: u32 = 1;
+
+/// What becomes of a lost chunk.
+pub(crate) enum PutBack {
+    /// This task is to be sent, to `suspect`.
+    Send(Bytes),
+    /// It is being sent again already.
+    UnderWay,
+    /// It cannot be sent again, for this reason.
+    No(String),
+}
+
+/// Agrees that chunks of mixed fates are sent again: the tasks to send, and the chunks of which none is kept.
+pub(crate) fn repair(
+    archive: &Archive,
+    job: JobId,
+    chunks: Vec<ChunkNumber>,
+) -> Result<(Vec<Bytes>, Vec<ChunkNumber>), ArchiveError> {
+    let partitions = archive.job(job)?.map_or(0, |file| file.spec.partitions);
+    let mut ledgers = archive.ledgers(job, partitions)?;
+    let (mut tasks, mut hopeless) = (Vec::new(), Vec::new());
+    for chunk in chunks {
+        match archive.put_back(job, &mut ledgers, chunk, BY_ITSELF)? {
+            PutBack::Send(task) => {
+                tracing::warn!(%job, %chunk, "some partitions count a chunk and others lack it; it is sent again");
+                tasks.push(task);
+            }
+            PutBack::UnderWay => {}
+            PutBack::No(reason) => {
+                tracing::warn!(%job, %chunk, reason, "some partitions count a chunk and others lack it");
+                hopeless.push(chunk);
+            }
+        }
+    }
+    Ok((tasks, hopeless))
+}
+
+impl Archive {
+    /// Agrees that a chunk is sent again, as its retry of a number up to `most`.
+    pub(crate) fn put_back(
+        &self,
+        job: JobId,
+        ledgers: &mut [Ledger],
+        chunk: ChunkNumber,
+        most: u32,
+    ) -> Result<PutBack, ArchiveError> {
+        let mut lost = Vec::new();
+        for (partition, ledger) in (0..).map(PartitionNumber).zip(ledgers.iter_mut()) {
+            self.refresh(job, partition, ledger)?;
+            if ledger.is_lost(chunk) {
+                lost.push(partition);
+            }
+        }
+        if lost.is_empty() {
+            let open = ledgers.iter().any(|ledger| ledger.is_retrying(chunk));
+            return Ok(if open { PutBack::UnderWay } else { PutBack::No(format!("chunk {chunk} is not lost")) });
+        }
+        let retry = ledgers.iter().map(|ledger| ledger.retries(chunk)).max().unwrap_or(0) + 1;
+        if retry > most {
+            return Ok(PutBack::No(format!("chunk {chunk} was sent again before")));
+        }
+        let Some(task) = self.kept_task(job, chunk)? else {
+            let reason = format!("the task of chunk {chunk} is not kept; push its input again, as a job of its own");
+            return Ok(PutBack::No(reason));
+        };
+        let mut agreed = false;
+        for partition in lost {
+            let entry = Entry::Retry { chunk, retry };
+            agreed |=
+                matches!(self.append(job, partition, &mut ledgers[partition.index()], entry, None)?, Appended::Yes);
+        }
+        Ok(if agreed { PutBack::Send(fresh(task, retry)) } else { PutBack::UnderWay })
+    }
+
+    /// The task of a chunk that is being sent again, if it is kept.
+    pub(crate) fn send_again(&self, job: JobId, chunk: ChunkNumber, retry: u32) -> Result<Option<Bytes>, ArchiveError> {
+        Ok(self.kept_task(job, chunk)?.map(|task| fresh(task, retry)))
+    }
+}
+
+/// The same task, as if nothing had happened; so the same units come of it.
+fn fresh((task, body): (Task, Bytes), retry: u32) -> Bytes {
+    let again = Task { attempt: 1, crashes: 0, strikes: 0, rounds: 0, retry, ..task };
+    message::encode(&again, &body)
+}
