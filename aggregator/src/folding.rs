@@ -142,8 +142,7 @@ impl Folding {
                 for (job, state) in &mut self.jobs {
                     let ledgers = state.shards.iter().filter_map(|shard| shard.ledger.as_ref());
                     let silent = state.repairs.sweep(ledgers);
-                    let again = |(chunk, retry)| Effect::SendAgain { job: *job, chunk, retry };
-                    effects.extend(silent.into_iter().map(again));
+                    effects.extend(silent.into_iter().map(|again| Effect::SendAgain(*job, again)));
                 }
                 self.jobs.retain(|_, job| !job.is_idle() || job.end.is_none());
                 // The news of an end may have been missed.

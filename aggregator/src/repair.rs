@@ -12,30 +12,38 @@ use rabbit_reduce_core::message::{self, Task};
 /// The one retry that a chunk gets by itself.
 const BY_ITSELF: u32 = 1;
 
+/// A chunk to be sent again.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Again {
+    pub(crate) chunk: ChunkNumber,
+    /// Which retry it is.
+    pub(crate) retry: u32,
+}
+
 /// What becomes of a lost chunk.
 pub(crate) enum PutBack {
-    /// This task is to be sent, to `suspect`.
-    Send(Bytes),
+    /// Its task is to be sent, as its retry of this number.
+    Send(u32),
     /// It is being sent again already.
     UnderWay,
     /// It cannot be sent again, for this reason.
     No(String),
 }
 
-/// Agrees that chunks of mixed fates are sent again: the tasks to send, and the chunks of which none is kept.
+/// Agrees that chunks of mixed fates are sent again: those to send, and the chunks of which none is kept.
 pub(crate) fn repair(
     archive: &Archive,
     job: JobId,
     chunks: Vec<ChunkNumber>,
-) -> Result<(Vec<Bytes>, Vec<ChunkNumber>), ArchiveError> {
+) -> Result<(Vec<Again>, Vec<ChunkNumber>), ArchiveError> {
     let partitions = archive.job(job)?.map_or(0, |file| file.spec.partitions);
     let mut ledgers = archive.ledgers(job, partitions)?;
-    let (mut tasks, mut hopeless) = (Vec::new(), Vec::new());
+    let (mut again, mut hopeless) = (Vec::new(), Vec::new());
     for chunk in chunks {
         match archive.put_back(job, &mut ledgers, chunk, BY_ITSELF)? {
-            PutBack::Send(task) => {
+            PutBack::Send(retry) => {
                 tracing::warn!(%job, %chunk, "some partitions count a chunk and others lack it; it is sent again");
-                tasks.push(task);
+                again.push(Again { chunk, retry });
             }
             PutBack::UnderWay => {}
             PutBack::No(reason) => {
@@ -44,7 +52,7 @@ pub(crate) fn repair(
             }
         }
     }
-    Ok((tasks, hopeless))
+    Ok((again, hopeless))
 }
 
 impl Archive {
@@ -71,22 +79,22 @@ impl Archive {
         if retry > most {
             return Ok(PutBack::No(format!("chunk {chunk} was sent again before")));
         }
-        let Some(task) = self.kept_task(job, chunk)? else {
+        if self.kept_task(job, chunk)?.is_none() {
             let reason = format!("the task of chunk {chunk} is not kept; push its input again, as a job of its own");
             return Ok(PutBack::No(reason));
-        };
+        }
         let mut agreed = false;
         for partition in lost {
             let entry = Entry::Retry { chunk, retry };
             agreed |=
                 matches!(self.append(job, partition, &mut ledgers[partition.index()], entry, None)?, Appended::Yes);
         }
-        Ok(if agreed { PutBack::Send(fresh(task, retry)) } else { PutBack::UnderWay })
+        Ok(if agreed { PutBack::Send(retry) } else { PutBack::UnderWay })
     }
 
     /// The task of a chunk that is being sent again, if it is kept.
-    pub(crate) fn send_again(&self, job: JobId, chunk: ChunkNumber, retry: u32) -> Result<Option<Bytes>, ArchiveError> {
-        Ok(self.kept_task(job, chunk)?.map(|task| fresh(task, retry)))
+    pub(crate) fn task_again(&self, job: JobId, again: Again) -> Result<Option<Bytes>, ArchiveError> {
+        Ok(self.kept_task(job, again.chunk)?.map(|task| fresh(task, again.retry)))
     }
 }
 

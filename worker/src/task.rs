@@ -94,7 +94,8 @@ async fn handle(
     returns: u32,
 ) -> Result<bool, BrokerError> {
     let (job, chunk) = (task.job, task.chunk);
-    if shared.has_ended(job) {
+    // A chunk that is sent again amends a result: its job may well have ended.
+    if task.retry == 0 && shared.has_ended(job) {
         return Ok(true);
     }
     if task.program.version != PROGRAM_VERSION {
