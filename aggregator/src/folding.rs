@@ -229,6 +229,10 @@ impl Folding {
         match shard.delta.fold(partial, body, held) {
             Fold::Held => shard.folded(now),
             Fold::Duplicate(held) => self.ack([held], effects),
+            Fold::Supersedes(stale) => {
+                shard.folded(now);
+                self.ack(stale, effects);
+            }
             Fold::Disagreement(held, disagreement) => {
                 effects.push(Effect::Fail { job, reason: disagreement.to_string() });
                 self.ack([held], effects);
@@ -330,6 +334,10 @@ impl Folding {
             let shard = &mut state.shards[partition.index()];
             match shard.delta.fold(partial, body, receipt) {
                 Fold::Held => shard.folded(now),
+                Fold::Supersedes(stale) => {
+                    shard.folded(now);
+                    self.ack(stale, effects);
+                }
                 Fold::Duplicate(held) | Fold::Disagreement(held, _) => self.ack([held], effects),
             }
         }

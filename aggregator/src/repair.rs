@@ -8,6 +8,7 @@ use bytes::Bytes;
 use rabbit_reduce_core::id::{ChunkNumber, JobId, PartitionNumber};
 use rabbit_reduce_core::ledger::{Entry, Ledger};
 use rabbit_reduce_core::message::{self, Task};
+use rabbit_reduce_core::skip::Skip;
 
 /// The one retry that a chunk gets by itself.
 const BY_ITSELF: u32 = 1;
@@ -55,6 +56,35 @@ pub(crate) fn repair(
     Ok((again, hopeless))
 }
 
+/// Agrees that a record is left out of every attempt at its chunk; `false` if something of the chunk is decided already.
+pub(crate) fn leave_out(
+    archive: &Archive,
+    job: JobId,
+    ledgers: &mut [Ledger],
+    chunk: ChunkNumber,
+    skip: &Skip,
+) -> Result<bool, ArchiveError> {
+    let knows = |ledger: &Ledger| ledger.agreed(chunk).iter().any(|agreed| agreed.place() == skip.place());
+    let decided = |ledger: &Ledger| ledger.touches(chunk) || ledger.is_lost(chunk);
+    if ledgers.iter().any(|ledger| decided(ledger) && !knows(ledger)) {
+        return Ok(false);
+    }
+    for (partition, ledger) in (0..).map(PartitionNumber).zip(ledgers.iter_mut()) {
+        let entry = Entry::Skip { chunk, skip: skip.clone() };
+        if let Appended::No(_) = archive.append(job, partition, ledger, entry, None)?
+            && !knows(ledger)
+        {
+            return Ok(false);
+        }
+    }
+    Ok(agree(ledgers, chunk))
+}
+
+/// Whether all partitions leave out the same of a chunk, so that one attempt can satisfy them all.
+fn agree(ledgers: &[Ledger], chunk: ChunkNumber) -> bool {
+    ledgers.windows(2).all(|pair| pair[0].agreed(chunk) == pair[1].agreed(chunk))
+}
+
 impl Archive {
     /// Agrees that a chunk is sent again, as its retry of a number up to `most`.
     pub(crate) fn put_back(
@@ -79,6 +109,9 @@ impl Archive {
         if retry > most {
             return Ok(PutBack::No(format!("chunk {chunk} was sent again before")));
         }
+        if !agree(ledgers, chunk) {
+            return Ok(PutBack::No(format!("partitions disagree about what to leave out of chunk {chunk}")));
+        }
         if self.kept_task(job, chunk)?.is_none() {
             let reason = format!("the task of chunk {chunk} is not kept; push its input again, as a job of its own");
             return Ok(PutBack::No(reason));
@@ -94,12 +127,15 @@ impl Archive {
 
     /// The task of a chunk that is being sent again, if it is kept.
     pub(crate) fn task_again(&self, job: JobId, again: Again) -> Result<Option<Bytes>, ArchiveError> {
-        Ok(self.kept_task(job, again.chunk)?.map(|task| fresh(task, again.retry)))
+        let Some(task) = self.kept_task(job, again.chunk)? else { return Ok(None) };
+        let mut ledger = Ledger::default();
+        self.refresh(job, PartitionNumber(0), &mut ledger)?;
+        Ok(Some(fresh(task, again.retry, ledger.agreed(again.chunk).to_vec())))
     }
 }
 
-/// The same task, as if nothing had happened; so the same units come of it.
-fn fresh((task, body): (Task, Bytes), retry: u32) -> Bytes {
-    let again = Task { attempt: 1, crashes: 0, strikes: 0, rounds: 0, retry, ..task };
+/// The same task, as if nothing had happened, but for what is left out; so all attempts at it give the same units.
+pub(crate) fn fresh((task, body): (Task, Bytes), retry: u32, skips: Vec<Skip>) -> Bytes {
+    let again = Task { attempt: 1, crashes: 0, died_at: None, strikes: 0, rounds: 0, retry, skips, ..task };
     message::encode(&again, &body)
 }

@@ -227,7 +227,8 @@ async fn a_chunk_that_one_partition_lacks_is_sent_again_before_it_is_reported(ho
     for task in tasks {
         let Task { job, chunk, .. } = message::decode::<Task>(&task).unwrap().0;
         let (reason, worker) = ("its worker was unlucky".to_owned(), "w".to_owned());
-        let failure = Failure { job, chunk, reason, attempts: 1, retry: 0, worker, version: 1, time_ms: 5 };
+        let failure =
+            Failure { job, chunk, reason, attempts: 1, retry: 0, record: None, worker, version: 1, time_ms: 5 };
         cluster.crew.home.store(queue::DEAD, message::encode(&failure, &task)).await;
     }
     cluster.crew.hire(Role::Aggregator).await;
