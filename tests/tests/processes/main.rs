@@ -8,4 +8,5 @@ mod kills;
 mod pushing;
 mod refusals;
 mod stops;
+mod suspects;
 mod waits;
