@@ -11,6 +11,7 @@ use rabbit_reduce_core::ledger::{Entry, Ledger};
 use rabbit_reduce_core::message::{self, Failure, Partial, Task};
 use rabbit_reduce_core::spec::SEGMENT_BYTES;
 use rabbit_reduce_core::topology::{REDUCE_QUEUES, queue};
+use rabbit_reduce_runtime::crash_point;
 
 /// Times that a task or partial is sent again before it is a loss.
 const STRIKES: u32 = 3;
@@ -82,6 +83,7 @@ impl Letters {
             return Ok(nothing);
         };
         let path = archive.set_aside(Some(job), letter)?;
+        crash_point::reached("aggregator.letter_stored");
         tracing::error!(%job, %chunk, reason, path, "a chunk is lost");
         if self.last.as_ref().is_none_or(|(known, _)| *known != job) {
             self.last = Some((job, vec![Ledger::default(); file.spec.partitions as usize]));
@@ -96,6 +98,7 @@ impl Letters {
             let entry = Entry::Lose { chunk, reason: reason.to_owned() };
             // No longer valid: the partition has all of it, or knows of the loss.
             let _: Appended = archive.append(job, partition, ledger, entry, None)?;
+            crash_point::reached("aggregator.loss_noted");
         }
         Ok(Buried { send: None, events: vec![Event::Look(job)] })
     }

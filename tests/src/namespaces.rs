@@ -21,11 +21,22 @@ pub struct Namespace {
 
 impl Default for Namespace {
     fn default() -> Self {
-        Self { room: Room::default(), name: format!("test-{}", Uuid::new_v4().simple()), url: rabbit() }
+        Self::at(rabbit())
     }
 }
 
 impl Namespace {
+    /// A namespace on the broker of this URL.
+    #[must_use]
+    pub fn at(url: String) -> Self {
+        Self { room: Room::default(), name: format!("test-{}", Uuid::new_v4().simple()), url }
+    }
+
+    /// From now on processes find the broker at this URL.
+    pub fn reach_by(&mut self, url: String) {
+        self.url = url;
+    }
+
     /// A command that finds the broker and the namespace in its environment.
     #[must_use]
     pub fn command(&self, name: &str, args: &[&str]) -> Command {

@@ -15,6 +15,7 @@ use rabbit_reduce_core::spec::PROGRAM_VERSION;
 use rabbit_reduce_core::topology::queue;
 use rabbit_reduce_runtime::broker::stored::{pause_before, publish_stored};
 use rabbit_reduce_runtime::broker::{BrokerError, Delivery, Receipt, Route};
+use rabbit_reduce_runtime::crash_point;
 use rabbit_reduce_runtime::process::clock;
 use rabbit_reduce_runtime::scratch::ScratchFolder;
 use std::sync::Arc;
@@ -54,7 +55,12 @@ impl Task {
 /// Acks after success; gives back what was not handled.
 async fn settle(receipt: Receipt, handled: Result<bool, BrokerError>) {
     let counted = match handled {
-        Ok(true) => receipt.ack().await,
+        Ok(true) => {
+            crash_point::reached("worker.unacked");
+            let counted = receipt.ack().await;
+            crash_point::reached("worker.acked");
+            counted
+        }
         Ok(false) => receipt.give_back().await,
         Err(error) => {
             tracing::error!(%error, "cannot publish; the task goes back");
@@ -77,6 +83,7 @@ async fn handle(
     returns: u32,
 ) -> Result<bool, BrokerError> {
     let (job, chunk) = (task.job, task.chunk);
+    crash_point::reached("worker.taken");
     if shared.has_ended(job) {
         return Ok(true);
     }
@@ -87,13 +94,17 @@ async fn handle(
     }
     if task.rounds > 0 {
         let waiting = message::Task { rounds: task.rounds - 1, ..task };
-        return shared.publish(queue::RETRY, message::encode(&waiting, input)).await.map(|()| true);
+        shared.publish(queue::RETRY, message::encode(&waiting, input)).await?;
+        crash_point::reached("worker.waiting");
+        return Ok(true);
     }
     if returns >= fate::SUSPICIOUS_RETURNS && task.crashes < fate::CRASHES {
         let crashes = task.crashes + 1;
         tracing::warn!(%job, %chunk, returns, crashes, "a task that came back too often is set apart");
         let suspect = message::Task { crashes, ..task };
-        return shared.publish(queue::SUSPECT, message::encode(&suspect, input)).await.map(|()| true);
+        shared.publish(queue::SUSPECT, message::encode(&suspect, input)).await?;
+        crash_point::reached("worker.suspected");
+        return Ok(true);
     }
     let failed = if task.crashes >= fate::CRASHES {
         TaskError::Suspect(task.crashes)
@@ -109,10 +120,12 @@ async fn handle(
         Fate::Retry(next) => {
             tracing::warn!(%job, %chunk, attempt = next.attempt - 1, reason, "a task failed and is tried again");
             shared.publish(queue::RETRY, message::encode(&*next, input)).await?;
+            crash_point::reached("worker.retried");
         }
         Fate::Dead(failure) => {
             tracing::error!(%job, %chunk, attempts = failure.attempts, reason, "a task failed for good");
             shared.publish(queue::DEAD, message::encode(&failure, raw_of(raw))).await?;
+            crash_point::reached("worker.buried");
         }
     }
     Ok(true)
@@ -137,6 +150,7 @@ async fn map(shared: &Arc<Shared>, task: &message::Task, input: &Bytes) -> Optio
 
 /// Publishes every segment and waits for every confirm.
 async fn publish_partials(shared: &Arc<Shared>, task: &message::Task, mut mapped: Mapped) -> Result<(), BrokerError> {
+    crash_point::reached("worker.mapped");
     let mut messages = Vec::new();
     for partition in 0..mapped.partials.len() {
         for segment in 0..mapped.partials[partition].len() {
@@ -176,7 +190,11 @@ async fn publish_partials(shared: &Arc<Shared>, task: &message::Task, mut mapped
         Ok((name, message::encode(&partial, &body)))
     };
     stream::iter(messages.into_iter().map(encode))
-        .map_ok(|(name, message)| async move { shared.publish(&name, message).await })
+        .map_ok(|(name, message)| async move {
+            shared.publish(&name, message).await?;
+            crash_point::reached("worker.published");
+            Ok(())
+        })
         .try_buffer_unordered(WINDOW)
         .try_collect::<()>()
         .await
