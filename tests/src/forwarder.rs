@@ -6,6 +6,7 @@
 //! network would that comes back too late.
 
 use socket2::SockRef;
+use std::collections::BTreeSet;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -105,10 +106,11 @@ impl Forwarder {
         }
     }
 
-    /// Connections that there are.
+    /// The ports from which the target is reached just now.
     #[must_use]
-    pub fn connections(&self) -> usize {
-        self.shared.connections().iter().filter(|connection| connection.is_open()).count()
+    pub fn ports(&self) -> BTreeSet<u16> {
+        let port = |connection: &Arc<Connection>| connection.far.local_addr().ok().map(|address| address.port());
+        self.shared.connections().iter().filter_map(port).collect()
     }
 
     /// Ends every connection that there is, in order.

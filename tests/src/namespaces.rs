@@ -96,8 +96,12 @@ fn files_beneath(folder: PathBuf) -> usize {
 impl Drop for Namespace {
     fn drop(&mut self) {
         let torn_down = self.command("producer", &["teardown", "--yes"]).output();
-        let gone = torn_down.is_ok_and(|ended| ended.status.success());
+        let said = match torn_down {
+            Ok(ended) if ended.status.success() => return,
+            Ok(ended) => String::from_utf8_lossy(&ended.stderr).into_owned(),
+            Err(error) => error.to_string(),
+        };
         // A second panic would hide the first.
-        assert!(gone || std::thread::panicking(), "the namespace {} is left behind", self.name);
+        assert!(std::thread::panicking(), "the namespace {} is left behind: {said}", self.name);
     }
 }

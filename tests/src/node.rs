@@ -35,6 +35,31 @@ const SETTINGS: &str = "
     raft.wal_max_size_bytes = 67108864
 ";
 
+/// What the leaders of a namespace's quorum queues themselves say: names, messages ready and unacked, consumers.
+const QUERY: &str = r#"
+    Ask = fun(Queue, What) ->
+        {ok, Said, _} = ra:consistent_query(amqqueue:get_pid(Queue), What),
+        Said
+    end,
+    Name = fun(Queue) -> element(4, amqqueue:get_name(Queue)) end,
+    [{Name(Queue),
+      Ask(Queue, fun rabbit_fifo:query_messages_total/1),
+      Ask(Queue, fun rabbit_fifo:query_consumer_count/1)}
+     || Queue <- rabbit_amqqueue:list(), amqqueue:get_type(Queue) =:= rabbit_quorum_queue,
+        string:prefix(Name(Queue), "NAMESPACE.") =/= nomatch].
+"#;
+
+/// A queue, and what it holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// Its full name.
+    pub name: String,
+    /// Ready, and delivered and not acked.
+    pub messages: u64,
+    /// Who consumes.
+    pub consumers: u64,
+}
+
 /// A program of a node, and everything that it started.
 #[derive(Debug)]
 struct Program {
@@ -79,11 +104,12 @@ impl Drop for Program {
 /// A node.
 #[derive(Debug)]
 pub struct Node {
-    folder: TempDir,
     name: String,
     port: u16,
     server: Option<Program>,
-    _mapper: Option<Program>,
+    mapper: Option<Program>,
+    /// Goes last, when nobody writes into it any more.
+    folder: TempDir,
 }
 
 impl Default for Node {
@@ -102,7 +128,7 @@ impl Node {
         for attempt in 1.. {
             let (mapper, cookie) = (free_port(), Uuid::new_v4().simple().to_string());
             let mut node = Self::prepared(settings, mapper, &cookie);
-            node._mapper = Some(Program::start(node.folder.path(), "mapper"));
+            node.mapper = Some(Program::start(node.folder.path(), "mapper"));
             match node.run() {
                 Ok(()) => return node,
                 Err(said) => assert!(attempt < START_ATTEMPTS, "the node does not start: {said}"),
@@ -127,7 +153,7 @@ impl Node {
         write("log/server", "");
         let cookie = write("home/.erlang.cookie", cookie);
         fs::set_permissions(cookie, fs::Permissions::from_mode(0o400)).expect("the file is ours");
-        Self { folder, name, port, server: None, _mapper: None }
+        Self { folder, name, port, server: None, mapper: None }
     }
 
     fn run(&mut self) -> Result<(), String> {
@@ -167,15 +193,35 @@ impl Node {
         said(&done.stdout)
     }
 
-    /// Every queue with what it holds, ready and unacked.
+    /// Every work queue of a namespace as it is now; the listings of `rabbitmqctl` are seconds old.
     #[must_use]
-    pub fn queues(&self) -> Vec<(String, u64)> {
-        let listed = self.control(&["list_queues", "--no-table-headers", "name", "messages"]);
-        let parse = |line: &str| {
-            let (name, messages) = line.split_once('\t')?;
-            Some((name.to_owned(), messages.trim().parse().ok()?))
+    pub fn queues(&self, namespace: &str) -> Vec<Held> {
+        let said = self.control(&["eval", &QUERY.replace("NAMESPACE", namespace)]);
+        let parse = |queue: &str| {
+            let (name, numbers) = queue.split_once("\">>,")?;
+            let (messages, consumers) = numbers.split_once('}')?.0.split_once(',')?;
+            Some(Held { name: name.to_owned(), messages: messages.parse().ok()?, consumers: consumers.parse().ok()? })
         };
-        listed.lines().filter_map(parse).collect()
+        let squeezed: String = said.split_whitespace().collect();
+        let queues: Option<Vec<Held>> = squeezed.split("{<<\"").skip(1).map(parse).collect();
+        queues.unwrap_or_else(|| panic!("no list of queues: {said}"))
+    }
+
+    /// One of them.
+    ///
+    /// # Panics
+    /// If there is no such queue.
+    #[must_use]
+    pub fn queue(&self, namespace: &str, queue: &str) -> Held {
+        let name = format!("{namespace}.{queue}");
+        let found = self.queues(namespace).into_iter().find(|queue| queue.name == name);
+        found.unwrap_or_else(|| panic!("there is no queue {name}"))
+    }
+
+    /// Those of a namespace that hold anything.
+    #[must_use]
+    pub fn holding(&self, namespace: &str) -> Vec<Held> {
+        self.queues(namespace).into_iter().filter(|queue| queue.messages > 0).collect()
     }
 
     /// Shuts it down in order, and waits until it is gone.
@@ -250,18 +296,33 @@ impl Cluster {
     /// If none of them does.
     #[must_use]
     pub fn leader(&self, queue: &str) -> usize {
-        let listed = self.nodes[0].control(&["list_queues", "--no-table-headers", "name", "pid"]);
-        let of_queue = |line: &&str| line.split('\t').next() == Some(queue);
-        let pid = listed.lines().find(of_queue).unwrap_or_else(|| panic!("there is no {queue} in {listed}")).to_owned();
-        let leads = |node: &Node| pid.contains(node.name.trim_end_matches("@localhost"));
-        self.nodes.iter().position(leads).unwrap_or_else(|| panic!("nobody leads {pid}"))
+        let leader = self.ask(queue, "element(2, amqqueue:get_pid(Queue))");
+        self.nodes
+            .iter()
+            .position(|node| leader.contains(&node.name))
+            .unwrap_or_else(|| panic!("nobody leads: {leader}"))
+    }
+
+    /// How many nodes hold a queue.
+    ///
+    /// # Panics
+    /// If that is not said.
+    #[must_use]
+    pub fn members(&self, queue: &str) -> usize {
+        let members = self.ask(queue, "length(maps:get(nodes, amqqueue:get_type_state(Queue)))");
+        members.parse().unwrap_or_else(|_| panic!("no number of members: {members}"))
+    }
+
+    fn ask(&self, queue: &str, what: &str) -> String {
+        let named = format!("rabbit_misc:r(<<\"/\">>, queue, <<\"{queue}\">>)");
+        self.nodes[0].control(&["eval", &format!("{{ok, Queue}} = rabbit_amqqueue:lookup({named}), {what}.")])
     }
 
     /// Cuts a node off from the others, though not from clients: they no longer let each other in.
     pub fn cut_off(&self, node: usize) {
         self.nodes[node].control(&[
             "eval",
-            "[begin erlang:set_cookie(N, cut_off), erlang:disconnect_node(N) end || N <- rabbit_nodes:list_running()--[node()]].",
+            "[begin erlang:set_cookie(N, cut_off), erlang:disconnect_node(N) end || N <- nodes()].",
         ]);
     }
 

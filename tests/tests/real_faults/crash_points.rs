@@ -3,7 +3,7 @@
 //! `crash_point::PLACES` lists the steps. What would surprise: a process that does not die where it was told to fails the test,
 //! so does a place that no walk comes to, and one that is in the sources and not in the list.
 
-use crate::{agrees, is_spent};
+use crate::{agrees, is_spent, side_by_side};
 use rabbit_reduce_runtime::crash_point::PLACES;
 use rabbit_reduce_tests::namespaces::Namespace;
 use rabbit_reduce_tests::node::Node;
@@ -11,8 +11,6 @@ use rabbit_reduce_tests::processes::{Running, arg};
 use rabbit_reduce_tests::seen;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 
 /// Walks that go on at once: most of one is waiting.
 const AT_ONCE: usize = 3;
@@ -108,17 +106,11 @@ fn died(armed: Running, place: &str) {
 
 /// Walks to each of the places on one broker, some at once; every walk has a namespace of its own.
 fn walk(places: &[&str], fault: &str, way: impl Fn(&Node, &Namespace, &str) + Sync) {
-    let (node, next) = (Node::default(), AtomicUsize::new(0));
-    thread::scope(|scope| {
-        for _ in 0..AT_ONCE {
-            scope.spawn(|| {
-                while let Some(place) = places.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let namespace = Namespace::at(node.url());
-                    way(&node, &namespace, place);
-                    is_spent(&node, &namespace);
-                }
-            });
-        }
+    let node = Node::default();
+    side_by_side(AT_ONCE, places, |place| {
+        let namespace = Namespace::at(node.url());
+        way(&node, &namespace, place);
+        is_spent(&node, &namespace);
     });
     seen::fault(fault, &format!("{} places, each died at, each answer exact, nothing left", places.len()));
 }

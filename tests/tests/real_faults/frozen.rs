@@ -17,14 +17,8 @@ fn impatient(node: &Node) -> Namespace {
 }
 
 /// Waits until the broker has as many consumers of a queue.
-fn consumed_by(node: &Node, namespace: &Namespace, queue: &str, consumers: usize) {
-    let name = format!("{}.{queue}", namespace.name);
-    let found = || {
-        let listed = node.control(&["list_queues", "--no-table-headers", "name", "consumers"]);
-        let of_queue = listed.lines().find_map(|line| line.split_once('\t').filter(|(found, _)| *found == name));
-        of_queue.map(|(_, consumers)| consumers.trim().to_owned())
-    };
-    until("as many consume", || (found() == Some(consumers.to_string())).then_some(()));
+fn consumed_by(node: &Node, namespace: &Namespace, queue: &str, consumers: u64) {
+    until("as many consume", || (node.queue(&namespace.name, queue).consumers == consumers).then_some(()));
 }
 
 /// Stands still in the middle of whatever it does, until the broker has given it up.
@@ -87,10 +81,7 @@ fn a_producer_that_wakes_up_after_its_heartbeat_goes_on() {
     push.signal("STOP");
     until("the broker has given it up", || (connections() < before).then_some(()));
     let _worker = namespace.worker(&[]);
-    until("what it had published is mapped", || {
-        let map = format!("{}.map", namespace.name);
-        node.queues().iter().any(|(name, messages)| *name == map && *messages == 0).then_some(())
-    });
+    until("what it had published is mapped", || (node.queue(&namespace.name, "map").messages == 0).then_some(()));
     push.signal("CONT");
     agrees(push, &expected);
     is_spent(&node, &namespace);

@@ -19,6 +19,7 @@ use rabbit_reduce_runtime::process::clock;
 use rabbit_reduce_tests::namespaces::Namespace;
 use rabbit_reduce_tests::node::Node;
 use rabbit_reduce_tests::processes::Running;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -27,6 +28,20 @@ const BOUND: Duration = Duration::from_secs(150);
 
 /// Between two looks, each of which starts a program.
 const LOOK: Duration = Duration::from_millis(300);
+
+/// Does something with each of them, some at once; what fails fails the test.
+fn side_by_side<T: Sync>(at_once: usize, all: &[T], work: impl Fn(&T) + Sync) {
+    let next = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for _ in 0..at_once {
+            scope.spawn(|| {
+                while let Some(one) = all.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    work(one);
+                }
+            });
+        }
+    });
+}
 
 /// Waits for the end of a `push` or `resume`, and holds its answer against the expected one.
 #[track_caller]
@@ -40,11 +55,9 @@ fn agrees(producer: Running, expected: &str) {
 /// Whether nothing is left of a job that has ended: no message, ready or unacked, in any queue, and none set aside.
 #[track_caller]
 fn is_spent(node: &Node, namespace: &Namespace) {
-    let ours = |name: &str| name.starts_with(&namespace.name) && !name.contains(".private.");
-    let left = || node.queues().into_iter().filter(|(name, messages)| ours(name) && *messages > 0).collect::<Vec<_>>();
     let began = clock::instant();
     loop {
-        let left = left();
+        let left = node.holding(&namespace.name);
         if left.is_empty() {
             break;
         }

@@ -2,7 +2,7 @@
 //!
 //! What would surprise: heartbeats are short here, so that what is noticed by them is noticed soon.
 
-use crate::{agrees, is_spent};
+use crate::{agrees, is_spent, side_by_side};
 use rabbit_reduce_tests::forwarder::{Forwarder, Passage, Way};
 use rabbit_reduce_tests::namespaces::Namespace;
 use rabbit_reduce_tests::node::Node;
@@ -18,96 +18,100 @@ const NARROW: Passage = Passage::Throttled(150_000);
 /// What a slow cable costs each time.
 const DELAY: Duration = Duration::from_millis(20);
 
-/// The broker's connections, by its names for them.
-fn connections(node: &Node) -> BTreeSet<String> {
-    node.control(&["list_connections", "--no-table-headers", "pid"]).lines().map(str::to_owned).collect()
+/// Jobs that go on at once: most of one is waiting.
+const AT_ONCE: usize = 4;
+
+/// What happens to a cable, and what it is called.
+struct Fault {
+    name: &'static str,
+    times: usize,
+    happens: fn(&Forwarder, &Node),
 }
 
-/// Everybody who is connected now is given up by the broker.
-fn given_up(node: &Node) {
-    let before = connections(node);
-    until("the broker has given everybody up", || connections(node).is_disjoint(&before).then_some(()));
+const FAULTS: [Fault; 8] = [
+    Fault {
+        name: "network stalls",
+        times: 1,
+        happens: |cable, node| {
+            cable.pass(Passage::Stalled);
+            given_up(cable, node);
+            cable.pass(PACE);
+        },
+    },
+    Fault {
+        name: "network swallows what goes to the broker",
+        times: 1,
+        happens: |cable, node| {
+            cable.pass(Passage::Deaf(Way::There));
+            given_up(cable, node);
+            cable.pass(PACE);
+        },
+    },
+    Fault {
+        name: "network swallows what comes from the broker",
+        times: 1,
+        happens: |cable, node| {
+            cable.pass(Passage::Deaf(Way::Back));
+            given_up(cable, node);
+            cable.pass(PACE);
+        },
+    },
+    Fault {
+        name: "connections half closed",
+        times: 1,
+        happens: |cable, node| {
+            for way in [Way::There, Way::Back] {
+                let ports = cable.ports();
+                cable.half_close(way);
+                until_gone(&ports, node);
+            }
+        },
+    },
+    Fault { name: "connections cut", times: 3, happens: |cable, _| cable.cut() },
+    Fault { name: "connections reset", times: 3, happens: |cable, _| cable.reset() },
+    Fault { name: "network delays", times: 1, happens: |cable, _| cable.pass(Passage::Delayed(DELAY)) },
+    Fault { name: "network throttles", times: 1, happens: |cable, _| cable.pass(NARROW) },
+];
+
+/// Everybody who is connected by this cable now is given up by the broker.
+fn given_up(cable: &Forwarder, node: &Node) {
+    until_gone(&cable.ports(), node);
+}
+
+fn until_gone(ports: &BTreeSet<u16>, node: &Node) {
+    let connected = || {
+        let listed = node.control(&["list_connections", "--no-table-headers", "peer_port"]);
+        listed.lines().filter_map(|port| port.trim().parse().ok()).collect::<BTreeSet<u16>>()
+    };
+    until("the broker has given everybody up", || connected().is_disjoint(ports).then_some(()));
 }
 
 /// A job over a cable to which something happens, a few times.
-fn happens(fault: &str, times: usize, what: impl Fn(&Forwarder, &Node)) {
-    let node = Node::default();
+fn job(node: &Node, fault: &Fault) {
     let cable = Forwarder::to(node.address()).unwrap();
     cable.pass(PACE);
-    let through = format!("amqp://guest:guest@{}/%2f?heartbeat=2", cable.address());
-    let mut namespace = Namespace::at(through);
+    let mut namespace = Namespace::at(format!("amqp://guest:guest@{}/%2f?heartbeat=2", cable.address()));
     let expected = namespace.input(30_000);
     let mut roles = [namespace.aggregator(), namespace.worker(&[]), namespace.worker(&[])];
     let mut push = namespace.producer(&["push", "--chunk-size", "32KiB", "in.txt"]);
-    for _ in 0..times {
+    for _ in 0..fault.times {
         let before = namespace.stored("ledger");
         until("another commit", || (namespace.stored("ledger") > before || !push.lives()).then_some(()));
-        assert!(push.lives(), "the job was over before anything could go wrong");
-        what(&cable, &node);
+        assert!(push.lives(), "{}: the job was over before anything could go wrong", fault.name);
+        (fault.happens)(&cable, node);
     }
     agrees(push, &expected);
     for role in &mut roles {
-        assert!(role.lives(), "somebody gave up: {}", role.said());
+        assert!(role.lives(), "{}: somebody gave up: {}", fault.name, role.said());
     }
-    is_spent(&node, &namespace);
+    is_spent(node, &namespace);
+    // A cable that is slow now is none to tidy up by.
     namespace.reach_by(node.url());
-    seen::fault(fault, "answer exact, every process lives, nothing left");
+    seen::fault(fault.name, "answer exact, every process lives, nothing left");
 }
 
 #[test]
-fn cut_connections_are_made_anew() {
-    happens("connections cut", 3, |cable, _| cable.cut());
-}
-
-#[test]
-fn reset_connections_are_made_anew() {
-    happens("connections reset", 3, |cable, _| cable.reset());
-}
-
-#[test]
-fn half_closed_connections_are_made_anew() {
-    happens("connections half closed", 1, |cable, node| {
-        for way in [Way::There, Way::Back] {
-            let before = connections(node);
-            cable.half_close(way);
-            until("the broker has given everybody up", || connections(node).is_disjoint(&before).then_some(()));
-        }
-    });
-}
-
-#[test]
-fn a_stall_beyond_the_heartbeat_costs_time_only() {
-    happens("network stalls", 1, |cable, node| {
-        cable.pass(Passage::Stalled);
-        given_up(node);
-        cable.pass(PACE);
-    });
-}
-
-#[test]
-fn a_network_that_swallows_what_goes_to_the_broker_costs_time_only() {
-    happens("network drops one direction, to the broker", 1, |cable, node| {
-        cable.pass(Passage::Deaf(Way::There));
-        given_up(node);
-        cable.pass(PACE);
-    });
-}
-
-#[test]
-fn a_network_that_swallows_what_comes_from_the_broker_costs_time_only() {
-    happens("network drops one direction, from the broker", 1, |cable, node| {
-        cable.pass(Passage::Deaf(Way::Back));
-        given_up(node);
-        cable.pass(PACE);
-    });
-}
-
-#[test]
-fn a_slow_network_costs_time_only() {
-    happens("network delays", 1, |cable, _| cable.pass(Passage::Delayed(DELAY)));
-}
-
-#[test]
-fn a_narrow_network_costs_time_only() {
-    happens("network throttles", 1, |cable, _| cable.pass(NARROW));
+fn whatever_a_network_does_costs_time_only() {
+    let node = Node::default();
+    side_by_side(AT_ONCE, &FAULTS, |fault| job(&node, fault));
 }
