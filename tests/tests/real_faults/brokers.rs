@@ -10,7 +10,7 @@ use rabbit_reduce_tests::processes::{Running, until};
 use rabbit_reduce_tests::seen;
 
 /// Bytes a second that reach a worker: no machine is through before something goes wrong.
-const PACE: Passage = Passage::Throttled(1_000_000);
+const PACE: Passage = Passage::Throttled(400_000);
 const PUSH: [&str; 4] = ["push", "--chunk-size", "32KiB", "in.txt"];
 
 /// Waits until more is committed, while the job goes on.
