@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Walks that go on at once: most of one is waiting.
-const AT_ONCE: usize = 3;
+const AT_ONCE: usize = 4;
 /// Returns after which the broker sets a message aside, and one more.
 const RETURNS: usize = 21;
 

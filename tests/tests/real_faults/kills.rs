@@ -16,6 +16,7 @@ use std::time::Duration;
 const PAUSE_MS: (u64, u64) = (100, 700);
 
 /// One job under kills; how many there were.
+#[allow(clippy::print_stdout, reason = "who reads of a failure needs the seed")]
 fn job(node: &Node, seed: u64) -> usize {
     println!("seed {seed}");
     let (dice, namespace) = (Dice::new(seed), Namespace::at(node.url()));
