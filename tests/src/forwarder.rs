@@ -99,10 +99,15 @@ impl Forwarder {
     /// What becomes of bytes from now on.
     pub fn pass(&self, passage: Passage) {
         *self.shared.passage() = passage;
-        for connection in self.shared.connections().iter() {
-            if !matches!(passage, Passage::Deaf(_)) && connection.swallowed.load(Ordering::Relaxed) {
-                connection.reset();
-            }
+        let too_late = |connection: &Connection| connection.swallowed.load(Ordering::Relaxed);
+        if !matches!(passage, Passage::Deaf(_)) {
+            self.shared.connections().retain(|connection| {
+                let ends = too_late(connection);
+                if ends {
+                    connection.reset();
+                }
+                !ends
+            });
         }
     }
 
@@ -193,14 +198,9 @@ impl Shared {
         };
         let mut buffer = vec![0; BUFFER];
         while connection.is_open() {
-            let passage = *self.passage();
-            let most = match passage {
-                Passage::Stalled => {
-                    thread::sleep(LOOK);
-                    continue;
-                }
+            let most = match *self.passage() {
                 Passage::Throttled(rate) => (rate as usize / 100).clamp(1, BUFFER),
-                Passage::Free | Passage::Deaf(_) | Passage::Delayed(_) => BUFFER,
+                _ => BUFFER,
             };
             let length = match from.read(&mut buffer[..most]) {
                 Ok(0) => return to.shutdown(Shutdown::Write),
@@ -208,18 +208,35 @@ impl Shared {
                 Err(error) if [ErrorKind::WouldBlock, ErrorKind::TimedOut].contains(&error.kind()) => continue,
                 Err(error) => return Err(error),
             };
-            match passage {
-                Passage::Deaf(deaf) if deaf == way => {
-                    connection.swallowed.store(true, Ordering::Relaxed);
-                    continue;
-                }
-                Passage::Delayed(delay) => thread::sleep(delay),
-                Passage::Throttled(_) => thread::sleep(LOOK),
-                Passage::Free | Passage::Stalled | Passage::Deaf(_) => {}
+            if self.lets_pass(connection, way) {
+                to.write_all(&buffer[..length])?;
             }
-            to.write_all(&buffer[..length])?;
         }
         Ok(())
+    }
+
+    /// Whether what was read goes on, once it may.
+    fn lets_pass(&self, connection: &Connection, way: Way) -> bool {
+        while connection.is_open() {
+            let passage = *self.passage();
+            match passage {
+                Passage::Stalled => thread::sleep(LOOK),
+                Passage::Deaf(deaf) if deaf == way => {
+                    connection.swallowed.store(true, Ordering::Relaxed);
+                    return false;
+                }
+                Passage::Free | Passage::Deaf(_) => return true,
+                Passage::Throttled(_) => {
+                    thread::sleep(LOOK);
+                    return true;
+                }
+                Passage::Delayed(delay) => {
+                    thread::sleep(delay);
+                    return true;
+                }
+            }
+        }
+        false
     }
 }
 
@@ -250,5 +267,79 @@ impl Connection {
             SockRef::from(end).set_linger(Some(Duration::ZERO)).ok();
         }
         self.closed.store(true, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Both ends of a cable, and the cable.
+    fn joined() -> (TcpStream, TcpStream, Forwarder) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let cable = Forwarder::to(listener.local_addr().unwrap().to_string()).unwrap();
+        let near = TcpStream::connect(cable.address()).unwrap();
+        let (far, _) = listener.accept().unwrap();
+        (near, far, cable)
+    }
+
+    fn passes(mut from: &TcpStream, mut to: &TcpStream) {
+        let mut read = [0; 5];
+        from.write_all(b"hello").unwrap();
+        to.read_exact(&mut read).unwrap();
+        assert_eq!(&read, b"hello");
+    }
+
+    fn reads_nothing(mut end: &TcpStream) -> io::Result<usize> {
+        end.read(&mut [0])
+    }
+
+    #[test]
+    fn a_reset_is_seen_as_one_at_both_ends() {
+        let (near, far, cable) = joined();
+        passes(&near, &far);
+        passes(&far, &near);
+        cable.reset();
+        for end in [&near, &far] {
+            assert_eq!(reads_nothing(end).unwrap_err().kind(), ErrorKind::ConnectionReset);
+        }
+    }
+
+    #[test]
+    fn a_half_closed_cable_still_passes_the_other_way() {
+        let (near, far, cable) = joined();
+        passes(&near, &far);
+        cable.half_close(Way::There);
+        assert_eq!(reads_nothing(&far).unwrap(), 0);
+        passes(&far, &near);
+    }
+
+    #[test]
+    fn what_is_swallowed_never_comes_and_ends_in_a_reset() {
+        let (near, far, cable) = joined();
+        passes(&near, &far);
+        cable.pass(Passage::Deaf(Way::There));
+        passes(&far, &near);
+        (&near).write_all(b"lost").unwrap();
+        far.set_read_timeout(Some(10 * LOOK)).unwrap();
+        assert!([ErrorKind::WouldBlock, ErrorKind::TimedOut].contains(&reads_nothing(&far).unwrap_err().kind()));
+        cable.pass(Passage::Free);
+        far.set_read_timeout(None).unwrap();
+        assert_eq!(reads_nothing(&far).unwrap_err().kind(), ErrorKind::ConnectionReset);
+    }
+
+    #[test]
+    fn what_is_stalled_comes_later() {
+        let (near, far, cable) = joined();
+        passes(&near, &far);
+        cable.pass(Passage::Stalled);
+        (&near).write_all(b"late").unwrap();
+        far.set_read_timeout(Some(10 * LOOK)).unwrap();
+        assert!([ErrorKind::WouldBlock, ErrorKind::TimedOut].contains(&reads_nothing(&far).unwrap_err().kind()));
+        cable.pass(Passage::Free);
+        far.set_read_timeout(None).unwrap();
+        let mut read = [0; 4];
+        (&far).read_exact(&mut read).unwrap();
+        assert_eq!(&read, b"late");
     }
 }

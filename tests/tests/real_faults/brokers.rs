@@ -2,23 +2,16 @@
 //!
 //! What would surprise: nobody is told that it comes back; every process finds out by itself.
 
-use crate::{agrees, is_spent};
+use crate::{agrees, goes_on, is_spent};
 use rabbit_reduce_tests::forwarder::{Forwarder, Passage};
 use rabbit_reduce_tests::namespaces::Namespace;
 use rabbit_reduce_tests::node::Node;
-use rabbit_reduce_tests::processes::{Running, until};
+use rabbit_reduce_tests::processes::Running;
 use rabbit_reduce_tests::seen;
 
 /// Bytes a second that reach a worker: no machine is through before something goes wrong.
 const PACE: Passage = Passage::Throttled(400_000);
 const PUSH: [&str; 4] = ["push", "--chunk-size", "32KiB", "in.txt"];
-
-/// Waits until more is committed, while the job goes on.
-fn goes_on(namespace: &Namespace, push: &mut Running) {
-    let before = namespace.stored("ledger");
-    until("another commit", || (namespace.stored("ledger") > before || !push.lives()).then_some(()));
-    assert!(push.lives(), "the job was over before anything could go wrong");
-}
 
 /// A job over which something happens to the broker, again and again.
 fn happens(times: usize, fault: &str, what: impl Fn(&mut Node, &mut Running)) {

@@ -2,11 +2,11 @@
 //!
 //! What would surprise: the clients know one address, that of a cable which takes them to the first node that lets them in.
 
-use crate::{agrees, is_spent};
+use crate::{agrees, goes_on, is_spent};
 use rabbit_reduce_tests::forwarder::{Forwarder, Passage};
 use rabbit_reduce_tests::namespaces::Namespace;
 use rabbit_reduce_tests::node::Cluster;
-use rabbit_reduce_tests::processes::{Running, until};
+use rabbit_reduce_tests::processes::Running;
 use rabbit_reduce_tests::seen;
 
 /// Bytes a second that a connection lets pass: no machine is through before something goes wrong.
@@ -31,12 +31,6 @@ fn happens(fault: &str, what: impl Fn(&mut Cluster, usize, &Namespace, &mut Runn
     }
     is_spent(&cluster.nodes[leader], &namespace);
     seen::fault(fault, "answer exact, every process lives, nothing left");
-}
-
-fn goes_on(namespace: &Namespace, push: &mut Running) {
-    let before = namespace.stored("ledger");
-    until("another commit", || (namespace.stored("ledger") > before || !push.lives()).then_some(()));
-    assert!(push.lives(), "the job was over before anything could go wrong");
 }
 
 #[test]

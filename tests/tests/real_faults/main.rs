@@ -18,7 +18,7 @@ mod timeouts;
 use rabbit_reduce_runtime::process::clock;
 use rabbit_reduce_tests::namespaces::Namespace;
 use rabbit_reduce_tests::node::Node;
-use rabbit_reduce_tests::processes::Running;
+use rabbit_reduce_tests::processes::{Running, until};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -41,6 +41,14 @@ fn side_by_side<T: Sync>(at_once: usize, all: &[T], work: impl Fn(&T) + Sync) {
             });
         }
     });
+}
+
+/// Waits until more is committed, while the job goes on.
+#[track_caller]
+fn goes_on(namespace: &Namespace, push: &mut Running) {
+    let before = namespace.stored("ledger");
+    until("another commit", || (namespace.stored("ledger") > before || !push.lives()).then_some(()));
+    assert!(push.lives(), "the job was over before anything could go wrong");
 }
 
 /// Waits for the end of a `push` or `resume`, and holds its answer against the expected one.

@@ -2,7 +2,7 @@
 //!
 //! What would surprise: heartbeats are short here, so that what is noticed by them is noticed soon.
 
-use crate::{agrees, is_spent, side_by_side};
+use crate::{agrees, goes_on, is_spent, side_by_side};
 use rabbit_reduce_tests::forwarder::{Forwarder, Passage, Way};
 use rabbit_reduce_tests::namespaces::Namespace;
 use rabbit_reduce_tests::node::Node;
@@ -95,9 +95,7 @@ fn job(node: &Node, fault: &Fault) {
     let mut roles = [namespace.aggregator(), namespace.worker(&[]), namespace.worker(&[])];
     let mut push = namespace.producer(&["push", "--chunk-size", "32KiB", "in.txt"]);
     for _ in 0..fault.times {
-        let before = namespace.stored("ledger");
-        until("another commit", || (namespace.stored("ledger") > before || !push.lives()).then_some(()));
-        assert!(push.lives(), "{}: the job was over before anything could go wrong", fault.name);
+        goes_on(&namespace, &mut push);
         (fault.happens)(&cable, node);
     }
     agrees(push, &expected);
