@@ -9,6 +9,7 @@ mod dead;
 mod tests;
 
 use self::args::{CommandArgs, JobArgs, OutputArgs, StateFormat};
+use crate::dead::selection::NameError;
 use crate::embedded::MIN_MEMORY_BYTES;
 use crate::output::{Order, OrderError, OutputOptions};
 use crate::sources::STANDARD_INPUT;
@@ -238,6 +239,9 @@ pub enum UsageError {
     /// A text that names no job where one is needed.
     #[error(transparent)]
     JobName(#[from] JobNameError),
+    /// A text that names no letter where one is meant.
+    #[error(transparent)]
+    LetterName(#[from] NameError),
     /// A text that names neither a job nor a letter.
     #[error(
         "`{0}` is neither a job (an id, as `producer jobs` shows it, or @) nor a dead letter's name (such as 17-3fa9, as `producer dead ls` shows it)"

@@ -20,6 +20,7 @@ use crate::{failure, named, print_text, source_names};
 use bytes::{Bytes, BytesMut};
 use rabbit_reduce_core::id::JobId;
 use rabbit_reduce_core::message::{Answer, Ask, Letter, MAX_BODY_BYTES, MAX_HEADER_BYTES};
+use rabbit_reduce_core::spec::ProgramSpec;
 use rabbit_reduce_runtime::process::clock;
 use rabbit_reduce_runtime::process::exit::Exit;
 use rabbit_reduce_runtime::process::shutdown::Shutdown;
@@ -62,17 +63,21 @@ pub(crate) async fn execute(dead: Dead, quiet: bool, shutdown: Shutdown) -> Resu
 struct Letters {
     session: Session,
     job: Option<JobId>,
+    program: Option<ProgramSpec>,
     /// Names of the job's sources.
     sources: Vec<Vec<u8>>,
 }
 
 impl Letters {
     async fn of(session: Session, job: Option<JobId>) -> Result<Self, SessionError> {
-        let sources = match job {
-            Some(job) => source_names(&session.find(job).await?),
-            None => Vec::new(),
+        let (program, sources) = match job {
+            Some(job) => {
+                let known = session.find(job).await?;
+                (Some(known.spec.program.clone()), source_names(&known))
+            }
+            None => (None, Vec::new()),
         };
-        Ok(Self { session, job, sources })
+        Ok(Self { session, job, program, sources })
     }
 
     async fn list(&self, selection: &Selection, json: bool) -> Result<Exit, Failure> {
@@ -95,7 +100,7 @@ impl Letters {
                 values.push(opened_value(&opened, &self.sources, fits));
             } else {
                 let between = if shown == 0 { "" } else { "\n" };
-                let text = opened_text(&opened, &self.sources, fits, extent, clock::now_ms());
+                let text = opened_text(&opened, self.program.as_ref(), &self.sources, fits, extent, clock::now_ms());
                 print_text(&format!("{between}{text}"))?;
             }
             shown += 1;

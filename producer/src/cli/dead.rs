@@ -45,13 +45,13 @@ pub(super) struct LsArgs {
     /// The job's id, or @ for the last one of this machine [default: @]
     #[arg(value_name = "JOB", conflicts_with = "unknown")]
     job: Option<JobName>,
+    /// What the list looks like
+    #[arg(long, env = "RABBIT_REDUCE_STATUS_FORMAT", value_enum, default_value_t)]
+    format: StateFormat,
     #[command(flatten)]
     filter: FilterArgs,
     #[command(flatten)]
     unknown: UnknownArgs,
-    /// What the list looks like
-    #[arg(long, env = "RABBIT_REDUCE_STATUS_FORMAT", value_enum, default_value_t)]
-    format: StateFormat,
     #[command(flatten)]
     broker: BrokerArgs,
     #[command(flatten)]
@@ -62,16 +62,16 @@ pub(super) struct LsArgs {
 pub(super) struct ShowArgs {
     #[command(flatten)]
     which: WhichArgs,
-    #[command(flatten)]
-    filter: FilterArgs,
-    #[command(flatten)]
-    unknown: UnknownArgs,
     /// All bytes of records and chunks, not only the first ones
     #[arg(long, env = "RABBIT_REDUCE_DEAD_FULL", value_parser = FalseyValueParser::new())]
     full: bool,
     /// What the answer looks like; JSON is without the bytes of records and chunks
     #[arg(long, env = "RABBIT_REDUCE_STATUS_FORMAT", value_enum, default_value_t)]
     format: StateFormat,
+    #[command(flatten)]
+    filter: FilterArgs,
+    #[command(flatten)]
+    unknown: UnknownArgs,
     #[command(flatten)]
     broker: BrokerArgs,
     #[command(flatten)]
@@ -103,11 +103,11 @@ pub(super) struct RetryArgs {
     /// Letters, as `producer dead ls` names them [default: all that the filters leave]
     #[arg(value_name = "NAME")]
     names: Vec<LetterName>,
-    #[command(flatten)]
-    filter: FilterArgs,
     /// Leave once the chunks are sent
     #[arg(long, env = "RABBIT_REDUCE_DETACH", value_parser = FalseyValueParser::new())]
     detach: bool,
+    #[command(flatten)]
+    filter: FilterArgs,
     #[command(flatten)]
     broker: BrokerArgs,
     #[command(flatten)]
@@ -122,11 +122,11 @@ pub(super) struct DropArgs {
     /// Letters, as `producer dead ls` names them
     #[arg(value_name = "NAME")]
     names: Vec<LetterName>,
-    #[command(flatten)]
-    filter: FilterArgs,
     /// Every letter
     #[arg(long, env = "RABBIT_REDUCE_DEAD_ALL", value_parser = FalseyValueParser::new())]
     all: bool,
+    #[command(flatten)]
+    filter: FilterArgs,
     #[command(flatten)]
     unknown: UnknownArgs,
     #[command(flatten)]
@@ -231,6 +231,14 @@ impl DeadArgs {
     }
 
     pub(super) fn check(self) -> Result<Dead, UsageError> {
+        let dead = self.into_dead()?;
+        if let Owner::Job(_) = dead.owner {
+            dead.selection.names.iter().try_for_each(LetterName::of_a_job)?;
+        }
+        Ok(dead)
+    }
+
+    fn into_dead(self) -> Result<Dead, UsageError> {
         Ok(match self {
             Self::Ls(args) => {
                 let owner =

@@ -237,3 +237,85 @@ const fn exit(status: &Status) -> Exit {
     };
     if losses.is_empty() { Exit::Done } else { Exit::Losses }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dead::opened::tests::{failed_chunk, opened, refused_records};
+    use rabbit_reduce_core::message::{Letter, Losses, LostChunk};
+    use uuid::Uuid;
+
+    fn letter(chunk: u32, retry: u32, reason: &str, lost: bool, again: bool) -> Letter {
+        let letter = opened(&format!("{chunk:010}-{retry:x}"), &failed_chunk()).listed.letter;
+        Letter { retry, reason: reason.to_owned(), lost, again, ..letter }
+    }
+
+    fn listed(letters: &[Letter]) -> Vec<Listed> {
+        letters.iter().map(|letter| Listed { letter: letter.clone(), short: letter.name.clone() }).collect()
+    }
+
+    fn status(lost: &[u32]) -> Status {
+        let lost = lost.iter().map(|chunk| LostChunk {
+            chunk: ChunkNumber(*chunk),
+            partitions: Vec::new(),
+            reason: "why".to_owned(),
+        });
+        let losses = Losses { count: lost.len() as u64, chunks: lost.collect(), records: Vec::new() };
+        Status {
+            job: JobId(Uuid::from_u128(7)),
+            program: "sum".to_owned(),
+            created_ms: 0,
+            input_bytes: None,
+            chunks: None,
+            covered: 0,
+            covered_bytes: 0,
+            finished: 0,
+            partitions: 1,
+            lacking: Vec::new(),
+            retrying: Vec::new(),
+            losses,
+            alarms: Vec::new(),
+            end: None,
+        }
+    }
+
+    fn numbers(chunks: &BTreeSet<ChunkNumber>) -> Vec<u32> {
+        chunks.iter().map(|chunk| chunk.0).collect()
+    }
+
+    #[test]
+    fn lost_chunks_are_sent_and_counted_ones_and_records_are_not() {
+        let records = opened("0000000009-a", &refused_records()).listed.letter;
+        let letters = [
+            letter(1, 0, "", true, false),
+            letter(1, 1, "", true, false),
+            letter(2, 0, "", false, false),
+            letter(3, 0, "", false, true),
+            records,
+        ];
+        let all = wanted(&listed(&letters), &status(&[1, 7]), &Selection::default());
+        assert_eq!((numbers(&all.chunks), numbers(&all.counted), all.records), (vec![1, 3, 7], vec![2], 3));
+        let one = Selection { chunks: vec![8], ..Selection::default() };
+        assert_eq!(wanted(&[], &status(&[1, 8]), &one).chunks, BTreeSet::from([ChunkNumber(8)]), "it has no letter");
+        let named = Selection { names: vec!["1-0".parse().unwrap()], ..Selection::default() };
+        assert_eq!(numbers(&wanted(&listed(&letters[..1]), &status(&[1, 7]), &named).chunks), [1]);
+    }
+
+    #[test]
+    fn what_is_lost_again_is_told_with_its_latest_reason() {
+        let letters = [
+            letter(1, 0, "first", true, false),
+            letter(1, 1, "second\x1b", true, false),
+            letter(2, 0, "x", false, false),
+            letter(9, 0, "not asked for", true, false),
+        ];
+        let chunks = BTreeSet::from([ChunkNumber(1), ChunkNumber(2)]);
+        let lost = lost_again(&letters, &chunks);
+        assert_eq!(lost, BTreeMap::from([(ChunkNumber(1), "second\x1b".to_owned())]));
+        let text = told(JobId(Uuid::from_u128(7)), 2, &lost, Some(2));
+        let expected = "2 chunks put back: 1 counted, 1 lost again (chunk 1: second\\u{1b}); result version 2";
+        assert!(text.ends_with(expected), "{text}");
+        let text = told(JobId(Uuid::from_u128(7)), 1, &BTreeMap::new(), None);
+        assert!(text.ends_with(": 1 chunk put back: 1 counted; the job goes on"), "{text}");
+    }
+}

@@ -90,6 +90,14 @@ impl FromStr for LetterName {
 }
 
 impl LetterName {
+    /// Refuses a name that no letter of a job can have: the beginning of a digest alone, or a chunk's number.
+    ///
+    /// # Errors
+    /// [`NameError::Form`]
+    pub fn of_a_job(&self) -> Result<(), NameError> {
+        self.chunk.map(drop).ok_or_else(|| NameError::Form(self.text()))
+    }
+
     fn means(&self, name: &str) -> bool {
         match (self.chunk, name.split_once('-')) {
             (Some(chunk), Some((number, digest))) => number.parse() == Ok(chunk) && digest.starts_with(&self.digest),

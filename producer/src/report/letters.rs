@@ -10,6 +10,7 @@ use crate::figures::{count, size};
 use crate::shown::Shown;
 use rabbit_reduce_core::message::{Letter, LetterKind, TaskPiece};
 use rabbit_reduce_core::skip::Skip;
+use rabbit_reduce_core::spec::ProgramSpec;
 use std::fmt::Display;
 
 /// Characters of a reason in a list: the rest is told by `show`.
@@ -99,10 +100,11 @@ fn cut(reason: &str) -> String {
     format!("{}{more}", Shown(first.as_bytes()))
 }
 
-/// What `dead show` prints of one letter. `records` are those of it that are asked for.
+/// What `dead show` prints of one letter. `program` is its job's, where there is one; `fits` tells records that are asked for.
 #[must_use]
 pub fn opened_text(
     Opened { listed: Listed { letter, short }, contents }: &Opened,
+    program: Option<&ProgramSpec>,
     sources: &[Vec<u8>],
     fits: impl Fn(&Skip) -> bool,
     extent: Extent,
@@ -114,6 +116,12 @@ pub fn opened_text(
     field(&mut text, "state", state(letter));
     if !letter.reason.is_empty() {
         field(&mut text, "reason", Shown(letter.reason.as_bytes()));
+    }
+    let tasks = if let Contents::Chunk(chunk) = contents { Some(&chunk.task.program) } else { None };
+    if let Some(program) = tasks.or(program) {
+        let options = serde_json::to_string(&program.options).expect("options are plain data");
+        field(&mut text, "program", format_args!("{}, version {}", Shown(program.name.as_bytes()), program.version));
+        field(&mut text, "options", Shown(options.as_bytes()));
     }
     match contents {
         Contents::Chunk(chunk) => chunk_text(&mut text, letter, chunk, extent, now_ms),
@@ -140,11 +148,7 @@ pub fn opened_text(
 }
 
 fn chunk_text(text: &mut String, letter: &Letter, chunk: &Chunk, extent: Extent, now_ms: u64) {
-    let task = &chunk.task;
-    field(text, "job", task.job);
-    field(text, "program", format_args!("{}, version {}", Shown(task.program.name.as_bytes()), task.program.version));
-    let options = serde_json::to_string(&task.program.options).expect("options are plain data");
-    field(text, "options", Shown(options.as_bytes()));
+    field(text, "job", chunk.task.job);
     field(text, "attempts", attempts(letter));
     for attempt in chunk.attempts() {
         let (worker, reason) = (Shown(attempt.worker.as_bytes()), Shown(attempt.reason.as_bytes()));
@@ -233,14 +237,14 @@ NAME     WHAT       WHERE                           ATTEMPTS    AGE   STATE     
     #[test]
     fn a_chunk_is_shown_with_its_attempts_and_pieces() {
         let opened = opened("0000000017-abcdef", &failed_chunk());
-        let text = opened_text(&opened, &names(), |_| true, Extent::Beginning, 121_000);
+        let text = opened_text(&opened, None, &names(), |_| true, Extent::Beginning, 121_000);
         let expected = "\
 what      chunk 17
 state     lost
 reason    why\\u{1b}
-job       00000000-0000-0000-0000-000000000007
 program   grep, version 1
 options   {}
+job       00000000-0000-0000-0000-000000000007
 attempts  2, retry 1
 attempt   2:00 ago by w1: cannot open x
 attempt   1:00 ago by w2: mapping panicked
@@ -257,7 +261,7 @@ piece     c.txt, byte 0, 9 bytes, in the file /mnt/c.txt
     #[test]
     fn records_are_shown_with_their_bytes_and_only_those_asked_for() {
         let opened = opened("0000000003-abcdef", &refused_records());
-        let text = opened_text(&opened, &names(), |skip| skip.offset != 0, Extent::Beginning, 0);
+        let text = opened_text(&opened, None, &names(), |skip| skip.offset != 0, Extent::Beginning, 0);
         let expected = "\
 record    logs/a.txt, byte 20, 3 bytes: it is no number
           | n/a
@@ -265,7 +269,7 @@ record    logs/a.txt, byte 30, 9000000 bytes: it is no number
           (not kept, since there were too many such bytes: read them at their source)
 ";
         assert!(text.ends_with(expected), "{text}");
-        let text = opened_text(&opened, &names(), |skip| skip.offset == 0, Extent::Full, 0);
+        let text = opened_text(&opened, None, &names(), |skip| skip.offset == 0, Extent::Full, 0);
         let expected = "\
 record    b\\u{1b}[2J, byte 0, 2 bytes: it is no number
           | \\u{1b}[
@@ -277,7 +281,7 @@ record    b\\u{1b}[2J, byte 0, 2 bytes: it is no number
     fn of_a_long_payload_the_beginning_is_shown_unless_all_is_asked_for() {
         let opened = opened("abcdef0123", &bytes::Bytes::from("line\n".repeat(100)));
         let lines = |extent| {
-            let text = opened_text(&opened, &[], |_| true, extent, 0);
+            let text = opened_text(&opened, None, &[], |_| true, extent, 0);
             (text.matches("          | line\n").count(), text.contains("(100 bytes more; --full shows all"))
         };
         assert_eq!((lines(Extent::Beginning), lines(Extent::Full)), ((80, true), (100, false)));
