@@ -162,7 +162,7 @@ mod tests {
     fn chunk(number: u32, digest: u64, pairs: u64, home: Option<u64>) -> CommitChunk {
         let home = home.map(|pairs| Home { pairs, counters: BTreeMap::from([("bytes".to_owned(), 10)]) });
         let (chunk, units) = (ChunkNumber(number), vec![(0, true, pairs)]);
-        CommitChunk { chunk, digest, worker: 0, units, skips: None, home }
+        CommitChunk { chunk, digest, worker: 0, units, agreed: 0, skips: None, home }
     }
 
     fn ledger(chunks: Vec<CommitChunk>, lost: &[u32]) -> Ledger {

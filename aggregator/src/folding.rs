@@ -142,8 +142,7 @@ impl Folding {
                 for (job, state) in &mut self.jobs {
                     let ledgers = state.shards.iter().filter_map(|shard| shard.ledger.as_ref());
                     let silent = state.repairs.sweep(ledgers);
-                    let again = |(chunk, retry)| Effect::SendAgain { job: *job, chunk, retry };
-                    effects.extend(silent.into_iter().map(again));
+                    effects.extend(silent.into_iter().map(|again| Effect::SendAgain(*job, again)));
                 }
                 self.jobs.retain(|_, job| !job.is_idle() || job.end.is_none());
                 // The news of an end may have been missed.
@@ -230,6 +229,10 @@ impl Folding {
         match shard.delta.fold(partial, body, held) {
             Fold::Held => shard.folded(now),
             Fold::Duplicate(held) => self.ack([held], effects),
+            Fold::Supersedes(stale) => {
+                shard.folded(now);
+                self.ack(stale, effects);
+            }
             Fold::Disagreement(held, disagreement) => {
                 effects.push(Effect::Fail { job, reason: disagreement.to_string() });
                 self.ack([held], effects);
@@ -331,6 +334,10 @@ impl Folding {
             let shard = &mut state.shards[partition.index()];
             match shard.delta.fold(partial, body, receipt) {
                 Fold::Held => shard.folded(now),
+                Fold::Supersedes(stale) => {
+                    shard.folded(now);
+                    self.ack(stale, effects);
+                }
                 Fold::Duplicate(held) | Fold::Disagreement(held, _) => self.ack([held], effects),
             }
         }

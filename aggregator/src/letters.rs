@@ -5,12 +5,14 @@
 
 use crate::archive::{Appended, Archive, ArchiveError, JobFile};
 use crate::folding::Event;
+use crate::repair;
 use crate::tend::{Tend, Tended, Trouble};
 use bytes::Bytes;
 use rabbit_reduce_core::id::{ChunkNumber, JobId, PartitionNumber};
 use rabbit_reduce_core::ledger::delta::Delta;
 use rabbit_reduce_core::ledger::{Entry, Ledger};
 use rabbit_reduce_core::message::{self, Failure, Outcome, Partial, Refused, Task};
+use rabbit_reduce_core::skip::Skip;
 use rabbit_reduce_core::spec::SEGMENT_BYTES;
 use rabbit_reduce_core::topology::{REDUCE_QUEUES, queue};
 use std::sync::Arc;
@@ -49,7 +51,10 @@ struct Loss<'l> {
 impl Letters {
     /// Buries one letter, which came back `returns` times.
     pub(crate) fn bury(&mut self, archive: &Archive, letter: &Bytes, returns: u32) -> Result<Buried, ArchiveError> {
-        if let Ok((failure, _)) = message::decode::<Failure>(letter) {
+        if let Ok((failure, task)) = message::decode::<Failure>(letter) {
+            if let Some(buried) = self.skip(archive, letter, &failure, &task)? {
+                return Ok(buried);
+            }
             let Failure { job, chunk, ref reason, retry, .. } = failure;
             return self.lose(archive, letter, &Loss { job, chunk, only: None, reason, retry: Some(retry) });
         }
@@ -108,22 +113,49 @@ impl Letters {
         self.lose(archive, letter, &Loss { job, chunk, only: Some(partition), reason, retry: None })
     }
 
+    /// Has a record left out that kills who maps it, and the rest of its chunk mapped; `None` if it is too late for that.
+    fn skip(
+        &mut self,
+        archive: &Archive,
+        letter: &Bytes,
+        failure: &Failure,
+        task: &Bytes,
+    ) -> Result<Option<Buried>, ArchiveError> {
+        let (Some(place), Ok((task, body))) = (failure.record, message::decode::<Task>(task)) else { return Ok(None) };
+        let Some(file) = job_of(archive, letter, failure.job)? else { return Ok(Some(Buried::default())) };
+        let ledgers = self.ledgers(archive, failure.job, &file)?;
+        let skip = Skip::new(place.source, place.offset, failure.reason.clone());
+        if !repair::leave_out(archive, failure.job, ledgers, failure.chunk, &skip)? {
+            return Ok(None);
+        }
+        let skips = ledgers.first().map(|ledger| ledger.agreed(failure.chunk).to_vec()).unwrap_or_default();
+        let (job, chunk, offset) = (failure.job, failure.chunk, place.offset);
+        tracing::error!(%job, %chunk, source = place.source.0, offset, reason = skip.reason, "a record is left out");
+        Ok(Some(sent(queue::SUSPECT.to_owned(), repair::fresh((task, body), failure.retry, skips))))
+    }
+
+    /// The ledgers of a job as they are now.
+    fn ledgers(&mut self, archive: &Archive, job: JobId, file: &JobFile) -> Result<&mut [Ledger], ArchiveError> {
+        if self.last.as_ref().is_none_or(|(known, _)| *known != job) {
+            self.last = Some((job, vec![Ledger::default(); file.spec.partitions as usize]));
+        }
+        let (_, ledgers) = self.last.as_mut().expect("just set");
+        for (partition, ledger) in (0..).map(PartitionNumber).zip(ledgers.iter_mut()) {
+            archive.refresh(job, partition, ledger)?;
+        }
+        Ok(ledgers)
+    }
+
     /// Notes a loss, everywhere or in one partition only.
     fn lose(&mut self, archive: &Archive, letter: &Bytes, loss: &Loss<'_>) -> Result<Buried, ArchiveError> {
         let Loss { job, chunk, only, reason, retry } = *loss;
         let Some(file) = job_of(archive, letter, job)? else { return Ok(Buried::default()) };
         let name = archive.keep_letter(job, chunk, letter, reason)?;
         tracing::error!(%job, %chunk, reason, name, "a chunk is lost");
-        if self.last.as_ref().is_none_or(|(known, _)| *known != job) {
-            self.last = Some((job, vec![Ledger::default(); file.spec.partitions as usize]));
-        }
-        let (_, ledgers) = self.last.as_mut().expect("just set");
-        for (number, ledger) in (0..).zip(ledgers) {
-            let partition = PartitionNumber(number);
+        for (partition, ledger) in (0..).map(PartitionNumber).zip(self.ledgers(archive, job, &file)?) {
             if only.is_some_and(|only| only != partition) {
                 continue;
             }
-            archive.refresh(job, partition, ledger)?;
             let retry = retry.unwrap_or_else(|| ledger.retries(chunk));
             let entry = Entry::Lose { chunk, reason: reason.to_owned(), retry };
             // No longer valid: the partition has all of it, or knows of the loss.

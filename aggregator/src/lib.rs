@@ -18,6 +18,7 @@ mod tend;
 use crate::archive::{Archive, ArchiveError};
 use crate::folding::{Effect, Event, Folding, Opened, OpenedJob};
 use crate::letters::Letters;
+use crate::repair::Again;
 use crate::shard::Channel;
 use bytes::Bytes;
 use rabbit_reduce_core::id::{ChunkNumber, JobId};
@@ -264,7 +265,7 @@ impl Loop {
                 });
             }
             Effect::Repair { job, chunks } => self.repair(job, chunks),
-            Effect::SendAgain { job, chunk, retry } => self.send_again(job, chunk, retry),
+            Effect::SendAgain(job, again) => self.send_again(job, again),
             Effect::Announce(news) => self.announce(news),
         }
     }
@@ -292,12 +293,12 @@ impl Loop {
     fn repair(&mut self, job: JobId, chunks: Vec<ChunkNumber>) {
         let (archive, broker) = (self.archive.clone(), Arc::clone(&self.broker));
         self.work.spawn(async move {
-            let put_back = blocking(move || repair::repair(&archive, job, chunks)).await;
-            let hopeless = match put_back {
-                Ok((tasks, hopeless)) => {
+            let repairing = archive.clone();
+            let hopeless = match blocking(move || repair::repair(&repairing, job, chunks)).await {
+                Ok((again, hopeless)) => {
                     // What is not sent now the sweep sends.
-                    if let Err(error) = send_suspects(&*broker, tasks).await {
-                        tracing::warn!(%job, %error, "a chunk of mixed fates is not sent again yet");
+                    if let Err(reason) = send_again(&archive, &*broker, job, again).await {
+                        tracing::warn!(%job, reason, "a chunk of mixed fates is not sent again yet");
                     }
                     Ok(hopeless)
                 }
@@ -307,17 +308,13 @@ impl Loop {
         });
     }
 
-    fn send_again(&mut self, job: JobId, chunk: ChunkNumber, retry: u32) {
+    fn send_again(&mut self, job: JobId, again: Again) {
         let (archive, broker) = (self.archive.clone(), Arc::clone(&self.broker));
         self.work.spawn(async move {
-            match blocking(move || archive.send_again(job, chunk, retry)).await {
-                Ok(task) => {
-                    tracing::warn!(%job, %chunk, retry, kept = task.is_some(), "nothing is heard of a retry; it is sent once more");
-                    if let Err(error) = send_suspects(&*broker, task).await {
-                        tracing::warn!(%job, %chunk, %error, "it is not sent; it will be tried again");
-                    }
-                }
-                Err(error) => tracing::error!(%job, %chunk, %error, "the task of a retry cannot be read"),
+            let Again { chunk, retry } = again;
+            tracing::warn!(%job, %chunk, retry, "nothing is heard of a retry; it is sent once more");
+            if let Err(reason) = send_again(&archive, &*broker, job, vec![again]).await {
+                tracing::warn!(%job, %chunk, reason, "it is not sent; it will be tried again");
             }
             Vec::new()
         });
@@ -335,6 +332,7 @@ impl Loop {
             _ => None,
         };
         let alarms = self.folding.alarms();
+        let to_send = archive.clone();
         self.work.spawn(async move {
             let Request { id, reply_to, expires_ms, ask } = request;
             let late_ms = clock::now_ms().saturating_sub(expires_ms);
@@ -345,8 +343,10 @@ impl Loop {
                 let seconds = late_ms / 1000;
                 Answer::Refused(format!("the request expired {seconds} s ago: set the clocks of both machines")).into()
             };
-            if let Err(error) = send_suspects(&*broker, std::mem::take(&mut answered.send)).await {
-                answered.answer = Answer::Later(error.to_string());
+            if let Some((job, again)) = answered.again.take()
+                && let Err(reason) = send_again(&to_send, &*broker, job, again).await
+            {
+                answered.answer = Answer::Later(reason);
             }
             if let Some(news) = answered.news.take() {
                 // A hint; see `announce`.
@@ -415,10 +415,15 @@ impl Loop {
     }
 }
 
-/// Sends tasks to where each is mapped apart from all others.
-async fn send_suspects(broker: &dyn Broker, tasks: impl IntoIterator<Item = Bytes>) -> Result<(), BrokerError> {
-    for task in tasks {
-        publish_stored(broker, &Route::Queue(queue::SUSPECT.to_owned()), task, Some(PATIENCE)).await?;
+/// Sends chunks to where each is mapped apart from all others, one task in memory at a time.
+async fn send_again(archive: &Archive, broker: &dyn Broker, job: JobId, chunks: Vec<Again>) -> Result<(), String> {
+    let suspect = Route::Queue(queue::SUSPECT.to_owned());
+    for again in chunks {
+        let archive = archive.clone();
+        let task = blocking(move || archive.task_again(job, again)).await.map_err(|error| error.to_string())?;
+        // Without one its letter was dropped meanwhile.
+        let Some(task) = task else { continue };
+        publish_stored(broker, &suspect, task, Some(PATIENCE)).await.map_err(|error| error.to_string())?;
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use crate::archive::{Archive, ArchiveError, Seal, ranges};
 use crate::dead;
 use crate::ending;
 use crate::folding::Event;
-use crate::repair::PutBack;
+use crate::repair::{Again, PutBack};
 use bytes::Bytes;
 use rabbit_reduce_core::id::{ChunkNumber, JobId, PartitionNumber};
 use rabbit_reduce_core::ledger::Ledger;
@@ -25,8 +25,8 @@ const LISTED_JOBS: usize = 1000;
 const LISTED_LACKING: usize = 20;
 /// Ranges of chunks that one answer lists; who is told as many asks again.
 const LISTED_RANGES: usize = 100_000;
-/// Chunks that one request sends again: each may be 8 MiB in memory.
-const RETRIED_CHUNKS: usize = 16;
+/// Chunks that one request sends again: more would take longer than who asks waits.
+const RETRIED_CHUNKS: usize = 1000;
 /// The longest page of a source list.
 const MAX_SOURCE_PAGE_BYTES: usize = 4 << 20;
 
@@ -39,13 +39,13 @@ pub(crate) struct Answered {
     pub(crate) body: Bytes,
     pub(crate) events: Vec<Event>,
     pub(crate) news: Option<News>,
-    /// Tasks to be sent before the answer is, to `suspect`.
-    pub(crate) send: Vec<Bytes>,
+    /// Chunks of a job that are sent again before the answer goes out.
+    pub(crate) again: Option<(JobId, Vec<Again>)>,
 }
 
 impl From<Answer> for Answered {
     fn from(answer: Answer) -> Self {
-        Self { answer, body: Bytes::new(), events: Vec::new(), news: None, send: Vec::new() }
+        Self { answer, body: Bytes::new(), events: Vec::new(), news: None, again: None }
     }
 }
 
@@ -232,12 +232,12 @@ fn retry(archive: &Archive, job: JobId, chunks: Vec<ChunkNumber>) -> Answering {
         return Ok(Answer::Refused(reason).into());
     }
     let mut ledgers = archive.ledgers(job, found.spec.partitions)?;
-    let (mut send, mut sent, mut under_way, mut refused) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut again, mut sent, mut under_way, mut refused) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for chunk in chunks {
         match archive.put_back(job, &mut ledgers, chunk, u32::MAX)? {
-            PutBack::Send(task) => {
+            PutBack::Send(retry) => {
                 tracing::info!(%job, %chunk, "a lost chunk is sent again, as somebody asked for");
-                send.push(task);
+                again.push(Again { chunk, retry });
                 sent.push(chunk);
             }
             PutBack::UnderWay => under_way.push(chunk),
@@ -245,7 +245,7 @@ fn retry(archive: &Archive, job: JobId, chunks: Vec<ChunkNumber>) -> Answering {
         }
     }
     let answer = Answer::Retried { chunks: sent, under_way, refused };
-    Ok(Answered { send, events: vec![Event::Look(job)], ..answer.into() })
+    Ok(Answered { again: Some((job, again)), events: vec![Event::Look(job)], ..answer.into() })
 }
 
 fn drop_letters(archive: &Archive, job: Option<JobId>, names: &[String]) -> Answering {

@@ -131,8 +131,8 @@ impl<R> Tend<R> {
                     done.extend(held.into_iter().map(|Held { receipt, .. }| receipt));
                     return Ok(());
                 }
-                // Somebody covered some of it, or retired the run: what is left is committed anew.
-                Some(Invalid::Covered(_) | Invalid::File(_)) => {}
+                // Somebody covered some of it, or agreed to leave more out, or retired the run: what is left is committed anew.
+                Some(Invalid::Covered(_) | Invalid::Stale(_) | Invalid::File(_)) => {}
                 Some(Invalid::Disagreement(disagreement)) => return Err(Trouble::Disagreement(disagreement)),
                 Some(invalid) => unreachable!("a commit is never judged {invalid}"),
             }

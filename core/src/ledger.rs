@@ -10,7 +10,7 @@ pub mod delta;
 use crate::id::{ChunkNumber, Unit};
 use crate::message::Home;
 use crate::run::RunSize;
-use crate::skip::SkipList;
+use crate::skip::{AGREED_SKIPS, Skip, SkipList};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
@@ -28,7 +28,7 @@ pub enum Entry {
         /// Why.
         reason: String,
         /// Of which retry this is the outcome; 0 for the first sending.
-        #[serde(default, skip_serializing_if = "is_first")]
+        #[serde(default, skip_serializing_if = "is_none")]
         retry: u32,
     },
     /// This chunk is a loss here and is sent again; put before its task is, so that nothing is finished meanwhile.
@@ -37,6 +37,13 @@ pub enum Entry {
         chunk: ChunkNumber,
         /// Which retry this is, from 1.
         retry: u32,
+    },
+    /// This record of this chunk is left out, since it kills who maps it; put before the task is sent with that list.
+    Skip {
+        /// The chunk.
+        chunk: ChunkNumber,
+        /// The record.
+        skip: Skip,
     },
     /// A merge of runs, to bound how many there are.
     Replace {
@@ -57,8 +64,8 @@ pub enum Entry {
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
-const fn is_first(retry: &u32) -> bool {
-    *retry == 0
+const fn is_none(count: &u32) -> bool {
+    *count == 0
 }
 
 /// See [`Entry::Commit`].
@@ -85,6 +92,9 @@ pub struct CommitChunk {
     pub worker: u32,
     /// Segment, whether it is the last, the mapped pairs it stands for.
     pub units: Vec<(u32, bool, u64)>,
+    /// How many records the attempt left out because [`Entry::Skip`] said so.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub agreed: u32,
     /// With segment 0: records not counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub skips: Option<SkipList>,
@@ -113,6 +123,9 @@ pub enum Invalid {
     /// Two attempts at a chunk disagree.
     #[error("{0}")]
     Disagreement(Disagreement),
+    /// It stems from an attempt that did not leave out what was agreed, or more than that.
+    #[error("an attempt at chunk {0} did not leave out what was agreed")]
+    Stale(ChunkNumber),
     /// The chunk is covered, or this was said of it before.
     #[error("chunk {0} is decided already")]
     Decided(ChunkNumber),
@@ -154,6 +167,8 @@ struct ChunkState {
     lost: Option<String>,
     /// How often it was sent again after it was lost.
     retries: u32,
+    /// Records that every attempt leaves out.
+    agreed: Vec<Skip>,
     digest: u64,
     worker: u32,
     pairs: u64,
@@ -210,6 +225,15 @@ impl Ledger {
                 let again = lost.is_some_and(|state| *retry > state.retries);
                 if again { Ok(()) } else { Err(Invalid::Decided(*chunk)) }
             }
+            Entry::Skip { chunk, skip } => {
+                let room = |state: &ChunkState| {
+                    let known = state.agreed.iter().any(|agreed| agreed.place() == skip.place());
+                    !known && state.agreed.len() < AGREED_SKIPS
+                };
+                let untouched = !self.touches(*chunk) && !self.is_lost(*chunk);
+                let valid = untouched && self.chunks.get(chunk).is_none_or(room);
+                if valid { Ok(()) } else { Err(Invalid::Decided(*chunk)) }
+            }
             Entry::Replace { runs, run, .. } => {
                 // A run named twice would be merged twice, and a merge of none holds what nobody committed.
                 let mut seen = BTreeSet::new();
@@ -243,6 +267,9 @@ impl Ledger {
         self.judge_new(commit.run)?;
         let mut seen = BTreeSet::new();
         for chunk in &commit.chunks {
+            if chunk.agreed as usize != self.agreed(chunk.chunk).len() {
+                return Err(Invalid::Stale(chunk.chunk));
+            }
             let worker = commit.workers.get(chunk.worker as usize).map_or("", String::as_str);
             self.agrees(chunk.chunk, chunk.digest, worker).map_err(Invalid::Disagreement)?;
             for &(segment, last, _) in &chunk.units {
@@ -274,6 +301,7 @@ impl Ledger {
                 self.retrying.insert(*chunk);
                 self.moved = true;
             }
+            Entry::Skip { chunk, skip } => self.chunks.entry(*chunk).or_default().agreed.push(skip.clone()),
             Entry::Replace { runs, run, size } => {
                 for old in runs {
                     self.runs.remove(old);
@@ -351,6 +379,12 @@ impl Ledger {
     #[must_use]
     pub fn retries(&self, chunk: ChunkNumber) -> u32 {
         self.chunks.get(&chunk).map_or(0, |state| state.retries)
+    }
+
+    /// Records of a chunk that every attempt leaves out.
+    #[must_use]
+    pub fn agreed(&self, chunk: ChunkNumber) -> &[Skip] {
+        self.chunks.get(&chunk).map_or(&[], |state| &state.agreed)
     }
 
     /// Whether a chunk is a loss here.

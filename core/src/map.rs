@@ -8,7 +8,7 @@ use crate::job::{Pair, Piece, Program, RecordError, Records, Value};
 use crate::message::{MAX_BODY_BYTES, RefusedRecord};
 use crate::pairs::PairWriter;
 use crate::records::RecordIter;
-use crate::skip::{LISTED_SKIPS, Skip, SkipList};
+use crate::skip::{LISTED_SKIPS, Place, Skip, SkipList};
 use crate::table::{Scratch, ScratchFile, Table};
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -121,21 +121,44 @@ pub enum MapError {
     Scratch(#[from] io::Error),
 }
 
-/// Maps the pieces of a chunk. `too_long` are records that the splitter left out.
+/// Records of a chunk that are not mapped.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LeftOut<'c> {
+    /// The splitter left them out: no message carries them.
+    pub too_long: &'c [Skip],
+    /// The ledgers agreed to leave them out: they kill who maps them.
+    pub agreed: &'c [Skip],
+}
+
+/// Who is told of every record before it is mapped.
+pub trait Watch {
+    /// This one comes next.
+    fn record(&mut self, place: Place, bytes: &[u8]);
+}
+
+/// Nobody.
+impl Watch for () {
+    #[inline]
+    fn record(&mut self, _: Place, _: &[u8]) {}
+}
+
+/// Maps the pieces of a chunk.
 ///
 /// # Errors
 /// Fails as a whole or not at all.
-pub fn map_chunk<P: Program>(
+pub fn map_chunk<P: Program, W: Watch>(
     program: &P,
     pieces: &[Piece<'_>],
-    too_long: &[Skip],
+    left_out: LeftOut<'_>,
     limits: Limits,
     scratch: &dyn Scratch,
+    watch: &mut W,
 ) -> Result<Mapped, MapError> {
     let mut skips = SkipList::default();
-    too_long.iter().cloned().for_each(|skip| skips.push(skip));
+    left_out.too_long.iter().cloned().for_each(|skip| skips.push(skip));
     let table = Table::new(program, limits.partitions, limits.budget_bytes);
-    let mut mapping = Mapping { program, table, limits, skips, refused: Refusals::default() };
+    let (agreed, refused) = (left_out.agreed, Refusals::default());
+    let mut mapping = Mapping { program, table, limits, skips, agreed, refused, watch };
     let mut records = 0;
     for piece in pieces {
         records += mapping.piece(piece, scratch)?;
@@ -167,19 +190,24 @@ pub fn map_chunk<P: Program>(
 /// A record's pairs, or why it is not counted.
 type Held<'r, P> = Result<Vec<Pair<'r, <P as Program>::Value>>, RecordError>;
 
-struct Mapping<'p, P: Program> {
+struct Mapping<'p, 'c, P: Program, W> {
     program: &'p P,
     table: Table<'p, P>,
     limits: Limits,
     skips: SkipList,
+    agreed: &'c [Skip],
     refused: Refusals,
+    watch: &'c mut W,
 }
 
-impl<'p, P: Program> Mapping<'p, P> {
+impl<'p, P: Program, W: Watch> Mapping<'p, '_, P, W> {
     /// Maps a piece and tells how many records it had.
     fn piece(&mut self, piece: &Piece<'_>, scratch: &dyn Scratch) -> Result<u64, MapError> {
         let records = RecordIter::new(self.program.records(), *piece);
         if self.program.records() == Records::Piece {
+            if self.leaves_out(piece, piece) {
+                return Ok(1);
+            }
             for pair in self.program.map(*piece) {
                 let pair = pair.map_err(|error| MapError::Piece { reason: error.reason })?;
                 self.add(&pair.key, pair.value, scratch)?;
@@ -189,22 +217,40 @@ impl<'p, P: Program> Mapping<'p, P> {
         let mut number = 0;
         for record in records {
             number += 1;
+            if self.leaves_out(piece, &record) {
+                continue;
+            }
             match self.hold(record)? {
                 Ok(held) => {
                     for pair in held {
                         self.add(&pair.key, pair.value, scratch)?;
                     }
                 }
-                Err(error) => {
-                    let skip = Skip::new(piece.source, record.offset, error.reason);
-                    if self.skips.listed.len() < LISTED_SKIPS {
-                        self.refused.push(skip.clone(), record.bytes);
-                    }
-                    self.skips.push(skip);
-                }
+                Err(error) => self.skip(Skip::new(piece.source, record.offset, error.reason), record.bytes),
             }
         }
         Ok(number)
+    }
+
+    /// Whether a record was agreed to be left out, and then does so. Whoever watches is told of the others.
+    #[inline]
+    fn leaves_out(&mut self, piece: &Piece<'_>, record: &Piece<'_>) -> bool {
+        let place = Place { source: piece.source, offset: record.offset };
+        if !self.agreed.is_empty()
+            && let Some(skip) = self.agreed.iter().find(|skip| skip.place() == place)
+        {
+            self.skip(skip.clone(), record.bytes);
+            return true;
+        }
+        self.watch.record(place, record.bytes);
+        false
+    }
+
+    fn skip(&mut self, skip: Skip, record: &[u8]) {
+        if self.skips.listed.len() < LISTED_SKIPS {
+            self.refused.push(skip.clone(), record);
+        }
+        self.skips.push(skip);
     }
 
     /// A record's pairs, held until its iterator ends, so that a record counts wholly or not at all. What is held is bounded too: a

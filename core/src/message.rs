@@ -12,7 +12,7 @@ pub use self::request::{
 };
 
 use crate::id::{ChunkNumber, JobId, PartitionNumber, SourceNumber, Unit};
-use crate::skip::{Skip, SkipList};
+use crate::skip::{Place, Skip, SkipList};
 use crate::spec::{ByteText, FileStamp, ProgramSpec};
 use bytes::{Bytes, BytesMut};
 use serde::de::DeserializeOwned;
@@ -175,6 +175,9 @@ pub struct Task {
     /// How many processes died of it, alone with it.
     #[serde(default, skip_serializing_if = "is_default")]
     pub crashes: u32,
+    /// The record that all of them died of, as far as anybody knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub died_at: Option<Place>,
     /// How often the broker gave up on it.
     #[serde(default, skip_serializing_if = "is_default")]
     pub strikes: u32,
@@ -287,6 +290,9 @@ pub struct Partial {
     /// How often the broker gave up on it.
     #[serde(default, skip_serializing_if = "is_default")]
     pub strikes: u32,
+    /// How many records the attempt left out because the ledgers agreed to.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub agreed: u32,
     /// In segment 0 of every partition: records not counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub skips: Option<SkipList>,
@@ -350,6 +356,9 @@ pub struct Failure {
     /// Which retry failed; 0 for the first sending.
     #[serde(default, skip_serializing_if = "is_default")]
     pub retry: u32,
+    /// Everything but this record may be mapped: whoever maps it dies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record: Option<Place>,
     /// Who gave up.
     pub worker: String,
     /// [`crate::spec::PROGRAM_VERSION`] there.

@@ -84,6 +84,7 @@ fn task() -> Task {
         chunk: ChunkNumber(7),
         attempt: 1,
         crashes: 0,
+        died_at: None,
         strikes: 0,
         retry: 0,
         rounds: 0,
@@ -126,6 +127,7 @@ fn partial() -> Partial {
         worker: "host-1".into(),
         pairs: 5,
         strikes: 0,
+        agreed: 0,
         skips: Some(skips()),
         home: Some(home()),
     }
@@ -182,6 +184,11 @@ fn a_partial_with_skips_and_home_has_these_bytes() {
 }
 
 #[test]
+fn a_partial_without_what_was_agreed_has_these_bytes() {
+    check_message("partial-agreed.bin", &Partial { agreed: 2, ..partial() }, &segment());
+}
+
+#[test]
 fn a_failure_has_these_bytes() {
     let failure = Failure {
         job: job(),
@@ -191,16 +198,19 @@ fn a_failure_has_these_bytes() {
         worker: "host-1".into(),
         version: 1,
         retry: 0,
+        record: None,
         time_ms: 1_700_000_000_001,
     };
     check_message("failure.bin", &failure, b"the task's message");
-    check_message("failure-of-a-retry.bin", &Failure { retry: 2, ..failure }, b"the task's message");
+    let failure = Failure { retry: 2, record: Some(skip().place()), ..failure };
+    check_message("failure-of-a-retry.bin", &failure, b"the task's message");
 }
 
 #[test]
 fn a_task_that_failed_before_has_these_bytes() {
     let attempt = Attempt { worker: "host-1".into(), reason: "no room".into(), time_ms: 1_700_000_000_001 };
-    let task = Task { attempt: 2, strikes: 1, retry: 2, history: vec![attempt], ..task() };
+    let task =
+        Task { attempt: 2, died_at: Some(skip().place()), strikes: 1, retry: 2, history: vec![attempt], ..task() };
     check_message("task-that-failed.bin", &task, b"to be");
 }
 
@@ -273,14 +283,31 @@ fn every_entry_of_the_ledger_has_this_json() {
     let (run, size) = (file(1), RunSize { pairs: 4, bytes: 60 });
     let units = vec![(0, false, 30), (1, true, 10)];
     let chunks = vec![
-        CommitChunk { chunk: ChunkNumber(7), digest: 5, worker: 1, units, skips: Some(skips()), home: Some(home()) },
-        CommitChunk { chunk: ChunkNumber(9), digest: 6, worker: 0, units: vec![(0, true, 0)], skips: None, home: None },
+        CommitChunk {
+            chunk: ChunkNumber(7),
+            digest: 5,
+            worker: 1,
+            units,
+            agreed: 0,
+            skips: Some(skips()),
+            home: Some(home()),
+        },
+        CommitChunk {
+            chunk: ChunkNumber(9),
+            digest: 6,
+            worker: 0,
+            units: vec![(0, true, 0)],
+            agreed: 0,
+            skips: None,
+            home: None,
+        },
     ];
     let workers = vec!["host-2".into(), "host-1".into()];
     let entries = [
         ("commit", Entry::Commit(Commit { run, size, workers, chunks })),
         ("lose", Entry::Lose { chunk: ChunkNumber(3), reason: "it killed 3 workers".into(), retry: 0 }),
         ("lose-again", Entry::Lose { chunk: ChunkNumber(3), reason: "it killed 3 workers".into(), retry: 2 }),
+        ("skip", Entry::Skip { chunk: ChunkNumber(3), skip: skip() }),
         ("retry", Entry::Retry { chunk: ChunkNumber(3), retry: 2 }),
         ("replace", Entry::Replace { runs: vec![file(1), file(2)], run: file(3), size }),
         ("finish", Entry::Finish(Finish { part: file(4), size, at: 17 })),

@@ -146,6 +146,7 @@ impl Publishing {
             chunk: plan.number,
             attempt: 1,
             crashes: 0,
+            died_at: None,
             strikes: 0,
             retry: 0,
             rounds: 0,

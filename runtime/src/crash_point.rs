@@ -10,7 +10,7 @@ pub fn reached(_place: &str) {
     armed::reached(_place);
 }
 
-/// Shows input that is about to be mapped: `RABBIT_REDUCE_POISON=text` kills every process that maps a piece with that text.
+/// Shows a record that is about to be mapped: `RABBIT_REDUCE_POISON=text` kills every process that maps one with that text.
 #[inline]
 pub fn tasted(_input: &[u8]) {
     #[cfg(debug_assertions)]

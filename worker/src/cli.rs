@@ -36,6 +36,9 @@ pub struct Cli {
     /// What a worker starts itself with, for a task that may kill who maps it.
     #[arg(long = "map-apart", value_name = "PARENT", hide = true)]
     map_apart: Option<String>,
+    /// Where it notes its progress then.
+    #[arg(long, value_name = "FILE", hide = true, requires = "map_apart")]
+    notes: Option<PathBuf>,
     #[command(flatten)]
     broker: BrokerArgs,
     /// How much is logged.
@@ -62,9 +65,9 @@ impl Cli {
             // This very program, even where another release lies under its name by now.
             program: Some(PathBuf::from("/proc/self/exe")),
         };
-        if let Some(parent) = self.map_apart {
+        if let Some((parent, notes)) = self.map_apart.zip(self.notes) {
             let config = Config { name: parent, ..config };
-            return match apart::map_for_parent(&config) {
+            return match apart::map_for_parent(&config, &notes) {
                 Ok(()) => Ok(Exit::Done),
                 Err(error) => Err(Failure::new(Exit::InputOutput, error)),
             };

@@ -2,6 +2,7 @@
 //! decision.
 
 use rabbit_reduce_core::message::{Attempt, Failure, Task};
+use rabbit_reduce_core::skip::{AGREED_SKIPS, Place};
 use rabbit_reduce_core::spec::PROGRAM_VERSION;
 
 /// Attempts after which a failure that may pass is taken for one that does not.
@@ -40,12 +41,15 @@ pub(crate) fn returned(mut task: Task, attempt: Attempt) -> Fate {
     Fate::Suspect(Box::new(task))
 }
 
-/// Decides, after who had the task alone died of it.
-pub(crate) fn crashed(mut task: Task, attempt: Attempt) -> Fate {
+/// Decides, after who had the task alone died of it, at this record if anybody knows.
+pub(crate) fn crashed(mut task: Task, attempt: Attempt, place: Option<Place>) -> Fate {
+    let same = task.crashes == 0 || task.died_at == place;
+    task.died_at = if same { place } else { None };
     task.crashes += 1;
     if task.crashes >= CRASHES {
         let reason = format!("{} processes died with it, alone: {}", task.crashes, attempt.reason);
-        return Fate::Dead(failure(&task, Attempt { reason, ..attempt }));
+        let record = task.died_at.filter(|_| task.skips.len() < AGREED_SKIPS);
+        return Fate::Dead(Failure { record, ..failure(&task, Attempt { reason, ..attempt }) });
     }
     task.note(attempt);
     Fate::Suspect(Box::new(task))
@@ -58,6 +62,7 @@ fn failure(task: &Task, attempt: Attempt) -> Failure {
         reason: attempt.reason,
         attempts: task.attempt + task.crashes.saturating_sub(1),
         retry: task.retry,
+        record: None,
         worker: attempt.worker,
         version: PROGRAM_VERSION,
         time_ms: attempt.time_ms,
@@ -67,7 +72,7 @@ fn failure(task: &Task, attempt: Attempt) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rabbit_reduce_core::id::{ChunkNumber, JobId};
+    use rabbit_reduce_core::id::{ChunkNumber, JobId, SourceNumber};
     use rabbit_reduce_core::jobs::Options;
     use rabbit_reduce_core::spec::ProgramSpec;
 
@@ -78,6 +83,7 @@ mod tests {
             chunk: ChunkNumber(7),
             attempt: 1,
             crashes: 0,
+            died_at: None,
             strikes: 0,
             retry: 2,
             rounds: 0,
@@ -136,9 +142,28 @@ mod tests {
 
     #[test]
     fn what_kills_three_processes_alone_is_a_loss() {
-        let Fate::Suspect(task) = crashed(task(), attempt("signal 9")) else { panic!("once is no proof") };
-        let Fate::Suspect(task) = crashed(*task, attempt("signal 9")) else { panic!("nor is twice") };
-        let Fate::Dead(failure) = crashed(*task, attempt("signal 9")) else { panic!("three times is enough") };
+        let failure = killed([None, None, None]);
         assert_eq!((failure.attempts, failure.reason.as_str()), (3, "3 processes died with it, alone: signal 9"));
+        assert_eq!(failure.record, None);
+    }
+
+    fn killed(places: [Option<Place>; 3]) -> Failure {
+        let Fate::Suspect(task) = crashed(task(), attempt("signal 9"), places[0]) else { panic!("once is no proof") };
+        let Fate::Suspect(task) = crashed(*task, attempt("signal 9"), places[1]) else { panic!("nor is twice") };
+        let Fate::Dead(failure) = crashed(*task, attempt("signal 9"), places[2]) else {
+            panic!("three times is enough")
+        };
+        failure
+    }
+
+    #[test]
+    fn a_record_that_three_processes_died_of_is_named() {
+        let (here, there) = ((0, 7), (1, 7));
+        let place = |(source, offset)| Some(Place { source: SourceNumber(source), offset });
+        assert_eq!(killed([here, here, here].map(place)).record, place(here));
+        for places in [[here, there, there], [here, there, here], [here, here, there]] {
+            assert_eq!(killed(places.map(place)).record, None, "{places:?}");
+        }
+        assert_eq!(killed([None, place(here), place(here)]).record, None);
     }
 }

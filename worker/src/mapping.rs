@@ -6,8 +6,9 @@ use crate::input::{InputError, Roots, check_stamp, read_range, unreadable};
 use bytes::Bytes;
 use rabbit_reduce_core::job::Piece;
 use rabbit_reduce_core::jobs::{Job, JobError};
-use rabbit_reduce_core::map::{Limits, MapError, Mapped, map_chunk};
+use rabbit_reduce_core::map::{LeftOut, Limits, MapError, Mapped, Watch, map_chunk};
 use rabbit_reduce_core::message::{MAX_BODY_BYTES, Task};
+use rabbit_reduce_core::skip::Place;
 use rabbit_reduce_core::spec::{MAX_PARTITIONS, ProgramSpec, SEGMENT_BYTES};
 use rabbit_reduce_core::table::Scratch;
 use rabbit_reduce_core::topology::REDUCE_QUEUES;
@@ -69,6 +70,16 @@ impl Programs {
     }
 }
 
+/// Watches over nothing but inputs that are deadly on purpose.
+pub(crate) struct Unwatched;
+
+impl Watch for Unwatched {
+    #[inline]
+    fn record(&mut self, _: Place, bytes: &[u8]) {
+        crash_point::tasted(bytes);
+    }
+}
+
 /// Maps a task.
 pub(crate) fn map_task(
     task: &Task,
@@ -77,11 +88,11 @@ pub(crate) fn map_task(
     roots: &Roots,
     scratch: &dyn Scratch,
     budget_bytes: usize,
+    watch: &mut impl Watch,
 ) -> Result<Mapped, TaskError> {
     check(task)?;
     let job = programs.get(&task.program)?;
     let held = read_pieces(task, body, roots)?;
-    held.iter().for_each(|bytes| crash_point::tasted(bytes));
     let pieces: Vec<Piece<'_>> = task
         .pieces
         .iter()
@@ -101,7 +112,8 @@ pub(crate) fn map_task(
         output_bytes: task.output_bytes,
         budget_bytes,
     };
-    let mapping = || with_program!(&*job, program => map_chunk(program, &pieces, &task.too_long, limits, scratch));
+    let left_out = LeftOut { too_long: &task.too_long, agreed: &task.skips };
+    let mapping = || with_program!(&*job, program => map_chunk(program, &pieces, left_out, limits, scratch, watch));
     match std::panic::catch_unwind(std::panic::AssertUnwindSafe(mapping)) {
         Ok(mapped) => Ok(mapped?),
         Err(panic) => Err(TaskError::Panic(said(&*panic))),

@@ -45,6 +45,7 @@ fn partial(task: &Task, mapped: &mut Mapped, worker: &str, partition: usize, seg
         worker: worker.to_owned(),
         pairs: segments[segment].pairs,
         strikes: 0,
+        agreed: u32::try_from(task.skips.len()).expect("what is agreed is bounded"),
         skips: (segment == 0).then(|| mapped.skips.clone()),
         home: (segment == 0 && partition == home)
             .then(|| Home { pairs: mapped.pairs, counters: mapped.counters.clone() }),

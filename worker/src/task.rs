@@ -6,12 +6,13 @@
 use crate::Shared;
 use crate::apart::{Apart, Said, Verdict};
 use crate::fate::{self, Fate};
-use crate::mapping::{TaskError, map_task};
+use crate::mapping::{TaskError, Unwatched, map_task};
 use crate::partials::{self, Addressed};
 use bytes::Bytes;
 use futures_util::stream::{self, FuturesUnordered, StreamExt, TryStreamExt};
 use rabbit_reduce_core::map::Mapped;
 use rabbit_reduce_core::message::{self, Attempt};
+use rabbit_reduce_core::skip::Place;
 use rabbit_reduce_core::spec::PROGRAM_VERSION;
 use rabbit_reduce_core::topology::queue;
 use rabbit_reduce_runtime::broker::stored::{pause_before, publish_stored};
@@ -43,8 +44,8 @@ enum Tried {
     Stopped,
     /// It failed for this reason; another attempt may succeed.
     Failed(String, bool),
-    /// Who had it alone died.
-    Crashed(String),
+    /// Who had it alone died, at this record if anybody knows.
+    Crashed(String, Option<Place>),
 }
 
 impl Task {
@@ -94,7 +95,8 @@ async fn handle(
     returns: u32,
 ) -> Result<bool, BrokerError> {
     let (job, chunk) = (task.job, task.chunk);
-    if shared.has_ended(job) {
+    // A chunk that is sent again amends a result: its job may well have ended.
+    if task.retry == 0 && shared.has_ended(job) {
         return Ok(true);
     }
     if task.program.version != PROGRAM_VERSION {
@@ -110,13 +112,13 @@ async fn handle(
     let alone = from == queue::SUSPECT;
     let fate = if returns >= fate::SUSPICIOUS_RETURNS {
         let attempt = attempt(format!("it came back {returns} times: who had it may have died of it"));
-        if alone { fate::crashed(task, attempt) } else { fate::returned(task, attempt) }
+        if alone { fate::crashed(task, attempt, None) } else { fate::returned(task, attempt) }
     } else {
         match try_task(shared, alone, &task, input, raw).await? {
             Tried::Published => return Ok(true),
             Tried::Stopped => return Ok(false),
             Tried::Failed(reason, may_pass) => fate::failed(task, attempt(reason), may_pass),
-            Tried::Crashed(reason) => fate::crashed(task, attempt(reason)),
+            Tried::Crashed(reason, place) => fate::crashed(task, attempt(reason), place),
         }
     };
     match fate {
@@ -176,7 +178,7 @@ async fn map(shared: &Arc<Shared>, task: &message::Task, input: &Bytes) -> Resul
     let mapping = tokio::task::spawn_blocking(move || {
         let config = &shared.config;
         let scratch = ScratchFolder(config.scratch.clone());
-        map_task(&task, &input, &shared.programs, &config.roots, &scratch, config.budget_bytes())
+        map_task(&task, &input, &shared.programs, &config.roots, &scratch, config.budget_bytes(), &mut Unwatched)
     });
     mapping.await.unwrap_or_else(|panic| Err(TaskError::Panic(panic.to_string())))
 }
@@ -203,7 +205,7 @@ async fn try_apart(shared: &Arc<Shared>, program: &Path, raw: &Bytes) -> Result<
                 return Ok(Tried::Published);
             }
             Ok(Said::Verdict(Verdict::Failed { reason, may_pass })) => return Ok(Tried::Failed(reason, may_pass)),
-            Ok(Said::Died(how)) => return Ok(Tried::Crashed(how)),
+            Ok(Said::Died(how, place)) => return Ok(Tried::Crashed(how, place)),
             Err(error) => return unable(error),
         }
     }

@@ -3,6 +3,7 @@
 //! What would surprise: nothing here does anything; the loop carries effects out, and answers most of them with an event.
 
 use crate::archive::{Archive, ArchiveError, JobFile};
+use crate::repair::Again;
 use crate::shard::{Away, Channel, HeldReceipt};
 use crate::tend::{Tend, Tended};
 use bytes::Bytes;
@@ -74,8 +75,8 @@ pub(crate) enum Effect {
     Fail { job: JobId, reason: String },
     /// Send lost chunks again, which some partitions count; answer [`Event::Repaired`].
     Repair { job: JobId, chunks: Vec<ChunkNumber> },
-    /// Send a chunk again whose retry, of this number, has had no outcome for long.
-    SendAgain { job: JobId, chunk: ChunkNumber, retry: u32 },
+    /// Send a chunk again whose retry has had no outcome for long.
+    SendAgain(JobId, Again),
     /// Tell everybody.
     Announce(News),
 }

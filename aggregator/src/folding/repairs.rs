@@ -4,6 +4,7 @@
 //! nobody needs to know whether the first was lost or only waits; the pauses double, so that waiting tasks do not pile up.
 
 use crate::ending;
+use crate::repair::Again;
 use rabbit_reduce_core::id::ChunkNumber;
 use rabbit_reduce_core::ledger::Ledger;
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,8 +32,8 @@ impl Repairs {
         self.hopeless.extend(chunks);
     }
 
-    /// Counts a sweep; the retries, each with its number, whose tasks are to be sent once more.
-    pub(super) fn sweep<'l>(&mut self, ledgers: impl Iterator<Item = &'l Ledger>) -> Vec<(ChunkNumber, u32)> {
+    /// Counts a sweep; the retries whose tasks are to be sent once more.
+    pub(super) fn sweep<'l>(&mut self, ledgers: impl Iterator<Item = &'l Ledger>) -> Vec<Again> {
         let mut open = BTreeMap::new();
         for ledger in ledgers {
             for chunk in ledger.retrying() {
@@ -46,7 +47,7 @@ impl Repairs {
             *seen += 1;
             *seen >= PATIENCE && seen.is_power_of_two()
         });
-        open.into_iter().collect()
+        open.into_iter().map(|(chunk, retry)| Again { chunk, retry }).collect()
     }
 
     /// Something is being sent again, as far as the last sweep saw.
@@ -66,14 +67,14 @@ mod tests {
     fn a_retry_without_outcome_is_sent_again_ever_more_rarely() {
         let (mut ledger, mut repairs) = (Ledger::default(), Repairs::default());
         ledger.apply(&Entry::Lose { chunk: CHUNK, reason: String::new(), retry: 0 });
-        assert_eq!(repairs.sweep([&ledger].into_iter()), []);
+        assert!(repairs.sweep([&ledger].into_iter()).is_empty());
         assert!(!repairs.are_open());
         ledger.apply(&Entry::Retry { chunk: CHUNK, retry: 1 });
         let sent: Vec<u32> = (1..=20).filter(|_| !repairs.sweep([&ledger].into_iter()).is_empty()).collect();
         assert_eq!(sent, [2, 4, 8, 16]);
         assert!(repairs.are_open());
         ledger.apply(&Entry::Lose { chunk: CHUNK, reason: String::new(), retry: 1 });
-        assert_eq!(repairs.sweep([&ledger].into_iter()), []);
+        assert!(repairs.sweep([&ledger].into_iter()).is_empty());
         assert!(!repairs.are_open());
     }
 }

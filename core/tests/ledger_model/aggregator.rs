@@ -187,6 +187,7 @@ async fn receive(world: Shared, memory: Rc<RefCell<Memory>>, partition: u32) {
             *shard.extra.entry((unit.chunk.0, unit.segment)).or_insert(0) += 1
         }
         Fold::Duplicate(receipt) => world.ack(receipt),
+        Fold::Supersedes(_) => unreachable!("nothing is left out here"),
         Fold::Disagreement(..) => unreachable!("all digests are alike here"),
     }
 }
@@ -205,6 +206,7 @@ fn partial(partition: u32, unit: Unit) -> Partial {
         worker: "w".into(),
         pairs: 1,
         strikes: 0,
+        agreed: 0,
         skips: None,
         home: None,
     }

@@ -21,8 +21,8 @@ use rabbit_reduce_runtime::process::tell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// Chunks that one request sends again.
-const AT_ONCE: usize = 16;
+/// Chunks that one request sends again: as many as an aggregator takes, so that one version of the result counts them all.
+const AT_ONCE: usize = 1000;
 /// How often the chunks of a job that has not ended are looked at: the aggregator reads every ledger for it.
 const LOOK: Duration = Duration::from_secs(2);
 

@@ -42,7 +42,7 @@ fn lost() -> Losses {
 }
 
 fn ended(outcome: Outcome) -> Status {
-    let parts = vec![Part { name: "p".to_owned(), pairs: 5, bytes: 2048, at: 3 }; 4];
+    let parts = vec![Part { name: "p".to_owned(), pairs: 5, bytes: 2048, at: 0 }; 4];
     let (losses, counters) = (lost(), BTreeMap::from([("records".to_owned(), 9)]));
     let end = End { version: 1, outcome, parts, losses, counters, pairs: 77, chunks: 98, time_ms: 63_000 };
     Status { lacking: vec![], finished: 4, end: Some(end), ..counting() }

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 /// A worker that may read nothing of the input: what it gets by reference is a loss at once.
 fn blind_worker(namespace: &Namespace) -> Running {
-    std::fs::create_dir_all(namespace.room.path("empty")).unwrap();
+    std::fs::create_dir_all(namespace.room.path("empty")).expect("the room is ours");
     Running::start(&mut namespace.command("worker", &["--threads", "1", "--input-root", "empty"]))
 }
 
@@ -37,7 +37,7 @@ fn says(outcome: &Outcome, text: &str) {
 
 fn listed(namespace: &Namespace, args: &[&str]) -> Vec<Value> {
     let text = namespace.ask(&[&["dead", "ls", "--format", "json"], args].concat()).text(0);
-    serde_json::from_str(&text).unwrap()
+    serde_json::from_str(&text).expect("it is a list")
 }
 
 #[test]
@@ -119,14 +119,15 @@ fn a_lost_chunk_whose_letter_is_dropped_cannot_be_sent_again() {
 
 /// Plays a worker that gives up the first task it gets, for good; its chunk.
 fn give_up_a_task(namespace: &Namespace) -> u32 {
-    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(async {
         let broker = connect(&rabbit(), &namespace.name).await;
-        let mut tasks = broker.consume(queue::MAP, 1).await.unwrap();
-        let delivery = within("a task", tasks.next()).await.unwrap();
-        let (Task { job, chunk, .. }, _) = message::decode::<Task>(&delivery.body).unwrap();
+        let mut tasks = broker.consume(queue::MAP, 1).await.expect("the queue exists");
+        let delivery = within("a task", tasks.next()).await.expect("the channel lives");
+        let (Task { job, chunk, .. }, _) = message::decode::<Task>(&delivery.body).expect("it is a task");
         let (reason, worker) = ("it is cursed".to_owned(), "a stranger".to_owned());
-        let failure = Failure { job, chunk, reason, attempts: 1, retry: 0, worker, version: 1, time_ms: 1 };
+        let (record, version) = (None, 1);
+        let failure = Failure { job, chunk, reason, attempts: 1, retry: 0, record, worker, version, time_ms: 1 };
         let letter = message::encode(&failure, &delivery.body);
         assert_eq!(publish(&broker, &Route::Queue(queue::DEAD.to_owned()), letter).await, Published::Confirmed);
         assert!(delivery.receipt.ack().await);
