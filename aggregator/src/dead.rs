@@ -6,15 +6,14 @@
 use crate::archive::{Archive, ArchiveError};
 use bytes::Bytes;
 use rabbit_reduce_core::id::{ChunkNumber, JobId, SourceNumber};
-use rabbit_reduce_core::message::{self, Failure, Letter, LetterKind, Partial, Refused, Task};
+use rabbit_reduce_core::ledger::Ledger;
+use rabbit_reduce_core::message::{self, Failure, LETTER_SOURCES, Letter, LetterKind, Partial, Refused, Task};
 use std::collections::BTreeSet;
 
 /// Letters that one answer lists.
 const LISTED_LETTERS: usize = 100;
 /// What they may take in it, in bytes, about.
 const LISTED_BYTES: usize = 1 << 20;
-/// Sources that a letter's summary names.
-const LISTED_SOURCES: usize = 20;
 const SUMMARY: &str = ".json";
 
 /// Where the letters of a job are, or those of none.
@@ -52,9 +51,9 @@ impl Archive {
 
     /// Summaries of letters, in the order of their names, and whether there are more.
     pub(crate) fn letters(&self, job: Option<JobId>, after: &str) -> Result<(Vec<Letter>, bool), ArchiveError> {
-        let lost = match job {
-            Some(job) => self.lost_chunks(job)?,
-            None => BTreeSet::new(),
+        let (lost, again) = match job {
+            Some(job) => self.open_chunks(job)?,
+            None => Default::default(),
         };
         let mut names = self.store.list(&folder(job))?;
         names.retain(|name| !name.ends_with(SUMMARY) && name.as_str() > after);
@@ -69,16 +68,19 @@ impl Archive {
                 (_, Some(chunk)) => lost.contains(&chunk),
                 (_, None) => false,
             };
+            letter.again = letter.chunk.is_some_and(|chunk| again.contains(&chunk));
             bytes += serde_json::to_vec(&letter).map_or(0, |json| json.len());
             letters.push(letter);
         }
         Ok((letters, false))
     }
 
-    fn lost_chunks(&self, job: JobId) -> Result<BTreeSet<ChunkNumber>, ArchiveError> {
-        let Some(file) = self.job(job)? else { return Ok(BTreeSet::new()) };
+    /// Chunks that are lost, and those that are being sent again.
+    fn open_chunks(&self, job: JobId) -> Result<(BTreeSet<ChunkNumber>, BTreeSet<ChunkNumber>), ArchiveError> {
+        let Some(file) = self.job(job)? else { return Ok(Default::default()) };
         let ledgers = self.ledgers(job, file.spec.partitions)?;
-        Ok(ledgers.iter().flat_map(|ledger| ledger.lost().map(|(chunk, _)| chunk)).collect())
+        let lost = ledgers.iter().flat_map(|ledger| ledger.lost().map(|(chunk, _)| chunk)).collect();
+        Ok((lost, ledgers.iter().flat_map(Ledger::retrying).collect()))
     }
 
     fn letter(&self, job: Option<JobId>, name: String) -> Result<Option<Letter>, ArchiveError> {
@@ -130,22 +132,24 @@ fn summary(letter: &Bytes) -> Letter {
         chunk: None,
         reason: String::new(),
         sources: Vec::new(),
+        offset: None,
         attempts: 0,
         retry: 0,
         time_ms: 0,
         bytes: letter.len() as u64,
         lost: false,
+        again: false,
     };
     if let Ok((failure, task)) = message::decode::<Failure>(letter) {
         let Failure { chunk, reason, attempts, retry, time_ms, .. } = failure;
-        let sources = message::decode::<Task>(&task).map(|(task, _)| sources(&task)).unwrap_or_default();
+        let (sources, offset) = message::decode::<Task>(&task).map(|(task, _)| places(&task)).unwrap_or_default();
         let (kind, chunk) = (LetterKind::Chunk, Some(chunk));
-        return Letter { kind, chunk, reason, sources, attempts, retry, time_ms, ..unknown };
+        return Letter { kind, chunk, reason, sources, offset, attempts, retry, time_ms, ..unknown };
     }
     if let Ok((task, _)) = message::decode::<Task>(letter) {
         let reason = "the broker gave up delivering it".to_owned();
-        let (kind, chunk, sources) = (LetterKind::Chunk, Some(task.chunk), sources(&task));
-        return Letter { kind, chunk, reason, sources, attempts: task.attempt, retry: task.retry, ..unknown };
+        let (kind, chunk, (sources, offset)) = (LetterKind::Chunk, Some(task.chunk), places(&task));
+        return Letter { kind, chunk, reason, sources, offset, attempts: task.attempt, retry: task.retry, ..unknown };
     }
     if let Ok((refused, _)) = message::decode::<Refused>(letter) {
         let skips: Vec<_> = refused.records.into_iter().map(|record| record.skip).collect();
@@ -161,10 +165,11 @@ fn summary(letter: &Bytes) -> Letter {
     unknown
 }
 
-fn sources(task: &Task) -> Vec<SourceNumber> {
-    first_of(task.pieces.iter().map(|piece| piece.source))
+/// The sources of a task, and where it begins in the first of them; its pieces are in the order of the input.
+fn places(task: &Task) -> (Vec<SourceNumber>, Option<u64>) {
+    (first_of(task.pieces.iter().map(|piece| piece.source)), task.pieces.first().map(|piece| piece.offset))
 }
 
 fn first_of(sources: impl Iterator<Item = SourceNumber>) -> Vec<SourceNumber> {
-    sources.collect::<BTreeSet<_>>().into_iter().take(LISTED_SOURCES).collect()
+    sources.collect::<BTreeSet<_>>().into_iter().take(LETTER_SOURCES).collect()
 }

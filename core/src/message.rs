@@ -7,7 +7,8 @@
 mod request;
 
 pub use self::request::{
-    Answer, Ask, End, Letter, LetterKind, Losses, LostChunk, News, Outcome, Part, Reply, Request, Status,
+    Answer, Ask, End, LETTER_SOURCES, Letter, LetterKind, Losses, LostChunk, News, Outcome, Part, Reply, Request,
+    Status,
 };
 
 use crate::id::{ChunkNumber, JobId, PartitionNumber, SourceNumber, Unit};

@@ -28,9 +28,9 @@ use std::time::Duration;
 use uuid::Uuid;
 
 /// How often a job is asked about while no news comes.
-const POLL: Duration = Duration::from_millis(500);
+pub(crate) const POLL: Duration = Duration::from_millis(500);
 /// A job that stands still for so long is looked at more closely.
-const STILL: Duration = Duration::from_secs(3);
+pub(crate) const STILL: Duration = Duration::from_secs(3);
 /// Ranges of chunks in one answer; after as many, the question is asked again.
 const MANY_RANGES: usize = 100_000;
 
@@ -270,7 +270,8 @@ impl Session {
         }
     }
 
-    async fn say_what_it_waits_for(&self) {
+    /// Says what stands in the way of every job: a broker that is blocked, a missing worker.
+    pub(crate) async fn say_what_it_waits_for(&self) {
         let broker = &self.client.broker;
         if let Some(reason) = broker.blocked() {
             return self.screen.say(&format!("waiting: the broker takes no messages ({reason})"));

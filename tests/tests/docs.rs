@@ -281,8 +281,12 @@ fn commands() -> Vec<clap::Command> {
         rabbit_reduce_worker::cli::Cli::command(),
         rabbit_reduce_aggregator::cli::Cli::command(),
     ];
-    let below: Vec<clap::Command> = all.iter().flat_map(|command| command.get_subcommands().cloned()).collect();
-    all.extend(below);
+    let mut seen = 0;
+    while seen < all.len() {
+        let below: Vec<clap::Command> = all[seen].get_subcommands().cloned().collect();
+        all.extend(below);
+        seen += 1;
+    }
     all
 }
 

@@ -191,6 +191,9 @@ pub enum Answer {
     },
 }
 
+/// Sources that a letter names in short.
+pub const LETTER_SOURCES: usize = 20;
+
 /// A dead letter, in short.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Letter {
@@ -202,9 +205,12 @@ pub struct Letter {
     pub chunk: Option<ChunkNumber>,
     /// Why it is here, in one line for people.
     pub reason: String,
-    /// The sources that it touches, by number; the first of them.
+    /// The sources that it touches, by number; the first [`LETTER_SOURCES`] of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sources: Vec<SourceNumber>,
+    /// Where a chunk begins in the first of them, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offset: Option<u64>,
     /// Attempts made at it.
     #[serde(default)]
     pub attempts: u32,
@@ -219,6 +225,9 @@ pub struct Letter {
     /// What it is about is still a loss.
     #[serde(default)]
     pub lost: bool,
+    /// Its chunk is being sent again.
+    #[serde(default)]
+    pub again: bool,
 }
 
 /// Kinds of dead letters.

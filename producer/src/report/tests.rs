@@ -101,6 +101,26 @@ lost: 46 more
 }
 
 #[test]
+fn an_amended_result_and_what_is_sent_again_are_said() {
+    let mut status = ended(Outcome::DoneWithLosses);
+    status.end.as_mut().unwrap().version = 2;
+    status.retrying = vec![ChunkNumber(17)];
+    let text = status_text(&status, &[], 0);
+    for expected in [
+        "state       done with losses; a chunk is being sent again\n",
+        "sent again  chunk 17\n",
+        "version 2, amended, of 77",
+    ] {
+        assert!(text.contains(expected), "`{expected}` is not in {text}");
+    }
+    let value: serde_json::Value = serde_json::from_str(&status_json(&status, &[])).unwrap();
+    assert_eq!((&value["retrying"][0], &value["end"]["amended"]), (&17.into(), &true.into()));
+    status.retrying = (0..12).map(ChunkNumber).collect();
+    let text = status_text(&status, &[], 0);
+    assert!(text.contains("sent again  chunks 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 2 more\n"), "{text}");
+}
+
+#[test]
 fn a_failure_gives_its_reason() {
     let failed = ended(Outcome::Failed("more than 100\nlosses".to_owned()));
     assert!(status_text(&failed, &[], 0).contains("failed: more than 100\\nlosses\n"));

@@ -5,6 +5,7 @@
 
 mod asking;
 mod kills;
+mod letters;
 mod pushing;
 mod refusals;
 mod stops;
