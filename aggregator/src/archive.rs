@@ -229,14 +229,6 @@ impl Archive {
         }
     }
 
-    /// Sets a message aside, named by its digest: with its job, or with those that nobody knows.
-    pub(crate) fn set_aside(&self, job: Option<JobId>, message: &[u8]) -> Result<String, ArchiveError> {
-        let digest = xxhash_rust::xxh3::xxh3_128(message);
-        let path = job.map_or_else(|| format!("aside/{digest:032x}"), |job| format!("jobs/{job}/dead/{digest:032x}"));
-        self.put_bytes(&path, message)?;
-        Ok(path)
-    }
-
     /// Puts a small file; `false` if there was one. An unknown outcome is put again: the same bytes are the same file.
     pub(crate) fn put_bytes(&self, path: &str, bytes: &[u8]) -> Result<bool, ArchiveError> {
         for _ in 1..PUTS {

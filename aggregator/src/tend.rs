@@ -4,15 +4,18 @@
 //! does everything that can be done, whatever it was called for, so that nothing depends on who comes last.
 
 use crate::archive::{Appended, Archive, ArchiveError, JobFile};
+use crate::aside::Note;
+use crate::received::{Expected, Received, is_readable};
 use crate::shard::HeldReceipt;
 use rabbit_reduce_core::id::{ChunkNumber, PartitionNumber};
-use rabbit_reduce_core::job::{Program, Value};
+use rabbit_reduce_core::job::Program;
 use rabbit_reduce_core::ledger::delta::{Delta, Held};
 use rabbit_reduce_core::ledger::{Disagreement, Entry, Finish, Invalid, Ledger};
 use rabbit_reduce_core::merge::{Merge, combine};
 use rabbit_reduce_core::message;
 use rabbit_reduce_core::pairs::{Cursor, PairReader};
 use rabbit_reduce_core::run::{RunReader, RunSize, RunWriter};
+use rabbit_reduce_core::topology::{REDUCE_QUEUES, queue};
 use rabbit_reduce_core::with_program;
 use rabbit_reduce_runtime::store::{StoreError, Upload};
 use std::io::{self, BufReader, BufWriter};
@@ -119,7 +122,8 @@ impl Tend {
                 return Ok(());
             }
             let cursors = self.delta.held().map(|held| PairReader::new(io::Cursor::new(held.body.clone()))).collect();
-            let (run, size) = match self.write(cursors, false) {
+            let expected = Some(self.expected());
+            let (run, size) = match self.write(cursors, expected, false) {
                 Err(Trouble::Archive(ArchiveError::Damaged { .. })) if self.set_spoiled_aside(done)? => continue,
                 written => written?,
             };
@@ -140,15 +144,17 @@ impl Tend {
 
     /// Takes out segments whose pairs cannot be read: kept with the dead letters, their chunks lost. `false` if there are none.
     fn set_spoiled_aside(&mut self, done: &mut Vec<HeldReceipt>) -> Result<bool, Trouble> {
-        let job = Arc::clone(&self.job);
-        let spoiled =
-            self.delta.take_out(|held| !with_program!(&job.program, program => readable(program, &held.body)));
+        let (job, expected) = (Arc::clone(&self.job), self.expected());
+        let spoiled = self
+            .delta
+            .take_out(|held| !with_program!(&job.program, program => is_readable(program, expected, &held.body)));
         for held in &spoiled {
             let message = message::encode(&held.partial, &held.body);
-            let path = self.archive.set_aside(Some(job.spec.job), &message)?;
-            let (chunk, partition) = (held.partial.chunk, self.partition);
-            tracing::error!(job = %job.spec.job, %chunk, %partition, path, "a partial's pairs cannot be read; it is set aside");
-            self.losses.push((chunk, "its pairs for this partition cannot be read".to_owned()));
+            let chunk = held.partial.chunk;
+            let reason = "its pairs for this partition cannot be read".to_owned();
+            let queue = queue::reduce(self.partition, REDUCE_QUEUES);
+            self.archive.set_dead(job.spec.job, &message, Note::of(&message, queue, reason.clone()))?;
+            self.losses.push((chunk, reason));
         }
         let found = !spoiled.is_empty();
         done.extend(spoiled.into_iter().map(|held| held.receipt));
@@ -175,7 +181,7 @@ impl Tend {
                 self.look_for_missing_run()?;
                 continue;
             };
-            let (run, size) = self.write(cursors, false)?;
+            let (run, size) = self.write(cursors, None, false)?;
             if self.append_or_drop(Entry::Replace { runs: runs.clone(), run, size }, run)?.is_none() {
                 for old in runs.into_iter().filter(|old| self.ledger.gave_up(*old)) {
                     self.remove_run(old)?;
@@ -217,7 +223,7 @@ impl Tend {
                         self.look_for_missing_run()?;
                         continue;
                     };
-                    let (part, size) = self.write(cursors, true)?;
+                    let (part, size) = self.write(cursors, None, true)?;
                     (part, size, true)
                 }
             };
@@ -280,12 +286,23 @@ impl Tend {
         Ok(Some(cursors))
     }
 
-    /// Merges streams into a new, durable run, reduced if it is to be a part.
-    fn write<C: Cursor>(&self, cursors: Vec<C>, reduced: bool) -> Result<(Uuid, RunSize), Trouble> {
+    /// What can be in this partition.
+    fn expected(&self) -> Expected {
+        Expected { partition: self.partition, partitions: self.job.spec.partitions }
+    }
+
+    /// Merges streams into a new, durable run, reduced if it is to be a part. What came in messages is checked on the way.
+    fn write<C: Cursor>(
+        &self,
+        cursors: Vec<C>,
+        expected: Option<Expected>,
+        reduced: bool,
+    ) -> Result<(Uuid, RunSize), Trouble> {
         let run = Uuid::now_v7();
         let path = Archive::run_path(self.job.spec.job, self.partition, run);
         let upload = self.archive.store.create(&path)?;
         let merged = with_program!(&self.job.program, program => {
+            let cursors = cursors.into_iter().map(|pairs| Received { program, expected, pairs }).collect();
             merge_into(program, cursors, reduced, upload)
         });
         let (upload, size) = merged.map_err(|error| damaged_or_full(&path, error))?;
@@ -295,18 +312,6 @@ impl Tend {
 }
 
 type OpenRun = RunReader<BufReader<Box<dyn io::Read + Send>>>;
-
-/// Whether bytes are sorted pairs whose values are the program's.
-fn readable<P: Program>(_: &P, body: &[u8]) -> bool {
-    let mut pairs = PairReader::new(body);
-    loop {
-        match pairs.advance() {
-            Ok(true) if P::Value::decode(pairs.value()).is_ok() => {}
-            Ok(more) => return !more,
-            Err(_) => return false,
-        }
-    }
-}
 
 fn merge_into<P: Program, C: Cursor>(
     program: &P,

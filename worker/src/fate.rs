@@ -1,6 +1,7 @@
 //! What becomes of a task that was not mapped: tried again after a while, or a loss. A pure decision.
 
 use rabbit_reduce_core::message::{Failure, Task};
+use rabbit_reduce_core::skip::short_reason;
 use rabbit_reduce_core::spec::PROGRAM_VERSION;
 
 /// Attempts after which a failure that may pass is taken for one that does not.
@@ -23,18 +24,23 @@ pub(crate) enum Fate {
 pub(crate) fn decide(task: Task, reason: &str, may_pass: bool, worker: &str, now_ms: u64) -> Fate {
     if may_pass && task.attempt < ATTEMPTS {
         // The n-th pause is n rounds through `retry`; the task counts them itself, so nobody needs a clock.
-        let rounds = task.attempt - 1;
+        let rounds = task.attempt.saturating_sub(1);
         return Fate::Retry(Box::new(Task { attempt: task.attempt + 1, rounds, ..task }));
     }
-    Fate::Dead(Failure {
+    Fate::Dead(failure(&task, reason, worker, now_ms))
+}
+
+/// The record of a task that failed for good.
+pub(crate) fn failure(task: &Task, reason: &str, worker: &str, now_ms: u64) -> Failure {
+    Failure {
         job: task.job,
         chunk: task.chunk,
-        reason: reason.to_owned(),
+        reason: short_reason(reason.to_owned()),
         attempts: task.attempt,
         worker: worker.to_owned(),
         version: PROGRAM_VERSION,
         time_ms: now_ms,
-    })
+    }
 }
 
 #[cfg(test)]

@@ -77,6 +77,9 @@ async fn handle(
     returns: u32,
 ) -> Result<bool, BrokerError> {
     let (job, chunk) = (task.job, task.chunk);
+    if let Err(claim) = task.check() {
+        return give_up(shared, task, &format!("the task is not well formed: {claim}"), raw).await;
+    }
     if shared.has_ended(job) {
         return Ok(true);
     }
@@ -87,13 +90,13 @@ async fn handle(
     }
     if task.rounds > 0 {
         let waiting = message::Task { rounds: task.rounds - 1, ..task };
-        return shared.publish(queue::RETRY, message::encode(&waiting, input)).await.map(|()| true);
+        return send_on(shared, queue::RETRY, waiting, input, raw).await;
     }
     if returns >= fate::SUSPICIOUS_RETURNS && task.crashes < fate::CRASHES {
         let crashes = task.crashes + 1;
         tracing::warn!(%job, %chunk, returns, crashes, "a task that came back too often is set apart");
         let suspect = message::Task { crashes, ..task };
-        return shared.publish(queue::SUSPECT, message::encode(&suspect, input)).await.map(|()| true);
+        return send_on(shared, queue::SUSPECT, suspect, input, raw).await;
     }
     let failed = if task.crashes >= fate::CRASHES {
         TaskError::Suspect(task.crashes)
@@ -108,7 +111,7 @@ async fn handle(
     match fate::decide(task, &reason, failed.may_pass(), &shared.config.name, clock::now_ms()) {
         Fate::Retry(next) => {
             tracing::warn!(%job, %chunk, attempt = next.attempt - 1, reason, "a task failed and is tried again");
-            shared.publish(queue::RETRY, message::encode(&*next, input)).await?;
+            return send_on(shared, queue::RETRY, *next, input, raw).await;
         }
         Fate::Dead(failure) => {
             tracing::error!(%job, %chunk, attempts = failure.attempts, reason, "a task failed for good");
@@ -116,6 +119,28 @@ async fn handle(
         }
     }
     Ok(true)
+}
+
+/// Sends a task on. One that says more of itself than a message can carry is a loss.
+async fn send_on(
+    shared: &Arc<Shared>,
+    queue: &str,
+    next: message::Task,
+    input: &Bytes,
+    raw: &Bytes,
+) -> Result<bool, BrokerError> {
+    match message::try_encode(&next, input) {
+        Ok(message) => shared.publish(queue, message).await.map(|()| true),
+        Err(error) => give_up(shared, next, &format!("the task cannot be sent on: {error}"), raw).await,
+    }
+}
+
+/// Sends a task to the dead letters.
+async fn give_up(shared: &Arc<Shared>, task: message::Task, reason: &str, raw: &Bytes) -> Result<bool, BrokerError> {
+    let (job, chunk) = (task.job, task.chunk);
+    tracing::error!(%job, %chunk, reason, "a task failed for good");
+    let failure = fate::failure(&task, reason, &shared.config.name, clock::now_ms());
+    shared.publish(queue::DEAD, message::encode(&failure, raw_of(raw))).await.map(|()| true)
 }
 
 /// A raw task inside a failure must fit a body; one that does not is told of without its bytes.
