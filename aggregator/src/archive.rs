@@ -3,7 +3,6 @@
 //! Everything blocks. It judges nothing itself: validity is the ledger's. What would surprise: an entry written by somebody
 //! else is made durable before it is acted on, since its writer may not have got that far.
 
-use crate::dead;
 use rabbit_reduce_core::id::{ChunkNumber, JobId, PartitionNumber};
 use rabbit_reduce_core::jobs::Job;
 use rabbit_reduce_core::ledger::append::{Append, Event, Record, Step};
@@ -237,13 +236,6 @@ impl Archive {
                 }
             };
         }
-    }
-
-    /// Keeps a message that belongs to no job, named by its digest; its path.
-    pub(crate) fn set_aside(&self, message: &[u8]) -> Result<String, ArchiveError> {
-        let path = format!("{}/{:032x}", dead::folder(None), xxhash_rust::xxh3::xxh3_128(message));
-        self.put_bytes(&path, message)?;
-        Ok(path)
     }
 
     /// Puts a small file; `false` if there was one. An unknown outcome is put again: the same bytes are the same file.

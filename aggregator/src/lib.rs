@@ -4,18 +4,21 @@
 //! would surprise: any number of aggregators may run on one store, and none of them knows of another.
 
 mod archive;
+mod aside;
 pub mod cli;
 mod closing;
 mod dead;
 mod ending;
 mod folding;
 mod letters;
+mod received;
 mod repair;
 mod requests;
 mod shard;
 mod tend;
 
 use crate::archive::{Archive, ArchiveError};
+use crate::aside::Note;
 use crate::folding::{Effect, Event, Folding, Opened, OpenedJob};
 use crate::letters::Letters;
 use crate::repair::Again;
@@ -250,16 +253,13 @@ impl Loop {
                     vec![Event::Ended(job, end.map(Some))]
                 });
             }
-            Effect::SetAside { message, reason, receipt } => {
+            Effect::SetAside { queue, message, reason, receipt } => {
                 self.work.spawn(async move {
-                    let kept = blocking(move || archive.set_aside(&message)).await;
+                    let kept = blocking(move || archive.set_aside(&message, Note::of(&message, queue, reason))).await;
                     let _counted: bool = match kept {
-                        Ok(path) => {
-                            tracing::error!(reason, path, "a message that nobody can use is kept");
-                            receipt.ack().await
-                        }
+                        Ok(_) => receipt.ack().await,
                         Err(error) => {
-                            tracing::error!(reason, %error, "a message that nobody can use cannot be kept");
+                            tracing::error!(%error, "a message that nobody can use cannot be kept");
                             pause_before(9).await;
                             receipt.give_back().await
                         }
@@ -328,7 +328,10 @@ impl Loop {
         let (archive, broker) = (self.archive.clone(), Arc::clone(&self.broker));
         let (request, body) = match message::decode::<Request>(&message) {
             Ok(request) => request,
-            Err(error) => return self.carry_out(Effect::SetAside { message, reason: error.to_string(), receipt }),
+            Err(error) => {
+                let queue = queue::CONTROL.to_owned();
+                return self.carry_out(Effect::SetAside { queue, message, reason: error.to_string(), receipt });
+            }
         };
         let progress = match &request.ask {
             Ask::Status { job, .. } => self.folding.progress(*job),

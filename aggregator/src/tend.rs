@@ -4,8 +4,9 @@
 //! does everything that can be done, whatever it was called for, so that nothing depends on who comes last.
 
 use crate::archive::{Appended, Archive, ArchiveError, JobFile};
+use crate::received::{Expected, Received, is_readable};
 use rabbit_reduce_core::id::{ChunkNumber, PartitionNumber};
-use rabbit_reduce_core::job::{Program, Value};
+use rabbit_reduce_core::job::Program;
 use rabbit_reduce_core::ledger::delta::{Delta, Held};
 use rabbit_reduce_core::ledger::{Disagreement, Entry, Finish, Invalid, Ledger};
 use rabbit_reduce_core::merge::{Merge, combine};
@@ -121,7 +122,8 @@ impl<R> Tend<R> {
                 return Ok(());
             }
             let cursors = self.delta.held().map(|held| PairReader::new(io::Cursor::new(held.body.clone()))).collect();
-            let (run, size) = match self.write(cursors, false) {
+            let expected = Some(self.expected());
+            let (run, size) = match self.write(cursors, expected, false) {
                 Err(Trouble::Archive(ArchiveError::Damaged { .. })) if self.set_spoiled_aside(done)? => continue,
                 written => written?,
             };
@@ -143,9 +145,10 @@ impl<R> Tend<R> {
 
     /// Takes out segments whose pairs cannot be read: kept with the dead letters, their chunks lost. `false` if there are none.
     fn set_spoiled_aside(&mut self, done: &mut Vec<R>) -> Result<bool, Trouble> {
-        let job = Arc::clone(&self.job);
-        let spoiled =
-            self.delta.take_out(|held| !with_program!(&job.program, program => readable(program, &held.body)));
+        let (job, expected) = (Arc::clone(&self.job), self.expected());
+        let spoiled = self
+            .delta
+            .take_out(|held| !with_program!(&job.program, program => is_readable(program, expected, &held.body)));
         for held in &spoiled {
             let message = message::encode(&held.partial, &held.body);
             let (chunk, partition) = (held.partial.chunk, self.partition);
@@ -180,7 +183,7 @@ impl<R> Tend<R> {
                 self.look_for_missing_run()?;
                 continue;
             };
-            let (run, size) = self.write(cursors, false)?;
+            let (run, size) = self.write(cursors, None, false)?;
             crash_point::reached("aggregator.runs_merged");
             if self.append_or_drop(Entry::Replace { runs: runs.clone(), run, size }, run)?.is_none() {
                 crash_point::reached("aggregator.runs_replaced");
@@ -225,7 +228,7 @@ impl<R> Tend<R> {
                         self.look_for_missing_run()?;
                         continue;
                     };
-                    let (part, size) = self.write(cursors, true)?;
+                    let (part, size) = self.write(cursors, None, true)?;
                     crash_point::reached("aggregator.part_written");
                     (part, size, true)
                 }
@@ -293,12 +296,23 @@ impl<R> Tend<R> {
         Ok(Some(cursors))
     }
 
-    /// Merges streams into a new, durable run, reduced if it is to be a part.
-    fn write<C: Cursor>(&self, cursors: Vec<C>, reduced: bool) -> Result<(Uuid, RunSize), Trouble> {
+    /// What can be in this partition.
+    fn expected(&self) -> Expected {
+        Expected { partition: self.partition, partitions: self.job.spec.partitions }
+    }
+
+    /// Merges streams into a new, durable run, reduced if it is to be a part. What came in messages is checked on the way.
+    fn write<C: Cursor>(
+        &self,
+        cursors: Vec<C>,
+        expected: Option<Expected>,
+        reduced: bool,
+    ) -> Result<(Uuid, RunSize), Trouble> {
         let run = Uuid::now_v7();
         let path = Archive::run_path(self.job.spec.job, self.partition, run);
         let upload = self.archive.store.create(&path)?;
         let merged = with_program!(&self.job.program, program => {
+            let cursors = cursors.into_iter().map(|pairs| Received { program, expected, pairs }).collect();
             merge_into(program, cursors, reduced, upload)
         });
         let (upload, size) = merged.map_err(|error| damaged_or_full(&path, error))?;
@@ -310,18 +324,6 @@ impl<R> Tend<R> {
 }
 
 type OpenRun = RunReader<BufReader<Box<dyn io::Read + Send>>>;
-
-/// Whether bytes are sorted pairs whose values are the program's.
-fn readable<P: Program>(_: &P, body: &[u8]) -> bool {
-    let mut pairs = PairReader::new(body);
-    loop {
-        match pairs.advance() {
-            Ok(true) if P::Value::decode(pairs.value()).is_ok() => {}
-            Ok(more) => return !more,
-            Err(_) => return false,
-        }
-    }
-}
 
 fn merge_into<P: Program, C: Cursor>(
     program: &P,

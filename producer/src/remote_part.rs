@@ -49,6 +49,9 @@ impl RemotePart {
             }
         })?;
         match asked.map_err(io::Error::other)? {
+            (Answer::Bytes { more: true }, page) if page.is_empty() => {
+                Err(io::Error::new(io::ErrorKind::InvalidData, "a page of the result is empty and not the last"))
+            }
             (Answer::Bytes { more }, page) => {
                 crash_point::reached("producer.page_read");
                 self.offset += page.len() as u64;

@@ -101,6 +101,10 @@ impl Roots {
                 real
             }
         };
+        // Opening a pipe would wait for somebody who writes to it, and what is no file has no stamp.
+        if !real.metadata().map_err(unreadable)?.is_file() {
+            return Err(InputError::Changed { path: shown, expected: stamp.size });
+        }
         let file = File::open(real).map_err(unreadable)?;
         check_stamp(&file, stamp)?;
         Ok(file)

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use futures_util::stream::{self, FuturesUnordered, StreamExt, TryStreamExt};
 use rabbit_reduce_core::map::Mapped;
 use rabbit_reduce_core::message::{self, Attempt};
-use rabbit_reduce_core::skip::Place;
+use rabbit_reduce_core::skip::{Place, short_reason};
 use rabbit_reduce_core::spec::PROGRAM_VERSION;
 use rabbit_reduce_core::topology::queue;
 use rabbit_reduce_runtime::broker::stored::{pause_before, publish_stored};
@@ -102,6 +102,13 @@ async fn handle(
 ) -> Result<bool, BrokerError> {
     let (job, chunk) = (task.job, task.chunk);
     crash_point::reached("worker.taken");
+    let attempt = |reason: String| {
+        let (worker, reason) = (shared.config.name.clone(), short_reason(reason));
+        Attempt { worker, reason, time_ms: clock::now_ms() }
+    };
+    if let Err(claim) = task.check() {
+        return give_up(shared, task, attempt(format!("the task is not well formed: {claim}")), raw).await;
+    }
     // A chunk that is sent again amends a result: its job may well have ended.
     if task.retry == 0 && shared.has_ended(job) {
         return Ok(true);
@@ -113,11 +120,10 @@ async fn handle(
     }
     if task.rounds > 0 {
         let waiting = message::Task { rounds: task.rounds - 1, ..task };
-        shared.publish(queue::RETRY, message::encode(&waiting, input)).await?;
+        let sent = send_on(shared, queue::RETRY, waiting, input, raw, attempt).await;
         crash_point::reached("worker.waiting");
-        return Ok(true);
+        return sent;
     }
-    let attempt = |reason: String| Attempt { worker: shared.config.name.clone(), reason, time_ms: clock::now_ms() };
     let alone = from == queue::SUSPECT;
     let fate = if returns >= fate::SUSPICIOUS_RETURNS {
         let attempt = attempt(format!("it came back {returns} times: who had it may have died of it"));
@@ -134,21 +140,51 @@ async fn handle(
         Fate::Retry(next) => {
             let reason = last_reason(&next);
             tracing::warn!(%job, %chunk, attempt = next.attempt - 1, reason, "a task failed and is tried again");
-            shared.publish(queue::RETRY, message::encode(&*next, input)).await?;
+            let sent = send_on(shared, queue::RETRY, *next, input, raw, attempt).await;
             crash_point::reached("worker.retried");
+            sent
         }
         Fate::Suspect(next) => {
             let reason = last_reason(&next);
             tracing::warn!(%job, %chunk, crashes = next.crashes, reason, "a task is set apart from all others");
-            shared.publish(queue::SUSPECT, message::encode(&*next, input)).await?;
+            let sent = send_on(shared, queue::SUSPECT, *next, input, raw, attempt).await;
             crash_point::reached("worker.suspected");
+            sent
         }
-        Fate::Dead(failure) => {
-            tracing::error!(%job, %chunk, attempts = failure.attempts, reason = failure.reason, "a task failed for good");
-            shared.publish(queue::DEAD, message::encode(&failure, raw_of(raw))).await?;
-            crash_point::reached("worker.buried");
-        }
+        Fate::Dead(failure) => bury(shared, &failure, raw).await,
     }
+}
+
+/// Sends a task on. One that says more of itself than a message can carry is a loss.
+async fn send_on(
+    shared: &Arc<Shared>,
+    queue: &str,
+    next: message::Task,
+    input: &Bytes,
+    raw: &Bytes,
+    attempt: impl Fn(String) -> Attempt,
+) -> Result<bool, BrokerError> {
+    match message::try_encode(&next, input) {
+        Ok(message) => shared.publish(queue, message).await.map(|()| true),
+        Err(error) => give_up(shared, next, attempt(format!("the task cannot be sent on: {error}")), raw).await,
+    }
+}
+
+async fn give_up(
+    shared: &Arc<Shared>,
+    task: message::Task,
+    attempt: Attempt,
+    raw: &Bytes,
+) -> Result<bool, BrokerError> {
+    bury(shared, &fate::failure(&task, attempt), raw).await
+}
+
+/// Sends a task to the dead letters.
+async fn bury(shared: &Arc<Shared>, failure: &message::Failure, raw: &Bytes) -> Result<bool, BrokerError> {
+    let message::Failure { job, chunk, attempts, reason, .. } = failure;
+    tracing::error!(%job, %chunk, attempts, reason, "a task failed for good");
+    shared.publish(queue::DEAD, message::encode(failure, raw_of(raw))).await?;
+    crash_point::reached("worker.buried");
     Ok(true)
 }
 
