@@ -10,6 +10,7 @@ use rabbit_reduce_core::ledger::append::{Append, Event, Record, Step};
 use rabbit_reduce_core::ledger::{Entry, Invalid, Ledger};
 use rabbit_reduce_core::message::End;
 use rabbit_reduce_core::spec::{Spec, SpecError};
+use rabbit_reduce_runtime::crash_point;
 use rabbit_reduce_runtime::store::{Put, Store, StoreError};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -155,9 +156,11 @@ impl Archive {
     /// Forgets a job, but for the mark that it was.
     pub(crate) fn remove(&self, job: JobId) -> Result<(), ArchiveError> {
         self.put_bytes(&Self::removed_path(job), b"removed")?;
+        crash_point::reached("aggregator.tombstone_put");
         for name in self.store.list(&format!("jobs/{job}"))? {
             if name != "removed" {
                 self.store.remove(&format!("jobs/{job}/{name}"))?;
+                crash_point::reached("aggregator.half_removed");
             }
         }
         Ok(())
@@ -213,12 +216,18 @@ impl Archive {
             event = match append.next(ledger, event) {
                 Step::Appended => return Ok(Appended::Yes),
                 Step::GaveUp(invalid) => return Ok(Appended::No(invalid)),
-                Step::Put(number) => match self.store.put_new(&entry_path(&folder, number), &bytes) {
-                    Ok(Put::Created) => Event::Created,
-                    Ok(Put::Exists) => Event::Exists,
-                    Err(StoreError::Unknown { .. }) => Event::Unknown,
-                    Err(error) => return Err(error.into()),
-                },
+                Step::Put(number) => {
+                    crash_point::reached("aggregator.entry_judged");
+                    match self.store.put_new(&entry_path(&folder, number), &bytes) {
+                        Ok(Put::Created) => {
+                            crash_point::reached("aggregator.entry_put");
+                            Event::Created
+                        }
+                        Ok(Put::Exists) => Event::Exists,
+                        Err(StoreError::Unknown { .. }) => Event::Unknown,
+                        Err(error) => return Err(error.into()),
+                    }
+                }
                 Step::Read(number) => {
                     let found: Option<Record> = self.read(&entry_path(&folder, number))?;
                     if found.is_some() {

@@ -4,6 +4,7 @@ use crate::archive::{Archive, ArchiveError};
 use crate::ending;
 use rabbit_reduce_core::id::{JobId, PartitionNumber};
 use rabbit_reduce_core::message::{End, Outcome};
+use rabbit_reduce_runtime::crash_point;
 use rabbit_reduce_runtime::process::clock;
 
 impl Archive {
@@ -17,7 +18,9 @@ impl Archive {
             let ledgers = self.ledgers(job, partitions)?;
             let losses = ending::losses(&ledgers.iter().collect::<Vec<_>>());
             let end = ending::without_result(outcome.clone(), 1, losses, clock::now_ms());
+            crash_point::reached("aggregator.ending_without_result");
             if self.put_end(job, &end)? {
+                crash_point::reached("aggregator.ended_without_result");
                 return Ok(end);
             }
         }
@@ -45,7 +48,9 @@ impl Archive {
             }
         }
         end.time_ms = clock::now_ms();
+        crash_point::reached("aggregator.ending");
         self.put_end(job, &end)?;
+        crash_point::reached("aggregator.ended");
         self.end(job)
     }
 }

@@ -20,6 +20,7 @@ use rabbit_reduce_core::ledger::Ledger;
 use rabbit_reduce_core::ledger::delta::{Fold, Held};
 use rabbit_reduce_core::message::{self, End, News, Partial};
 use rabbit_reduce_runtime::broker::{Delivery, Receipt};
+use rabbit_reduce_runtime::crash_point;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
@@ -227,7 +228,10 @@ impl Folding {
         }
         let shard = &mut state.shards[partial.partition.index()];
         match shard.delta.fold(partial, body, held) {
-            Fold::Held => shard.folded(now),
+            Fold::Held => {
+                crash_point::reached("aggregator.held");
+                shard.folded(now);
+            }
             Fold::Duplicate(held) => self.ack([held], effects),
             Fold::Supersedes(stale) => {
                 shard.folded(now);

@@ -15,6 +15,7 @@ use rabbit_reduce_core::message::{self, Failure, Outcome, Partial, Refused, Task
 use rabbit_reduce_core::skip::Skip;
 use rabbit_reduce_core::spec::SEGMENT_BYTES;
 use rabbit_reduce_core::topology::{REDUCE_QUEUES, queue};
+use rabbit_reduce_runtime::crash_point;
 use std::sync::Arc;
 
 /// Times that a task or partial is sent again before it is taken for what the broker takes it for.
@@ -151,6 +152,7 @@ impl Letters {
         let Loss { job, chunk, only, reason, retry } = *loss;
         let Some(file) = job_of(archive, letter, job)? else { return Ok(Buried::default()) };
         let name = archive.keep_letter(job, chunk, letter, reason)?;
+        crash_point::reached("aggregator.letter_stored");
         tracing::error!(%job, %chunk, reason, name, "a chunk is lost");
         for (partition, ledger) in (0..).map(PartitionNumber).zip(self.ledgers(archive, job, &file)?) {
             if only.is_some_and(|only| only != partition) {
@@ -160,6 +162,7 @@ impl Letters {
             let entry = Entry::Lose { chunk, reason: reason.to_owned(), retry };
             // No longer valid: the partition has all of it, or knows of the loss.
             let _: Appended = archive.append(job, partition, ledger, entry, None)?;
+            crash_point::reached("aggregator.loss_noted");
         }
         Ok(Buried { send: None, events: vec![Event::Look(job)] })
     }

@@ -26,6 +26,7 @@ use rabbit_reduce_core::message::{self, Answer, Ask, News, Outcome, Reply, Reque
 use rabbit_reduce_core::topology::{REDUCE_QUEUES, queue};
 use rabbit_reduce_runtime::broker::stored::{pause_before, publish_stored};
 use rabbit_reduce_runtime::broker::{Broker, BrokerError, Delivery, Route};
+use rabbit_reduce_runtime::crash_point;
 use rabbit_reduce_runtime::process::byte_size::ByteSize;
 use rabbit_reduce_runtime::process::clock;
 use rabbit_reduce_runtime::process::joined::joined;
@@ -224,9 +225,11 @@ impl Loop {
         match effect {
             Effect::Ack(receipts) => {
                 self.work.spawn(async move {
+                    crash_point::reached("aggregator.unacked");
                     for receipt in receipts {
                         // An ack that reaches nobody is fine: the copy that comes again finds its unit covered.
                         let _counted: bool = receipt.ack().await;
+                        crash_point::reached("aggregator.acked");
                     }
                     Vec::new()
                 });
@@ -353,10 +356,12 @@ impl Loop {
                 drop(broker.publish(&Route::News, message::encode(&news, &[])).await);
             }
             let reply = encode_reply(Reply { id, answer: answered.answer }, &answered.body);
+            crash_point::reached("aggregator.asked");
             match broker.publish(&Route::Private(reply_to), reply).await {
                 Ok(_) => {}
                 Err(error) => tracing::debug!(%error, "an answer was not sent; it will be asked for again"),
             }
+            crash_point::reached("aggregator.answered");
             let _counted: bool = receipt.ack().await;
             answered.events
         });
@@ -375,12 +380,14 @@ impl Loop {
                     None => Ok(buried.events),
                     Some((name, message)) => publish_stored(&*broker, &Route::Queue(name), message, Some(PATIENCE))
                         .await
+                        .inspect(|()| crash_point::reached("aggregator.letter_sent_again"))
                         .map(|()| buried.events)
                         .map_err(|error| error.to_string()),
                 },
             };
             match sent {
                 Ok(events) => {
+                    crash_point::reached("aggregator.letter_dealt_with");
                     let _counted: bool = receipt.ack().await;
                     events
                 }

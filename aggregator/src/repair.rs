@@ -9,6 +9,7 @@ use rabbit_reduce_core::id::{ChunkNumber, JobId, PartitionNumber};
 use rabbit_reduce_core::ledger::{Entry, Ledger};
 use rabbit_reduce_core::message::{self, Task};
 use rabbit_reduce_core::skip::Skip;
+use rabbit_reduce_runtime::crash_point;
 
 /// The one retry that a chunk gets by itself.
 const BY_ITSELF: u32 = 1;
@@ -76,6 +77,7 @@ pub(crate) fn leave_out(
         {
             return Ok(false);
         }
+        crash_point::reached("aggregator.record_left_out");
     }
     Ok(agree(ledgers, chunk))
 }
@@ -121,6 +123,7 @@ impl Archive {
             let entry = Entry::Retry { chunk, retry };
             agreed |=
                 matches!(self.append(job, partition, &mut ledgers[partition.index()], entry, None)?, Appended::Yes);
+            crash_point::reached("aggregator.retry_agreed");
         }
         Ok(if agreed { PutBack::Send(retry) } else { PutBack::UnderWay })
     }

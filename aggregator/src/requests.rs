@@ -13,6 +13,7 @@ use rabbit_reduce_core::id::{ChunkNumber, JobId, PartitionNumber};
 use rabbit_reduce_core::ledger::Ledger;
 use rabbit_reduce_core::message::{Answer, Ask, Losses, News, Outcome, Status};
 use rabbit_reduce_core::spec::{SourceList, Spec};
+use rabbit_reduce_runtime::crash_point;
 use rabbit_reduce_runtime::process::start;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
@@ -93,6 +94,7 @@ fn put_sources(archive: &Archive, job: JobId, page: u32, body: &Bytes) -> Answer
         return Ok(Answer::Refused(format!("job {job} was removed")).into());
     }
     archive.put_bytes(&Archive::sources_path(job, page), body)?;
+    crash_point::reached("aggregator.sources_put");
     Ok(Answer::Done.into())
 }
 
@@ -115,6 +117,7 @@ fn submit(archive: &Archive, spec: &Spec) -> Answering {
     }
     let bytes = serde_json::to_vec(spec).expect("specs are plain data");
     archive.put_bytes(&Archive::spec_path(job), &bytes)?;
+    crash_point::reached("aggregator.spec_put");
     Ok(match archive.job(job)? {
         Some(found) if found.spec == *spec => Answer::Submitted { store: archive.store_id.clone() },
         _ => Answer::Refused(format!("there is another job {job}")),
@@ -127,6 +130,7 @@ fn seal(archive: &Archive, job: JobId, chunks: u32) -> Answering {
         return Ok(Answer::Unknown.into());
     }
     let sealed = archive.put_seal(job, Seal { chunks })?;
+    crash_point::reached("aggregator.seal_put");
     if sealed.chunks != chunks {
         let reason = format!("job {job} is sealed with {} chunks, not {chunks}", sealed.chunks);
         return Ok(Answer::Refused(reason).into());

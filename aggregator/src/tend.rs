@@ -13,6 +13,7 @@ use rabbit_reduce_core::message;
 use rabbit_reduce_core::pairs::{Cursor, PairReader};
 use rabbit_reduce_core::run::{RunReader, RunSize, RunWriter};
 use rabbit_reduce_core::with_program;
+use rabbit_reduce_runtime::crash_point;
 use rabbit_reduce_runtime::store::{StoreError, Upload};
 use std::io::{self, BufReader, BufWriter};
 use std::sync::Arc;
@@ -127,6 +128,7 @@ impl<R> Tend<R> {
             let entry = Entry::Commit(self.delta.commit(run, size));
             match self.append_or_drop(entry, run)? {
                 None => {
+                    crash_point::reached("aggregator.committed");
                     let held = std::mem::take(&mut self.delta).into_held();
                     done.extend(held.into_iter().map(|Held { receipt, .. }| receipt));
                     return Ok(());
@@ -179,9 +181,12 @@ impl<R> Tend<R> {
                 continue;
             };
             let (run, size) = self.write(cursors, false)?;
+            crash_point::reached("aggregator.runs_merged");
             if self.append_or_drop(Entry::Replace { runs: runs.clone(), run, size }, run)?.is_none() {
+                crash_point::reached("aggregator.runs_replaced");
                 for old in runs.into_iter().filter(|old| self.ledger.gave_up(*old)) {
                     self.remove_run(old)?;
+                    crash_point::reached("aggregator.replaced_run_deleted");
                 }
             }
         }
@@ -221,11 +226,13 @@ impl<R> Tend<R> {
                         continue;
                     };
                     let (part, size) = self.write(cursors, true)?;
+                    crash_point::reached("aggregator.part_written");
                     (part, size, true)
                 }
             };
             let entry = Entry::Finish(Finish { part, size, at });
             if let Appended::Yes = self.append(entry)? {
+                crash_point::reached("aggregator.finished");
                 return Ok(true);
             }
             if written {
@@ -245,8 +252,11 @@ impl<R> Tend<R> {
         {
             return Ok(());
         }
+        crash_point::reached("aggregator.tidied");
         for file in orphans.into_iter().filter(|file| self.ledger.gave_up(*file)) {
+            crash_point::reached("aggregator.orphan_retired");
             self.remove_run(file)?;
+            crash_point::reached("aggregator.orphan_deleted");
         }
         Ok(())
     }
@@ -292,7 +302,9 @@ impl<R> Tend<R> {
             merge_into(program, cursors, reduced, upload)
         });
         let (upload, size) = merged.map_err(|error| damaged_or_full(&path, error))?;
+        crash_point::reached("aggregator.run_written");
         upload.finish()?;
+        crash_point::reached("aggregator.run_durable");
         Ok((run, size))
     }
 }

@@ -132,14 +132,14 @@ pub struct LeftOut<'c> {
 
 /// Who is told of every record before it is mapped.
 pub trait Watch {
-    /// This one comes next.
-    fn record(&mut self, place: Place, bytes: &[u8]);
+    /// This one comes next. Without a place it is all of a piece, which no skip names.
+    fn record(&mut self, place: Option<Place>, bytes: &[u8]);
 }
 
 /// Nobody.
 impl Watch for () {
     #[inline]
-    fn record(&mut self, _: Place, _: &[u8]) {}
+    fn record(&mut self, _: Option<Place>, _: &[u8]) {}
 }
 
 /// Maps the pieces of a chunk.
@@ -205,9 +205,7 @@ impl<'p, P: Program, W: Watch> Mapping<'p, '_, P, W> {
     fn piece(&mut self, piece: &Piece<'_>, scratch: &dyn Scratch) -> Result<u64, MapError> {
         let records = RecordIter::new(self.program.records(), *piece);
         if self.program.records() == Records::Piece {
-            if self.leaves_out(piece, piece) {
-                return Ok(1);
-            }
+            self.watch.record(None, piece.bytes);
             for pair in self.program.map(*piece) {
                 let pair = pair.map_err(|error| MapError::Piece { reason: error.reason })?;
                 self.add(&pair.key, pair.value, scratch)?;
@@ -242,7 +240,7 @@ impl<'p, P: Program, W: Watch> Mapping<'p, '_, P, W> {
             self.skip(skip.clone(), record.bytes);
             return true;
         }
-        self.watch.record(place, record.bytes);
+        self.watch.record(Some(place), record.bytes);
         false
     }
 

@@ -3,6 +3,60 @@
 //! `RABBIT_REDUCE_CRASH_AT=worker.confirmed` kills the process the first time it comes to that place, `worker.confirmed:3` the
 //! third time. What would surprise: builds without debug assertions, such as those of users, have none of this.
 
+/// Every place, each told of where it is: after `worker.mapped` a task is mapped and nothing of it published.
+pub const PLACES: [&str; 50] = [
+    "aggregator.acked",
+    "aggregator.answered",
+    "aggregator.asked",
+    "aggregator.committed",
+    "aggregator.ended",
+    "aggregator.ended_without_result",
+    "aggregator.ending",
+    "aggregator.ending_without_result",
+    "aggregator.entry_judged",
+    "aggregator.entry_put",
+    "aggregator.finished",
+    "aggregator.half_removed",
+    "aggregator.held",
+    "aggregator.letter_dealt_with",
+    "aggregator.letter_sent_again",
+    "aggregator.letter_stored",
+    "aggregator.loss_noted",
+    "aggregator.orphan_deleted",
+    "aggregator.orphan_retired",
+    "aggregator.part_written",
+    "aggregator.record_left_out",
+    "aggregator.replaced_run_deleted",
+    "aggregator.retry_agreed",
+    "aggregator.run_durable",
+    "aggregator.run_written",
+    "aggregator.runs_merged",
+    "aggregator.runs_replaced",
+    "aggregator.seal_put",
+    "aggregator.sources_put",
+    "aggregator.spec_put",
+    "aggregator.tidied",
+    "aggregator.tombstone_put",
+    "aggregator.unacked",
+    "producer.all_confirmed",
+    "producer.confirmed",
+    "producer.end_seen",
+    "producer.page_read",
+    "producer.sealed",
+    "producer.sources_put",
+    "producer.split",
+    "producer.submitted",
+    "worker.acked",
+    "worker.buried",
+    "worker.mapped",
+    "worker.published",
+    "worker.retried",
+    "worker.suspected",
+    "worker.taken",
+    "worker.unacked",
+    "worker.waiting",
+];
+
 /// Says that a step of the protocol is reached.
 #[inline]
 pub fn reached(_place: &str) {
@@ -36,6 +90,7 @@ mod armed {
     fn charge() -> Option<Charge> {
         let wanted = std::env::var(VARIABLE).ok()?;
         let (place, visits) = wanted.split_once(':').unwrap_or((&wanted, "1"));
+        assert!(super::PLACES.contains(&place), "{VARIABLE}={wanted}: there is no such place");
         let visits = visits.parse().ok().filter(|visits| *visits > 0);
         let visits = visits.unwrap_or_else(|| panic!("{VARIABLE}={wanted}: after the colon comes a number from 1"));
         Some(Charge { place: place.to_owned(), visits: AtomicU64::new(visits) })

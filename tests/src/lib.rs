@@ -10,6 +10,7 @@ pub mod dice;
 pub mod forwarder;
 pub mod home;
 pub mod namespaces;
+pub mod node;
 pub mod processes;
 pub mod seen;
 pub mod troubled_store;

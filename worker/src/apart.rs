@@ -218,12 +218,14 @@ impl Notes {
 }
 
 impl Watch for Notes {
-    fn record(&mut self, place: Place, bytes: &[u8]) {
-        let mut noted = [0; Self::BYTES];
-        noted[..4].copy_from_slice(&place.source.0.to_le_bytes());
-        noted[4..].copy_from_slice(&place.offset.to_le_bytes());
-        // Without a note the chunk is lost, and not the record alone.
-        drop(self.0.write_all_at(&noted, 0));
+    fn record(&mut self, place: Option<Place>, bytes: &[u8]) {
+        if let Some(place) = place {
+            let mut noted = [0; Self::BYTES];
+            noted[..4].copy_from_slice(&place.source.0.to_le_bytes());
+            noted[4..].copy_from_slice(&place.offset.to_le_bytes());
+            // Without a note the chunk is lost, and not the record alone.
+            drop(self.0.write_all_at(&noted, 0));
+        }
         crash_point::tasted(bytes);
     }
 }

@@ -75,7 +75,7 @@ pub(crate) struct Unwatched;
 
 impl Watch for Unwatched {
     #[inline]
-    fn record(&mut self, _: Place, bytes: &[u8]) {
+    fn record(&mut self, _: Option<Place>, bytes: &[u8]) {
         crash_point::tasted(bytes);
     }
 }

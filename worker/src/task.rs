@@ -17,6 +17,7 @@ use rabbit_reduce_core::spec::PROGRAM_VERSION;
 use rabbit_reduce_core::topology::queue;
 use rabbit_reduce_runtime::broker::stored::{pause_before, publish_stored};
 use rabbit_reduce_runtime::broker::{BrokerError, Delivery, Receipt, Route};
+use rabbit_reduce_runtime::crash_point;
 use rabbit_reduce_runtime::process::clock;
 use rabbit_reduce_runtime::scratch::ScratchFolder;
 use std::io;
@@ -71,7 +72,12 @@ impl Task {
 /// Acks after success; gives back what was not handled.
 async fn settle(receipt: Receipt, handled: Result<bool, BrokerError>) {
     let counted = match handled {
-        Ok(true) => receipt.ack().await,
+        Ok(true) => {
+            crash_point::reached("worker.unacked");
+            let counted = receipt.ack().await;
+            crash_point::reached("worker.acked");
+            counted
+        }
         Ok(false) => receipt.give_back().await,
         Err(error) => {
             tracing::error!(%error, "cannot publish; the task goes back");
@@ -95,6 +101,7 @@ async fn handle(
     returns: u32,
 ) -> Result<bool, BrokerError> {
     let (job, chunk) = (task.job, task.chunk);
+    crash_point::reached("worker.taken");
     // A chunk that is sent again amends a result: its job may well have ended.
     if task.retry == 0 && shared.has_ended(job) {
         return Ok(true);
@@ -106,7 +113,9 @@ async fn handle(
     }
     if task.rounds > 0 {
         let waiting = message::Task { rounds: task.rounds - 1, ..task };
-        return shared.publish(queue::RETRY, message::encode(&waiting, input)).await.map(|()| true);
+        shared.publish(queue::RETRY, message::encode(&waiting, input)).await?;
+        crash_point::reached("worker.waiting");
+        return Ok(true);
     }
     let attempt = |reason: String| Attempt { worker: shared.config.name.clone(), reason, time_ms: clock::now_ms() };
     let alone = from == queue::SUSPECT;
@@ -126,15 +135,18 @@ async fn handle(
             let reason = last_reason(&next);
             tracing::warn!(%job, %chunk, attempt = next.attempt - 1, reason, "a task failed and is tried again");
             shared.publish(queue::RETRY, message::encode(&*next, input)).await?;
+            crash_point::reached("worker.retried");
         }
         Fate::Suspect(next) => {
             let reason = last_reason(&next);
             tracing::warn!(%job, %chunk, crashes = next.crashes, reason, "a task is set apart from all others");
             shared.publish(queue::SUSPECT, message::encode(&*next, input)).await?;
+            crash_point::reached("worker.suspected");
         }
         Fate::Dead(failure) => {
             tracing::error!(%job, %chunk, attempts = failure.attempts, reason = failure.reason, "a task failed for good");
             shared.publish(queue::DEAD, message::encode(&failure, raw_of(raw))).await?;
+            crash_point::reached("worker.buried");
         }
     }
     Ok(true)
@@ -165,6 +177,7 @@ async fn try_task(
     drop(turn);
     match mapped {
         Ok(mapped) => {
+            crash_point::reached("worker.mapped");
             let messages = partials::messages(task.clone(), mapped, shared.config.name.clone());
             shared.publish_all(messages).await
         }
@@ -195,7 +208,7 @@ async fn try_apart(shared: &Arc<Shared>, program: &Path, raw: &Bytes) -> Result<
     loop {
         match apart.next().await {
             Ok(Said::Message((name, message))) => {
-                publishing.push(async move { shared.publish(&name, message).await });
+                publishing.push(async move { shared.publish_mapped(&name, message).await });
                 if publishing.len() == WINDOW {
                     publishing.try_next().await?;
                 }
@@ -220,7 +233,7 @@ impl Shared {
         let mut publishing = stream::iter(messages)
             .map(|message| async move {
                 match message {
-                    Ok((name, message)) => self.publish(&name, message).await.map(Ok),
+                    Ok((name, message)) => self.publish_mapped(&name, message).await.map(Ok),
                     Err(error) => Ok(Err(error)),
                 }
             })
@@ -231,6 +244,12 @@ impl Shared {
             }
         }
         Ok(Tried::Published)
+    }
+
+    async fn publish_mapped(&self, queue: &str, message: Bytes) -> Result<(), BrokerError> {
+        self.publish(queue, message).await?;
+        crash_point::reached("worker.published");
+        Ok(())
     }
 
     async fn publish(&self, queue: &str, message: Bytes) -> Result<(), BrokerError> {

@@ -9,4 +9,5 @@ mod letters;
 mod pushing;
 mod refusals;
 mod stops;
+mod suspects;
 mod waits;
