@@ -106,7 +106,7 @@ impl Letters {
         self.say_what_cannot_be(&wanted);
         if wanted.chunks.is_empty() {
             if wanted.records > 0 {
-                let reason = "only records are left, which their program would refuse again";
+                let reason = "only records are left, which their program would refuse, or die of, again";
                 return Err(Failure::new(Exit::Usage, format!("nothing can be sent again: {reason}; {}", remedy(job))));
             }
             tell(&format!("job {job}: nothing of what was asked for is lost; nothing is sent again"));
@@ -142,9 +142,10 @@ impl Letters {
         if *records > 0 && !chunks.is_empty() {
             let records = count(*records as u64, "record is", "records are");
             let job = self.job.expect("a retry names its job");
-            self.session
-                .screen
-                .say(&format!("{records} not sent again: their program would refuse them again; {}", remedy(job)));
+            self.session.screen.say(&format!(
+                "{records} not sent again: their program would refuse them, or die of them, again; {}",
+                remedy(job)
+            ));
         }
     }
 
