@@ -12,7 +12,7 @@ use bytes::Bytes;
 use rabbit_reduce_core::id::{ChunkNumber, JobId, PartitionNumber};
 use rabbit_reduce_core::ledger::delta::Delta;
 use rabbit_reduce_core::ledger::{Entry, Ledger};
-use rabbit_reduce_core::message::{self, Failure, FalseClaim, Kind, Outcome, Partial, Refused, Task};
+use rabbit_reduce_core::message::{self, Failure, FalseClaim, Kind, Outcome, Partial, Refused, Request, Task};
 use rabbit_reduce_core::skip::Skip;
 use rabbit_reduce_core::spec::SEGMENT_BYTES;
 use rabbit_reduce_core::topology::{REDUCE_QUEUES, queue};
@@ -109,6 +109,10 @@ impl Letters {
     }
 
     fn try_bury(&mut self, archive: &Archive, letter: &Bytes, returns: u32) -> Result<Buried, Refusal> {
+        if message::decode::<Request>(letter).is_ok() {
+            tracing::debug!("the broker gave up on a request; whoever waits for its answer asks again");
+            return Ok(Buried::default());
+        }
         let none = || Refusal::Never("it is neither a failure nor a task nor a partial".to_owned());
         let given = Given::read(letter).ok_or_else(none)?;
         let (job, chunk) = given.about();

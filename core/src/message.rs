@@ -424,6 +424,14 @@ mod tests {
     }
 
     #[test]
+    fn what_is_wrong_with_a_header_is_told_in_a_line() {
+        let header = format!(r#"{{"{}":1}}"#, "x".repeat(MAX_HEADER_BYTES - 100));
+        let error = serde_json::from_str::<ProgramSpec>(&header).unwrap_err();
+        assert!(error.to_string().len() > 1 << 20, "the parser quotes it");
+        assert!(short(error.to_string()).len() < 300);
+    }
+
+    #[test]
     fn kinds_have_numbers_of_their_own() {
         let numbers = [Task::NUMBER, Partial::NUMBER, Failure::NUMBER, Request::NUMBER, Reply::NUMBER, News::NUMBER];
         assert_eq!(numbers, [1, 2, 3, 4, 5, 6]);

@@ -60,7 +60,7 @@ pub(crate) fn failure(task: &Task, attempt: Attempt) -> Failure {
     Failure {
         job: task.job,
         chunk: task.chunk,
-        reason: attempt.reason,
+        reason: short_reason(attempt.reason),
         attempts: task.attempt.saturating_add(task.crashes.saturating_sub(1)),
         retry: task.retry,
         record: None,
@@ -166,5 +166,11 @@ mod tests {
             assert_eq!(killed(places.map(place)).record, None, "{places:?}");
         }
         assert_eq!(killed([None, place(here), place(here)]).record, None);
+    }
+
+    #[test]
+    fn a_reason_of_any_length_fits_a_message() {
+        let record = failure(&task(), attempt(&"x".repeat(8 << 20)));
+        assert!(record.reason.len() < 2000 && record.check().is_ok());
     }
 }

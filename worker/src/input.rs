@@ -194,6 +194,15 @@ mod tests {
     }
 
     #[test]
+    fn a_pipe_is_refused_without_waiting_for_its_writer() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        let refused = Roots::beneath(&[folder.path().to_owned()]).unwrap().open(&stamp(&path));
+        assert!(matches!(refused, Err(InputError::Changed { .. })), "{refused:?}");
+    }
+
+    #[test]
     fn a_file_that_is_gone_may_come_back() {
         let stamp = FileStamp { path: ByteText(b"/nonexistent/x".to_vec()), size: 1, modified_ns: 1 };
         assert!(Roots::Anywhere.open(&stamp).unwrap_err().may_pass());

@@ -86,6 +86,32 @@ async fn delivery() -> Delivery {
 }
 
 #[tokio::test]
+async fn news_of_a_removal_is_anybodys_word_until_the_store_says_so() {
+    let mut folding = Folding::new("store".to_owned(), &[8, 1], 1);
+    let now = rabbit_reduce_runtime::process::clock::instant();
+    let channel = Channel { consumer: 0, epoch: 1 };
+    folding.handle(Event::Consuming(channel), now);
+    folding.handle(Event::Look(JOB), now);
+    folding.handle(found(LookUp(1), None), now);
+    assert!(folding.handle(Event::Arrived(channel, delivery().await), now).is_empty(), "it is held");
+    let heard = folding.handle(Event::Heard(News::Removed(JOB)), now);
+    assert!(matches!(&heard[..], [Effect::Tend(work)] if work.away.delta.len() == 1), "nothing is acked");
+}
+
+#[test]
+fn of_many_news_of_an_end_one_has_it_read() {
+    let mut folding = Folding::new("store".to_owned(), &[8, 1], 1);
+    let now = rabbit_reduce_runtime::process::clock::instant();
+    folding.handle(Event::Look(JOB), now);
+    folding.handle(found(LookUp(1), None), now);
+    let mut read = 0;
+    for _ in 0..100 {
+        read += folding.handle(Event::Heard(News::Ended(JOB)), now).len();
+    }
+    assert_eq!(read, 1);
+}
+
+#[tokio::test]
 async fn a_look_up_from_before_a_partial_came_decides_nothing_about_it() {
     let mut folding = Folding::new("store".to_owned(), &[8, 1], 1);
     let now = rabbit_reduce_runtime::process::clock::instant();
