@@ -9,6 +9,7 @@ use rabbit_reduce_core::ledger::append::{Append, Event, Record, Step};
 use rabbit_reduce_core::ledger::{Entry, Invalid, Ledger};
 use rabbit_reduce_core::message::End;
 use rabbit_reduce_core::spec::{Spec, SpecError};
+use rabbit_reduce_runtime::process::chance;
 use rabbit_reduce_runtime::store::{Put, Store, StoreError};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -204,7 +205,7 @@ impl Archive {
         chunks: Option<u32>,
     ) -> Result<Appended, ArchiveError> {
         let folder = Self::log_folder(job, partition);
-        let record = Record { nonce: Uuid::new_v4(), writer: self.writer.clone(), entry };
+        let record = Record { nonce: chance::id(), writer: self.writer.clone(), entry };
         let bytes = serde_json::to_vec(&record).expect("entries are plain data");
         let append = Append::new(record, chunks);
         let mut event = Event::Begin;

@@ -25,6 +25,7 @@ use rabbit_reduce_runtime::broker::stored::{pause_before, publish_stored};
 use rabbit_reduce_runtime::broker::{Broker, BrokerError, Delivery, Route};
 use rabbit_reduce_runtime::process::byte_size::ByteSize;
 use rabbit_reduce_runtime::process::clock;
+use rabbit_reduce_runtime::process::compute::blocking;
 use rabbit_reduce_runtime::process::joined::joined;
 use rabbit_reduce_runtime::process::shutdown::Shutdown;
 use rabbit_reduce_runtime::store::{Store, StoreError};
@@ -173,13 +174,16 @@ impl Loop {
         let mut tick = tokio::time::interval(TICK);
         let mut sweep = tokio::time::interval(SWEEP);
         loop {
+            // In this order, so that what is rare is never starved by what always comes, and the same happens again in the
+            // same order.
             tokio::select! {
+                biased;
                 () = shutdown.graceful() => break,
                 Some(ended) = feeds.join_next() => joined(ended).await?,
+                _ = sweep.tick() => self.sweep(),
+                _ = tick.tick() => self.event(Event::Tick),
                 Some(done) = self.work.join_next(), if !self.work.is_empty() => self.events(joined(done).await),
                 Some(incoming) = arrivals.recv() => self.take(incoming),
-                _ = tick.tick() => self.event(Event::Tick),
-                _ = sweep.tick() => self.sweep(),
             }
         }
         // The feeds live on until the last ack. What they still bring is left to come again elsewhere.
@@ -187,12 +191,13 @@ impl Loop {
         self.event(Event::Tick);
         while !(self.work.is_empty() && self.folding.is_empty()) {
             tokio::select! {
+                biased;
                 () = shutdown.now() => break,
-                Some(done) = self.work.join_next(), if !self.work.is_empty() => self.events(joined(done).await),
                 _ = tick.tick() => {
                     self.folding.flush();
                     self.event(Event::Tick);
                 }
+                Some(done) = self.work.join_next(), if !self.work.is_empty() => self.events(joined(done).await),
             }
         }
         Ok(())
@@ -390,10 +395,6 @@ fn open(archive: &Archive, job: JobId) -> Result<Opened, ArchiveError> {
     let chunks = archive.seal(job)?.map(|seal| seal.chunks);
     let end = archive.end(job)?;
     Ok(Opened::Job(Box::new(OpenedJob { file, chunks, end, ledgers })))
-}
-
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    joined(tokio::task::spawn_blocking(work).await).await
 }
 
 /// Consumes a reduce queue, again whenever its channel is gone, and says so before anything else comes.

@@ -14,6 +14,7 @@ use rabbit_reduce_core::message;
 use rabbit_reduce_core::pairs::{Cursor, PairReader};
 use rabbit_reduce_core::run::{RunReader, RunSize, RunWriter};
 use rabbit_reduce_core::with_program;
+use rabbit_reduce_runtime::process::chance;
 use rabbit_reduce_runtime::store::{StoreError, Upload};
 use std::io::{self, BufReader, BufWriter};
 use std::sync::Arc;
@@ -282,7 +283,7 @@ impl Tend {
 
     /// Merges streams into a new, durable run, reduced if it is to be a part.
     fn write<C: Cursor>(&self, cursors: Vec<C>, reduced: bool) -> Result<(Uuid, RunSize), Trouble> {
-        let run = Uuid::now_v7();
+        let run = chance::dated_id();
         let path = Archive::run_path(self.job.spec.job, self.partition, run);
         let upload = self.archive.store.create(&path)?;
         let merged = with_program!(&self.job.program, program => {

@@ -15,7 +15,7 @@ use rabbit_reduce_core::spec::PROGRAM_VERSION;
 use rabbit_reduce_core::topology::queue;
 use rabbit_reduce_runtime::broker::stored::{pause_before, publish_stored};
 use rabbit_reduce_runtime::broker::{BrokerError, Delivery, Receipt, Route};
-use rabbit_reduce_runtime::process::clock;
+use rabbit_reduce_runtime::process::{clock, compute};
 use rabbit_reduce_runtime::scratch::ScratchFolder;
 use std::sync::Arc;
 use std::time::Duration;
@@ -127,12 +127,12 @@ fn raw_of(raw: &Bytes) -> &[u8] {
 async fn map(shared: &Arc<Shared>, task: &message::Task, input: &Bytes) -> Option<Result<Mapped, TaskError>> {
     let _turn = shared.compute.acquire().await.ok()?;
     let (shared, task, input) = (Arc::clone(shared), task.clone(), input.clone());
-    let mapping = tokio::task::spawn_blocking(move || {
+    let mapping = compute::caught(move || {
         let config = &shared.config;
         let scratch = ScratchFolder(config.scratch.clone());
         map_task(&task, &input, &shared.programs, &config.roots, &scratch, config.budget_bytes())
     });
-    Some(mapping.await.unwrap_or_else(|panic| Err(TaskError::Panic(panic.to_string()))))
+    Some(mapping.await.unwrap_or_else(|panic| Err(TaskError::Panic(compute::said(&*panic)))))
 }
 
 /// Publishes every segment and waits for every confirm.
