@@ -22,6 +22,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+/// The epoch of a consumer between two lives, which count from 1.
+const NOBODY: u64 = 0;
+
 struct JobState {
     file: Arc<JobFile>,
     chunks: Option<u32>,
@@ -59,7 +62,7 @@ pub(crate) struct Folding {
 impl Folding {
     /// `prefetches` are those of the reduce queues in order, then of the queue for large pairs.
     pub(crate) fn new(store_id: String, prefetches: &[u16], most_tending: usize) -> Self {
-        let intake = |prefetch: &u16| Intake { prefetch: usize::from(*prefetch), epoch: 0, held: 0 };
+        let intake = |prefetch: &u16| Intake { prefetch: usize::from(*prefetch), epoch: NOBODY, held: 0 };
         Self {
             store_id,
             jobs: BTreeMap::new(),
@@ -164,7 +167,10 @@ impl Folding {
     }
 
     fn lose_channel(&mut self, channel: Channel) {
-        self.intakes[channel.consumer].held = 0;
+        let intake = &mut self.intakes[channel.consumer];
+        // Nothing of it is live any more, nor is anything else until the next life begins: what is away with a ledger now is
+        // dropped when it comes back.
+        (intake.epoch, intake.held) = (NOBODY, 0);
         // What it delivered comes again: out with it before the next life of this consumer begins.
         for shard in self.jobs.values_mut().flat_map(|job| &mut job.shards) {
             shard.delta.take_out(|held| held.receipt.channel == channel);
