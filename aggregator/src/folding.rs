@@ -18,6 +18,7 @@ use rabbit_reduce_core::ledger::Ledger;
 use rabbit_reduce_core::ledger::delta::{Fold, Held};
 use rabbit_reduce_core::message::{self, End, News, Partial};
 use rabbit_reduce_runtime::broker::{Delivery, Receipt};
+use rabbit_reduce_runtime::mistake::{self, Mistake};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
@@ -156,7 +157,9 @@ impl Folding {
         match news {
             News::Sealed(_) if state.chunks.is_none() => state.shards.iter_mut().for_each(|shard| shard.wanted = true),
             News::Finished(_, partition) => {
-                if let Some(shard) = state.shards.get_mut(partition.index()) {
+                if mistake::makes(Mistake::NewsIsTruth) {
+                    state.shards[partition.index()].seen.finished = true;
+                } else if let Some(shard) = state.shards.get_mut(partition.index()) {
                     shard.wanted = true;
                 }
             }
@@ -171,6 +174,9 @@ impl Folding {
         // Nothing of it is live any more, nor is anything else until the next life begins: what is away with a ledger now is
         // dropped when it comes back.
         (intake.epoch, intake.held) = (NOBODY, 0);
+        if mistake::makes(Mistake::DeltaOutlivesChannel) {
+            return;
+        }
         // What it delivered comes again: out with it before the next life of this consumer begins.
         for shard in self.jobs.values_mut().flat_map(|job| &mut job.shards) {
             shard.delta.take_out(|held| held.receipt.channel == channel);
@@ -209,7 +215,7 @@ impl Folding {
     }
 
     fn fold(&mut self, arrival: Arrival, now: Instant, effects: &mut Vec<Effect>) {
-        let Arrival { held, partial, body, message, .. } = arrival;
+        let Arrival { mut held, partial, body, message, .. } = arrival;
         let job = partial.job;
         let state = self.jobs.get_mut(&job).expect("looked up before");
         if state.over {
@@ -221,6 +227,9 @@ impl Folding {
         if !fits {
             let reason = format!("chunk {} of partition {} is not of job {job}", partial.chunk, partial.partition);
             return self.set_aside(held, message, reason, effects);
+        }
+        if mistake::makes(Mistake::CommitAfterAck) {
+            effects.push(Effect::Ack(vec![std::mem::replace(&mut held.receipt, Receipt::spent())]));
         }
         let shard = &mut state.shards[partial.partition.index()];
         match shard.delta.fold(partial, body, held) {

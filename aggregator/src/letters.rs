@@ -11,6 +11,7 @@ use rabbit_reduce_core::ledger::{Entry, Ledger};
 use rabbit_reduce_core::message::{self, Failure, Partial, Task};
 use rabbit_reduce_core::spec::SEGMENT_BYTES;
 use rabbit_reduce_core::topology::{REDUCE_QUEUES, queue};
+use rabbit_reduce_runtime::mistake::{self, Mistake};
 
 /// Times that a task or partial is sent again before it is a loss.
 const STRIKES: u32 = 3;
@@ -36,7 +37,7 @@ impl Letters {
             return self.lose(archive, letter, failure.job, failure.chunk, None, &failure.reason);
         }
         if let Ok((task, body)) = message::decode::<Task>(letter) {
-            if task.crashes >= STRIKES {
+            if task.crashes >= STRIKES || mistake::makes(Mistake::LimitIsVerdict) {
                 let reason = "the broker gave up delivering its task, again and again";
                 return self.lose(archive, letter, task.job, task.chunk, None, reason);
             }
@@ -45,7 +46,7 @@ impl Letters {
             return Ok(sent(queue::SUSPECT.to_owned(), message::encode(&again, &body)));
         }
         if let Ok((partial, body)) = message::decode::<Partial>(letter) {
-            if partial.strikes >= STRIKES {
+            if partial.strikes >= STRIKES || mistake::makes(Mistake::LimitIsVerdict) {
                 let reason = "the broker gave up delivering one of its partials, again and again";
                 return self.lose(archive, letter, partial.job, partial.chunk, Some(partial.partition), reason);
             }

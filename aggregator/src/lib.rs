@@ -58,7 +58,12 @@ pub struct Config {
     pub threads: usize,
     /// The largest segment that will come, in bytes.
     pub segment_bytes: usize,
+    /// Live runs of a partition beyond which the smallest are merged.
+    pub max_runs: usize,
 }
+
+/// For [`Config::max_runs`]: each open run costs a merge some 400 KiB.
+pub const MAX_RUNS: usize = 64;
 
 /// Why an aggregator did not start, or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -136,7 +141,7 @@ pub async fn run(
         BrokerError::Mismatch { .. } => AggregatorError::OtherStore { store: store_id.clone(), source },
         other => other.into(),
     })?;
-    let archive = Archive { store, store_id: store_id.clone(), writer: config.name.clone() };
+    let archive = Archive { store, store_id: store_id.clone(), writer: config.name.clone(), max_runs: config.max_runs };
     let mut prefetches = vec![prefetch; REDUCE_QUEUES as usize];
     prefetches.push(1);
     let (incoming, arrivals) = mpsc::channel(64);
@@ -330,7 +335,14 @@ impl Loop {
         let (archive, broker) = (self.archive.clone(), Arc::clone(&self.broker));
         let letters = Arc::clone(&self.letters);
         self.work.spawn(async move {
-            let buried = blocking(move || letters.lock().expect("nobody panics with it").bury(&archive, &body)).await;
+            // Taken out meanwhile: nobody waits for a lock while the store is slow. Who comes in between reads for itself.
+            let buried = blocking(move || {
+                let mut known = std::mem::take(&mut *letters.lock().expect("nobody panics with it"));
+                let buried = known.bury(&archive, &body);
+                *letters.lock().expect("nobody panics with it") = known;
+                buried
+            })
+            .await;
             let sent = match buried {
                 Err(error) => Err(error.to_string()),
                 Ok(buried) => match buried.send {

@@ -124,6 +124,19 @@ impl Receipt {
         Self { channel, tag }
     }
 
+    /// For no delivery: settling it does nothing, and counts. For mistakes that are made on purpose.
+    #[must_use]
+    pub fn spent() -> Self {
+        struct Nothing;
+        #[async_trait]
+        impl Settle for Nothing {
+            async fn settle(&self, _: u64, _: Settlement) -> bool {
+                true
+            }
+        }
+        Self::new(Arc::new(Nothing), 0)
+    }
+
     /// The delivery is done. `false` if its channel is gone: it may come again. `true` says that a live channel took it, which is
     /// all that the protocol can say: if the connection breaks at once, the delivery comes again nevertheless.
     pub async fn ack(self) -> bool {

@@ -15,6 +15,7 @@ use rabbit_reduce_core::spec::PROGRAM_VERSION;
 use rabbit_reduce_core::topology::queue;
 use rabbit_reduce_runtime::broker::stored::{pause_before, publish_stored};
 use rabbit_reduce_runtime::broker::{BrokerError, Delivery, Receipt, Route};
+use rabbit_reduce_runtime::mistake::{self, Mistake};
 use rabbit_reduce_runtime::process::{clock, compute};
 use rabbit_reduce_runtime::scratch::ScratchFolder;
 use std::sync::Arc;
@@ -39,7 +40,10 @@ impl Task {
     /// Settles the delivery, whatever comes.
     pub(crate) async fn settle(self) {
         let Self { shared, delivery } = self;
-        let Delivery { body, receipt, returns, .. } = delivery;
+        let Delivery { body, mut receipt, returns, .. } = delivery;
+        if mistake::makes(Mistake::AckBeforeConfirm) {
+            std::mem::replace(&mut receipt, Receipt::spent()).ack().await;
+        }
         let handled = match message::decode::<message::Task>(&body) {
             Ok((task, input)) => handle(&shared, task, &input, &body, returns).await,
             Err(error) => {
@@ -71,12 +75,15 @@ async fn settle(receipt: Receipt, handled: Result<bool, BrokerError>) {
 /// `true`: to be acked. `false`: to be given back.
 async fn handle(
     shared: &Arc<Shared>,
-    task: message::Task,
+    mut task: message::Task,
     input: &Bytes,
     raw: &Bytes,
     returns: u32,
 ) -> Result<bool, BrokerError> {
     let (job, chunk) = (task.job, task.chunk);
+    if mistake::makes(Mistake::LeaveOutOnReturn) && returns > 0 {
+        task.pieces.pop();
+    }
     if shared.has_ended(job) {
         return Ok(true);
     }
