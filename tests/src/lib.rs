@@ -12,6 +12,7 @@ pub mod home;
 pub mod namespaces;
 pub mod processes;
 pub mod seen;
+pub mod simulation;
 pub mod troubled_store;
 pub mod troubles;
 pub mod wait;
