@@ -23,8 +23,15 @@ use std::path::{Path, PathBuf};
 /// Commands of others that the pages may use; what they do is theirs.
 const OTHERS: [&str; 9] = ["cargo", "docker", "export", "cat", "curl", "git", "sudo", "cd", ".ci/run"];
 /// Variables that no flag has.
-const VARIABLES: [&str; 6] =
-    ["RABBIT_REDUCE_LOG", "RABBIT_REDUCE_BROKER_URL", "LEDGER_MODEL_SEEDS", "PROPTEST_CASES", "GOLDEN", "PATH"];
+const VARIABLES: [&str; 7] = [
+    "RABBIT_REDUCE_LOG",
+    "RABBIT_REDUCE_SEEDS",
+    "RABBIT_REDUCE_BROKER_URL",
+    "LEDGER_MODEL_SEEDS",
+    "PROPTEST_CASES",
+    "GOLDEN",
+    "PATH",
+];
 /// Flags of other programs that the text names.
 const FOREIGN_FLAGS: [&str; 3] = ["--rm", "--volumes", "--test"];
 
