@@ -80,6 +80,7 @@ fn the_same_seed_leaves_the_same_trace() {
     assert_eq!(different.len() as u64, TWINS.end - TWINS.start, "different seeds do different things");
 }
 
+#[expect(clippy::print_stderr, reason = "how soon it is caught says how strong the simulation is")]
 fn is_caught(mistake: Mistake) {
     let many = many::live(MISTAKEN, Some(mistake), 1, paused);
     let Some((seed, told)) = many.failing.first() else { panic!("nobody noticed {mistake:?}") };

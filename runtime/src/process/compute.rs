@@ -16,13 +16,16 @@ pub type Work = Box<dyn FnOnce() + Send>;
 /// What ends when such work does.
 pub type Working = Pin<Box<dyn Future<Output = ()> + Send>>;
 
+/// Something that is polled until it is ready.
+pub type Awaited<'a> = dyn FnMut(&mut Context<'_>) -> Poll<()> + 'a;
+
 /// Where a simulation has its blocking work done.
 #[derive(Clone, Copy, Debug)]
 pub struct Bench {
     /// Does work, as far as it goes each time that it is polled. Dropped before its end, the work is unwound where it waits.
     pub work: fn(Work) -> Working,
     /// Called from within the work: polls until it is ready, and lets all else go on meanwhile.
-    pub wait: fn(&mut dyn FnMut(&mut Context<'_>) -> Poll<()>),
+    pub wait: fn(&mut Awaited<'_>),
 }
 
 thread_local! {

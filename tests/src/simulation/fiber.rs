@@ -4,7 +4,7 @@
 //! surprise: work whose owner is gone is unwound where it waits, as if its process had died there.
 
 use generator::{Generator, Gn};
-use rabbit_reduce_runtime::process::compute::{Bench, Work, Working};
+use rabbit_reduce_runtime::process::compute::{Awaited, Bench, Work, Working};
 use std::cell::RefCell;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
@@ -37,7 +37,7 @@ impl Future for Fiber {
 }
 
 #[expect(deprecated, reason = "the scope that is offered instead does not reach through the code of the roles")]
-fn wait(ready: &mut dyn FnMut(&mut Context<'_>) -> Poll<()>) {
+fn wait(ready: &mut Awaited<'_>) {
     loop {
         let waker = WAKER.with_borrow(Waker::clone);
         if ready(&mut Context::from_waker(&waker)).is_ready() {
