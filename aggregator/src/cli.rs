@@ -52,6 +52,7 @@ impl Cli {
                 .0,
             threads: self.threads.map_or(processors, |threads| usize::from(threads.get())),
             segment_bytes: SEGMENT_BYTES,
+            max_runs: crate::MAX_RUNS,
         };
         config.prefetch().map_err(failure)?;
         if self.store.as_os_str().as_encoded_bytes().starts_with(b"s3://") {

@@ -24,9 +24,13 @@ use rabbit_reduce_core::spec::SEGMENT_BYTES;
 use rabbit_reduce_core::topology::{REDUCE_QUEUES, queue};
 use rabbit_reduce_runtime::broker::{Delivery, Receipt};
 use rabbit_reduce_runtime::crash_point;
+use rabbit_reduce_runtime::mistake::{self, Mistake};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
+
+/// The epoch of a consumer between two lives, which count from 1.
+const NOBODY: u64 = 0;
 
 struct JobState {
     file: Arc<JobFile>,
@@ -66,7 +70,7 @@ pub(crate) struct Folding {
 impl Folding {
     /// `prefetches` are those of the reduce queues in order, then of the queue for large pairs.
     pub(crate) fn new(store_id: String, prefetches: &[u16], most_tending: usize) -> Self {
-        let intake = |prefetch: &u16| Intake { prefetch: usize::from(*prefetch), epoch: 0, held: 0 };
+        let intake = |prefetch: &u16| Intake { prefetch: usize::from(*prefetch), epoch: NOBODY, held: 0 };
         Self {
             store_id,
             jobs: BTreeMap::new(),
@@ -166,7 +170,9 @@ impl Folding {
         match news {
             News::Sealed(_) if state.chunks.is_none() => state.shards.iter_mut().for_each(|shard| shard.wanted = true),
             News::Finished(_, partition) => {
-                if let Some(shard) = state.shards.get_mut(partition.index()) {
+                if mistake::makes(Mistake::NewsIsTruth) {
+                    state.shards[partition.index()].seen.finished = true;
+                } else if let Some(shard) = state.shards.get_mut(partition.index()) {
                     shard.wanted = true;
                 }
             }
@@ -182,7 +188,13 @@ impl Folding {
     }
 
     fn lose_channel(&mut self, channel: Channel) {
-        self.intakes[channel.consumer].held = 0;
+        let intake = &mut self.intakes[channel.consumer];
+        // Nothing of it is live any more, nor is anything else until the next life begins: what is away with a ledger now is
+        // dropped when it comes back.
+        (intake.epoch, intake.held) = (NOBODY, 0);
+        if mistake::makes(Mistake::DeltaOutlivesChannel) {
+            return;
+        }
         // What it delivered comes again: out with it before the next life of this consumer begins.
         for shard in self.jobs.values_mut().flat_map(|job| &mut job.shards) {
             shard.delta.take_out(|held| held.receipt.channel == channel);
@@ -231,7 +243,7 @@ impl Folding {
     }
 
     fn fold(&mut self, arrival: Arrival, now: Instant, effects: &mut Vec<Effect>) {
-        let Arrival { held, partial, body, message, .. } = arrival;
+        let Arrival { mut held, partial, body, message, .. } = arrival;
         let job = partial.job;
         let state = self.jobs.get_mut(&job).expect("looked up before");
         if state.over {
@@ -239,6 +251,9 @@ impl Folding {
         }
         if let Err(claim) = partial.check_in(&state.file.spec, state.chunks) {
             return self.set_aside(held, message, claim.to_string(), effects);
+        }
+        if mistake::makes(Mistake::CommitAfterAck) {
+            effects.push(Effect::Ack(vec![std::mem::replace(&mut held.receipt, Receipt::spent())]));
         }
         let shard = &mut state.shards[partial.partition.index()];
         match shard.delta.fold(partial, body, held) {

@@ -17,6 +17,7 @@ use rabbit_reduce_core::skip::Skip;
 use rabbit_reduce_core::spec::SEGMENT_BYTES;
 use rabbit_reduce_core::topology::{REDUCE_QUEUES, queue};
 use rabbit_reduce_runtime::crash_point;
+use rabbit_reduce_runtime::mistake::{self, Mistake};
 use rabbit_reduce_runtime::process::start;
 use std::sync::Arc;
 
@@ -169,7 +170,7 @@ impl Letters {
     fn bury_task(&mut self, read: &Read<'_>, task: Task, body: &Bytes) -> Result<Buried, Refusal> {
         task.check()?;
         let Task { job, chunk, retry, .. } = task;
-        if task.strikes >= STRIKES {
+        if task.strikes >= STRIKES || mistake::makes(Mistake::LimitIsVerdict) {
             let reason = "the broker gave up delivering its task, again and again";
             return self.lose(read, &Loss { chunk, only: None, reason, retry: Some(retry) });
         }
@@ -182,14 +183,14 @@ impl Letters {
         partial.check()?;
         partial.check_in(&read.file.spec, read.chunks)?;
         let Partial { job, chunk, partition, .. } = partial;
-        if partial.strikes < STRIKES {
+        if partial.strikes < STRIKES && !mistake::makes(Mistake::LimitIsVerdict) {
             tracing::warn!(%job, %chunk, %partition, "the broker gave up on a partial; it is sent again");
             let again = Partial { strikes: partial.strikes + 1, ..partial };
             let large = body.len() > SEGMENT_BYTES;
             let name = if large { queue::REDUCE_LARGE.to_owned() } else { queue::reduce(partition, REDUCE_QUEUES) };
             return sent(name, &again, &body);
         }
-        if returns < DEATHS {
+        if returns < DEATHS && !mistake::makes(Mistake::LimitIsVerdict) {
             tracing::warn!(%job, %chunk, %partition, "the broker gave up on a partial, again and again; it is folded alone");
             return read.fold_alone(partial, body);
         }

@@ -32,6 +32,7 @@ use rabbit_reduce_runtime::broker::{Broker, BrokerError, Delivery, Route};
 use rabbit_reduce_runtime::crash_point;
 use rabbit_reduce_runtime::process::byte_size::ByteSize;
 use rabbit_reduce_runtime::process::clock;
+use rabbit_reduce_runtime::process::compute::blocking;
 use rabbit_reduce_runtime::process::joined::joined;
 use rabbit_reduce_runtime::process::shutdown::Shutdown;
 use rabbit_reduce_runtime::store::{Store, StoreError};
@@ -64,7 +65,12 @@ pub struct Config {
     pub threads: usize,
     /// The largest segment that will come, in bytes.
     pub segment_bytes: usize,
+    /// Live runs of a partition beyond which the smallest are merged.
+    pub max_runs: usize,
 }
+
+/// For [`Config::max_runs`]: each open run costs a merge some 400 KiB.
+pub const MAX_RUNS: usize = 64;
 
 /// Why an aggregator did not start, or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -142,7 +148,7 @@ pub async fn run(
         BrokerError::Mismatch { .. } => AggregatorError::OtherStore { store: store_id.clone(), source },
         other => other.into(),
     })?;
-    let archive = Archive { store, store_id: store_id.clone(), writer: config.name.clone() };
+    let archive = Archive { store, store_id: store_id.clone(), writer: config.name.clone(), max_runs: config.max_runs };
     let mut prefetches = vec![prefetch; REDUCE_QUEUES as usize];
     prefetches.push(1);
     let (incoming, arrivals) = mpsc::channel(64);
@@ -180,13 +186,16 @@ impl Loop {
         let mut tick = tokio::time::interval(TICK);
         let mut sweep = tokio::time::interval(SWEEP);
         loop {
+            // In this order, so that what is rare is never starved by what always comes, and the same happens again in the
+            // same order.
             tokio::select! {
+                biased;
                 () = shutdown.graceful() => break,
                 Some(ended) = feeds.join_next() => joined(ended).await?,
+                _ = sweep.tick() => self.sweep(),
+                _ = tick.tick() => self.event(Event::Tick),
                 Some(done) = self.work.join_next(), if !self.work.is_empty() => self.events(joined(done).await),
                 Some(incoming) = arrivals.recv() => self.take(incoming),
-                _ = tick.tick() => self.event(Event::Tick),
-                _ = sweep.tick() => self.sweep(),
             }
         }
         // The feeds live on until the last ack. What they still bring is left to come again elsewhere.
@@ -194,12 +203,13 @@ impl Loop {
         self.event(Event::Tick);
         while !(self.work.is_empty() && self.folding.is_empty()) {
             tokio::select! {
+                biased;
                 () = shutdown.now() => break,
-                Some(done) = self.work.join_next(), if !self.work.is_empty() => self.events(joined(done).await),
                 _ = tick.tick() => {
                     self.folding.flush();
                     self.event(Event::Tick);
                 }
+                Some(done) = self.work.join_next(), if !self.work.is_empty() => self.events(joined(done).await),
             }
         }
         Ok(())
@@ -375,8 +385,14 @@ impl Loop {
         let (archive, broker) = (self.archive.clone(), Arc::clone(&self.broker));
         let letters = Arc::clone(&self.letters);
         self.work.spawn(async move {
-            let bury = move || letters.lock().expect("nobody panics with it").bury(&archive, &body, returns);
-            let buried = blocking(bury).await;
+            // Taken out meanwhile: nobody waits for a lock while the store is slow. Who comes in between reads for itself.
+            let buried = blocking(move || {
+                let mut known = std::mem::take(&mut *letters.lock().expect("nobody panics with it"));
+                let buried = known.bury(&archive, &body, returns);
+                *letters.lock().expect("nobody panics with it") = known;
+                buried
+            })
+            .await;
             let sent = match buried {
                 Err(error) => Err(error.to_string()),
                 Ok(buried) => match buried.send {
@@ -456,10 +472,6 @@ fn open(archive: &Archive, job: JobId) -> Result<Opened, ArchiveError> {
     let chunks = archive.seal(job)?.map(|seal| seal.chunks);
     let end = archive.end(job)?;
     Ok(Opened::Job(Box::new(OpenedJob { file, chunks, end, ledgers })))
-}
-
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    joined(tokio::task::spawn_blocking(work).await).await
 }
 
 /// Consumes a reduce queue, again whenever its channel is gone, and says so before anything else comes.

@@ -15,15 +15,13 @@ use rabbit_reduce_core::pairs::{Cursor, PairReader};
 use rabbit_reduce_core::run::{RunReader, RunSize, RunWriter};
 use rabbit_reduce_core::with_program;
 use rabbit_reduce_runtime::crash_point;
+use rabbit_reduce_runtime::mistake::{self, Mistake};
+use rabbit_reduce_runtime::process::chance;
 use rabbit_reduce_runtime::store::{StoreError, Upload};
 use std::io::{self, BufReader, BufWriter};
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// Live runs of a partition beyond which the smallest are merged: each open run costs a merge some 400 KiB.
-const MAX_RUNS: usize = 64;
-/// Runs that one such merge takes.
-const MERGED_RUNS: usize = 48;
 /// Bytes written to the store at once.
 const WRITE_BYTES: usize = 256 << 10;
 
@@ -101,6 +99,9 @@ impl<R> Tend<R> {
         if self.chunks.is_none() {
             self.chunks = self.archive.seal(id)?.map(|seal| seal.chunks);
         }
+        if mistake::makes(Mistake::FinishUnsealed) {
+            self.chunks = self.chunks.or_else(|| Some(self.ledger.whole()));
+        }
         self.commit(done)?;
         self.lose()?;
         self.compact()?;
@@ -116,7 +117,10 @@ impl<R> Tend<R> {
     /// Puts what the delta holds into a run, and the run into the ledger.
     fn commit(&mut self, done: &mut Vec<R>) -> Result<(), Trouble> {
         loop {
-            let covered = self.delta.drop_covered(&self.ledger).map_err(Trouble::Disagreement)?;
+            let covered = match mistake::makes(Mistake::CountTwice) {
+                true => Vec::new(),
+                false => self.delta.drop_covered(&self.ledger).map_err(Trouble::Disagreement)?,
+            };
             done.extend(covered.into_iter().map(|held| held.receipt));
             if self.delta.is_empty() {
                 return Ok(());
@@ -174,20 +178,22 @@ impl<R> Tend<R> {
 
     /// Merges the smallest runs while there are too many.
     fn compact(&mut self) -> Result<(), Trouble> {
-        while self.ledger.runs().len() > MAX_RUNS {
+        while self.ledger.runs().len() > self.archive.max_runs {
             let mut by_size: Vec<(u64, Uuid)> =
                 self.ledger.runs().iter().map(|(run, size)| (size.bytes, *run)).collect();
             by_size.sort_unstable();
-            let runs: Vec<Uuid> = by_size[..MERGED_RUNS].iter().map(|(_, run)| *run).collect();
+            let runs: Vec<Uuid> = by_size[..merged_runs(self.archive.max_runs)].iter().map(|(_, run)| *run).collect();
             let Some(cursors) = self.open(&runs)? else {
                 self.look_for_missing_run()?;
                 continue;
             };
             let (run, size) = self.write(cursors, None, false)?;
             crash_point::reached("aggregator.runs_merged");
-            if self.append_or_drop(Entry::Replace { runs: runs.clone(), run, size }, run)?.is_none() {
+            let lost = self.append_or_drop(Entry::Replace { runs: runs.clone(), run, size }, run)?.is_some();
+            let anyway = mistake::makes(Mistake::DeleteAfterLostRace);
+            if !lost || anyway {
                 crash_point::reached("aggregator.runs_replaced");
-                for old in runs.into_iter().filter(|old| self.ledger.gave_up(*old)) {
+                for old in runs.into_iter().filter(|old| anyway || self.ledger.gave_up(*old)) {
                     self.remove_run(old)?;
                     crash_point::reached("aggregator.replaced_run_deleted");
                 }
@@ -308,7 +314,7 @@ impl<R> Tend<R> {
         expected: Option<Expected>,
         reduced: bool,
     ) -> Result<(Uuid, RunSize), Trouble> {
-        let run = Uuid::now_v7();
+        let run = chance::dated_id();
         let path = Archive::run_path(self.job.spec.job, self.partition, run);
         let upload = self.archive.store.create(&path)?;
         let merged = with_program!(&self.job.program, program => {
@@ -321,6 +327,12 @@ impl<R> Tend<R> {
         crash_point::reached("aggregator.run_durable");
         Ok((run, size))
     }
+}
+
+/// Of so many runs and one more, those that one merge takes: most of them, so that merges are few.
+const fn merged_runs(max_runs: usize) -> usize {
+    let most = max_runs - max_runs / 4;
+    if most < 2 { 2 } else { most }
 }
 
 type OpenRun = RunReader<BufReader<Box<dyn io::Read + Send>>>;

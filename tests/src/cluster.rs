@@ -165,7 +165,9 @@ impl Order {
         Job::new(&self.job, &self.options).expect("the job exists")
     }
 
-    fn config(&self) -> JobConfig {
+    /// As the command line would say it.
+    #[must_use]
+    pub fn config(&self) -> JobConfig {
         JobConfig {
             job: self.program(),
             options: self.options.clone(),

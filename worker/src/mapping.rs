@@ -13,6 +13,7 @@ use rabbit_reduce_core::spec::ProgramSpec;
 use rabbit_reduce_core::table::Scratch;
 use rabbit_reduce_core::with_program;
 use rabbit_reduce_runtime::crash_point;
+use rabbit_reduce_runtime::process::compute;
 use std::sync::{Arc, Mutex};
 
 /// Programs that stay built: as many as jobs are likely to run side by side.
@@ -115,7 +116,7 @@ pub(crate) fn map_task(
     let mapping = || with_program!(&*job, program => map_chunk(program, &pieces, left_out, limits, scratch, watch));
     match std::panic::catch_unwind(std::panic::AssertUnwindSafe(mapping)) {
         Ok(mapped) => Ok(mapped?),
-        Err(panic) => Err(TaskError::Panic(said(&*panic))),
+        Err(panic) => Err(TaskError::Panic(compute::said(&*panic))),
     }
 }
 
@@ -141,9 +142,4 @@ fn read_pieces(task: &Task, body: &Bytes, roots: &Roots) -> Result<Vec<Bytes>, T
         pieces.push(bytes);
     }
     Ok(pieces)
-}
-
-fn said(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "without a word".to_owned())
 }

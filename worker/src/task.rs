@@ -18,7 +18,8 @@ use rabbit_reduce_core::topology::queue;
 use rabbit_reduce_runtime::broker::stored::{pause_before, publish_stored};
 use rabbit_reduce_runtime::broker::{BrokerError, Delivery, Receipt, Route};
 use rabbit_reduce_runtime::crash_point;
-use rabbit_reduce_runtime::process::clock;
+use rabbit_reduce_runtime::mistake::{self, Mistake};
+use rabbit_reduce_runtime::process::{clock, compute};
 use rabbit_reduce_runtime::scratch::ScratchFolder;
 use std::io;
 use std::path::Path;
@@ -57,7 +58,10 @@ impl Task {
     /// Settles the delivery, whatever comes.
     pub(crate) async fn settle(self) {
         let Self { shared, queue, delivery } = self;
-        let Delivery { body, receipt, returns, .. } = delivery;
+        let Delivery { body, mut receipt, returns, .. } = delivery;
+        if mistake::makes(Mistake::AckBeforeConfirm) {
+            std::mem::replace(&mut receipt, Receipt::spent()).ack().await;
+        }
         let handled = match message::decode::<message::Task>(&body) {
             Ok((task, input)) => handle(&shared, queue, task, &input, &body, returns).await,
             Err(error) => {
@@ -95,12 +99,15 @@ async fn settle(receipt: Receipt, handled: Result<bool, BrokerError>) {
 async fn handle(
     shared: &Arc<Shared>,
     from: &'static str,
-    task: message::Task,
+    mut task: message::Task,
     input: &Bytes,
     raw: &Bytes,
     returns: u32,
 ) -> Result<bool, BrokerError> {
     let (job, chunk) = (task.job, task.chunk);
+    if mistake::makes(Mistake::LeaveOutOnReturn) && returns > 0 {
+        task.pieces.pop();
+    }
     crash_point::reached("worker.taken");
     let attempt = |reason: String| {
         let (worker, reason) = (shared.config.name.clone(), short_reason(reason));
@@ -224,12 +231,12 @@ async fn try_task(
 /// Maps on a compute thread.
 async fn map(shared: &Arc<Shared>, task: &message::Task, input: &Bytes) -> Result<Mapped, TaskError> {
     let (shared, task, input) = (Arc::clone(shared), task.clone(), input.clone());
-    let mapping = tokio::task::spawn_blocking(move || {
+    let mapping = compute::caught(move || {
         let config = &shared.config;
         let scratch = ScratchFolder(config.scratch.clone());
         map_task(&task, &input, &shared.programs, &config.roots, &scratch, config.budget_bytes(), &mut Unwatched)
     });
-    mapping.await.unwrap_or_else(|panic| Err(TaskError::Panic(panic.to_string())))
+    mapping.await.unwrap_or_else(|panic| Err(TaskError::Panic(compute::said(&*panic))))
 }
 
 /// Maps in a process of its own. What that has said before it died does no harm: it would be said again.

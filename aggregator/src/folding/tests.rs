@@ -152,3 +152,32 @@ async fn what_comes_back_to_a_job_that_was_cancelled_is_settled() {
     assert!(matches!(&effects[..], [Effect::Ack(receipts)] if receipts.len() == 1));
     assert!(folding.is_empty());
 }
+
+#[tokio::test]
+async fn what_comes_back_after_its_channel_was_lost_is_not_taken_for_live() {
+    let mut folding = Folding::new("store".to_owned(), &[8, 1], 1);
+    let now = rabbit_reduce_runtime::process::clock::instant();
+    let first = Channel { consumer: 0, epoch: 1 };
+    folding.handle(Event::Consuming(first), now);
+    folding.handle(Event::Look(JOB), now);
+    folding.handle(found(LookUp(1), None), now);
+    folding.handle(Event::Arrived(first, delivery().await), now);
+    folding.flush();
+    let Ok([Effect::Tend(work)]) = <[Effect; 1]>::try_from(folding.handle(Event::Tick, now)) else {
+        panic!("the shard is due")
+    };
+    // The channel is lost, and before there is another, what was away comes back uncommitted.
+    folding.handle(Event::Lost(first), now);
+    let Away { ledger, delta, losses } = work.away;
+    let full = StoreError::Full { path: "x".to_owned(), reason: "no room".to_owned() };
+    let (done, chunks, finished) = (Vec::new(), None, false);
+    let trouble = Some(Trouble::Archive(full.into()));
+    let tended = Tended { ledger, done, delta, losses, chunks, finished, trouble };
+    folding.handle(Event::Tended(JOB, PartitionNumber(0), Box::new(tended)), now);
+    assert!(folding.is_empty(), "it comes again");
+    let second = Channel { consumer: 0, epoch: 2 };
+    folding.handle(Event::Consuming(second), now);
+    let effects = folding.handle(Event::Arrived(second, delivery().await), now);
+    assert!(effects.is_empty(), "the copy that came again is the one that is held");
+    assert!(!folding.is_empty());
+}
