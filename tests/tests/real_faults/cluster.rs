@@ -10,7 +10,7 @@ use rabbit_reduce_tests::processes::Running;
 use rabbit_reduce_tests::seen;
 
 /// Bytes a second that a connection lets pass: no machine is through before something goes wrong.
-const PACE: Passage = Passage::Throttled(500_000);
+const PACE: Passage = Passage::Throttled(200_000);
 
 /// A job over a cluster, to which something happens in the middle.
 fn happens(fault: &str, what: impl Fn(&mut Cluster, usize, &Namespace, &mut Running)) {
