@@ -449,7 +449,9 @@ impl Folding {
 
     fn end_what_is_finished(&mut self, effects: &mut Vec<Effect>) {
         for (job, state) in self.jobs.iter_mut().filter(|(_, state)| !state.ending && !state.over) {
-            let all_seen = state.shards.iter().all(|shard| shard.seen.finished && shard.delta.is_empty());
+            // A shard that is wanted may know less than the store: it is tended first.
+            let is_seen = |shard: &Shard| shard.seen.finished && shard.delta.is_empty() && !shard.wanted;
+            let all_seen = state.shards.iter().all(is_seen);
             let ledgers: Option<Vec<&Ledger>> =
                 all_seen.then(|| state.shards.iter().map(|shard| shard.ledger.as_ref()).collect()).flatten();
             let Some(ledgers) = ledgers else { continue };

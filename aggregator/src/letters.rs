@@ -117,11 +117,14 @@ impl Letters {
         let none = || Refusal::Never("it is neither a failure nor a task nor a partial".to_owned());
         let given = Given::read(letter).ok_or_else(none)?;
         let (job, chunk) = given.about();
+        let Some(file) = archive.job(job)? else {
+            // The mark comes before the spec goes, so it is looked for after the spec.
+            let unknown = Refusal::Never(format!("no job {job} is known to this store"));
+            return if archive.is_removed(job)? { Ok(Buried::default()) } else { Err(unknown) };
+        };
         if archive.is_removed(job)? {
             return Ok(Buried::default());
         }
-        let unknown = || Refusal::Never(format!("no job {job} is known to this store"));
-        let file = archive.job(job)?.ok_or_else(unknown)?;
         let chunks = archive.seal(job)?.map(|seal| seal.chunks);
         chunk.check(chunks)?;
         let read = Read { archive, letter, file, chunks };

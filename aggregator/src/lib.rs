@@ -467,7 +467,10 @@ fn open(archive: &Archive, job: JobId) -> Result<Opened, ArchiveError> {
     if archive.is_removed(job)? {
         return Ok(Opened::Removed);
     }
-    let Some(file) = archive.job(job)? else { return Ok(Opened::Unknown) };
+    let Some(file) = archive.job(job)? else {
+        // The mark comes before the spec goes: a job that is removed just now has one, too.
+        return Ok(if archive.is_removed(job)? { Opened::Removed } else { Opened::Unknown });
+    };
     let ledgers = archive.ledgers(job, file.spec.partitions)?;
     let chunks = archive.seal(job)?.map(|seal| seal.chunks);
     let end = archive.end(job)?;

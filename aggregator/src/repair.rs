@@ -10,6 +10,7 @@ use rabbit_reduce_core::ledger::{Entry, Ledger};
 use rabbit_reduce_core::message::{self, Task};
 use rabbit_reduce_core::skip::Skip;
 use rabbit_reduce_runtime::crash_point;
+use rabbit_reduce_runtime::mistake::{self, Mistake};
 
 /// The one retry that a chunk gets by itself.
 const BY_ITSELF: u32 = 1;
@@ -117,6 +118,9 @@ impl Archive {
         if self.kept_task(job, chunk)?.is_none() {
             let reason = format!("the task of chunk {chunk} is not kept; push its input again, as a job of its own");
             return Ok(PutBack::No(reason));
+        }
+        if mistake::makes(Mistake::RetryIsNotAgreed) {
+            return Ok(PutBack::Send(retry));
         }
         let mut agreed = false;
         for partition in lost {

@@ -203,7 +203,8 @@ fn remove(archive: &Archive, job: JobId) -> Answering {
     }
     match archive.job(job) {
         Ok(None) => return Ok(Answer::Unknown.into()),
-        Ok(Some(_)) if archive.end(job)?.is_none() => {
+        // Without an end and without the mark: whoever removes it at the same time has put that first.
+        Ok(Some(_)) if archive.end(job)?.is_none() && !archive.is_removed(job)? => {
             return Ok(Answer::Refused(format!("job {job} is running; cancel it first")).into());
         }
         Err(error @ ArchiveError::Store(_)) => return Err(error),

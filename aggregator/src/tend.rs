@@ -240,8 +240,13 @@ impl<R> Tend<R> {
                 }
             };
             let entry = Entry::Finish(Finish { part, size, at });
+            let oldest = self.ledger.previous_part();
             if let Appended::Yes = self.append(entry)? {
                 crash_point::reached("aggregator.finished");
+                // Readers may be at the part before this one, not at the one before that.
+                if let Some(given_up) = oldest.filter(|part| self.ledger.gave_up(*part)) {
+                    self.remove_run(given_up)?;
+                }
                 return Ok(true);
             }
             if written {

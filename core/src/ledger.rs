@@ -509,6 +509,12 @@ impl Ledger {
         &self.runs
     }
 
+    /// The part before the newest.
+    #[must_use]
+    pub const fn previous_part(&self) -> Option<Uuid> {
+        self.previous_part
+    }
+
     /// Whether a file is live: a run, the part, or the part before it.
     #[must_use]
     pub fn names(&self, file: Uuid) -> bool {

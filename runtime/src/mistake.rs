@@ -32,10 +32,16 @@ pub enum Mistake {
     NewsIsTruth,
     /// A write of unknown outcome is taken for one that happened.
     UnknownIsDone,
+    /// An attempt maps what was agreed to be left out, and says that it did not.
+    AgreedIsMapped,
+    /// A chunk that some partitions count and others lack is reported as it is.
+    MixedIsReported,
+    /// A chunk is sent again before its partitions have agreed to wait for it, and they never do.
+    RetryIsNotAgreed,
 }
 
 /// Every mistake.
-pub const ALL: [Mistake; 13] = [
+pub const ALL: [Mistake; 16] = [
     Mistake::AckBeforeConfirm,
     Mistake::CommitAfterAck,
     Mistake::CountTwice,
@@ -49,6 +55,9 @@ pub const ALL: [Mistake; 13] = [
     Mistake::DeltaOutlivesChannel,
     Mistake::NewsIsTruth,
     Mistake::UnknownIsDone,
+    Mistake::AgreedIsMapped,
+    Mistake::MixedIsReported,
+    Mistake::RetryIsNotAgreed,
 ];
 
 /// Whether this thread makes a mistake.

@@ -143,6 +143,9 @@ async fn live(world: &Arc<World>) {
         let (there, stage_there) = (Arc::clone(world), Arc::clone(stage));
         jobs.spawn(async move {
             producer::drive(Arc::clone(&there), number, sources, Arc::clone(&stage_there)).await;
+            if there.plan.jobs[number].retried {
+                producer::retry(&there, &stage_there).await;
+            }
             if there.plan.jobs[number].removed {
                 producer::remove(&there, &stage_there).await;
             }

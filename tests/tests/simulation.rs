@@ -17,7 +17,7 @@ const TWINS: Range<u64> = 5000..5100;
 /// A mistake has to be caught within so many.
 const MISTAKEN: Range<u64> = 0..500;
 
-const FAULTS: [(Fault, &str); 24] = [
+const FAULTS: [(Fault, &str); 28] = [
     (Fault::Killed, "a worker or aggregator is killed beside any message"),
     (Fault::KilledAtTheStore, "an aggregator is killed beside any step in the store"),
     (Fault::Frozen, "a role freezes and wakes later"),
@@ -38,6 +38,10 @@ const FAULTS: [(Fault, &str); 24] = [
     (Fault::GivenUp, "the broker gives up on messages"),
     (Fault::Purge, "a queue is purged and the job resumed"),
     (Fault::FalseVerdict, "a broken worker declares a chunk dead that another maps"),
+    (Fault::Taken, "a broken worker takes a chunk and declares it dead"),
+    (Fault::HalfSent, "a broken worker sends a part of a chunk and declares it dead"),
+    (Fault::FalseBlame, "a broken worker blames a record that kills nobody"),
+    (Fault::Retried, "what was lost is sent again in the middle of it all"),
     (Fault::Gossip, "news is told that is not so"),
     (Fault::ProducerDied, "a producer dies and its job is resumed"),
     (Fault::Cancelled, "a job is cancelled in the middle of it all"),
@@ -118,4 +122,7 @@ caught! {
     a_delta_kept_after_its_channel: DeltaOutlivesChannel,
     news_taken_for_truth: NewsIsTruth,
     an_unknown_outcome_taken_for_done: UnknownIsDone,
+    a_record_mapped_that_was_agreed_to_be_left_out: AgreedIsMapped,
+    mixed_fates_reported_without_a_repair: MixedIsReported,
+    a_chunk_sent_again_without_an_entry: RetryIsNotAgreed,
 }

@@ -5,10 +5,11 @@
 use super::expected::{Expected, Pairs};
 use super::plan::JobPlan;
 use super::world::{World, locked};
+use bytes::Bytes;
 use rabbit_reduce_core::id::{ChunkNumber, JobId, Unit};
 use rabbit_reduce_core::ledger::append::Record;
 use rabbit_reduce_core::ledger::{Entry, Ledger};
-use rabbit_reduce_core::message::{End, Outcome};
+use rabbit_reduce_core::message::{self, End, Failure, Outcome};
 use rabbit_reduce_core::pairs::Cursor;
 use rabbit_reduce_core::run::RunReader;
 use rabbit_reduce_runtime::store::Store;
@@ -81,20 +82,26 @@ impl Audit<'_> {
 
     fn may_fail(&self, reason: &str) -> bool {
         reason.starts_with(&format!("more than {} losses", self.plan.order.max_losses)) && {
-            let expected = Expected::of(self.plan);
+            let expected = Expected::of(self.plan, |_| Vec::new());
             let lost = locked(&self.world.verdicts).count(self.job) as u64;
             lost + expected.plain.skips.len() as u64 > self.plan.order.max_losses
         }
     }
 
     fn counted(&self, end: &End) {
-        let expected = Expected::of(self.plan);
-        let chunks = u32::try_from(expected.chunks.len()).expect("there are few");
+        let chunks = u32::try_from(Expected::of(self.plan, |_| Vec::new()).chunks.len()).expect("there are few");
         let partitions: Vec<Partition> =
             (0..self.plan.order.partitions).map(|number| self.replay(number as usize, chunks)).collect();
+        // Partitions may disagree about what to leave out: those that count any of the chunk count the same attempt.
+        let agreed = |chunk| {
+            let counting = partitions.iter().find(|partition| partition.ledger.touches(chunk));
+            counting.or(partitions.first()).map(|partition| partition.ledger.agreed(chunk))
+        };
+        let expected = Expected::of(self.plan, |chunk| agreed(chunk).map(<[_]>::to_vec).unwrap_or_default());
+        let all = (0..chunks).map(ChunkNumber).all(|chunk| agreed(chunk).is_none_or(<[_]>::is_empty));
         let lost: BTreeSet<ChunkNumber> =
             partitions.iter().flat_map(|partition| partition.ledger.lost().map(|(chunk, _)| chunk)).collect();
-        self.losses(end, &expected, &partitions, &lost);
+        self.losses(end, &expected, &partitions, &lost, all);
         self.sums(end, &expected, &partitions, &lost);
         self.check(end.parts.len() == partitions.len(), || format!("has {} parts", end.parts.len()));
         for (number, (partition, part)) in partitions.iter().zip(&end.parts).enumerate() {
@@ -108,7 +115,7 @@ impl Audit<'_> {
             let found = self.file(&part.name).map(|part| pairs_of(&part));
             let Some(found) = found else { return self.wrong(&format!("part {number} is gone")) };
             self.check(found == counts, || format!("part {number} is {}", difference(&found, &counts)));
-            if lost.is_empty() {
+            if lost.is_empty() && all {
                 let plain = expected.plain_part(number);
                 self.check(found == plain, || {
                     format!("part {number}, by a plain run, is {}", difference(&found, &plain))
@@ -145,7 +152,14 @@ impl Audit<'_> {
         partition
     }
 
-    fn losses(&self, end: &End, expected: &Expected, partitions: &[Partition], lost: &BTreeSet<ChunkNumber>) {
+    fn losses(
+        &self,
+        end: &End,
+        expected: &Expected,
+        partitions: &[Partition],
+        lost: &BTreeSet<ChunkNumber>,
+        all: bool,
+    ) {
         let told: BTreeMap<ChunkNumber, Vec<usize>> = end
             .losses
             .chunks
@@ -159,6 +173,14 @@ impl Audit<'_> {
         let known: BTreeMap<ChunkNumber, Vec<usize>> = lost.iter().map(lacks).collect();
         self.check(told == known, || format!("tells of lost chunks {told:?}, there are {known:?}"));
         for chunk in lost {
+            let counted = partitions.iter().any(|partition| partition.ledger.touches(*chunk));
+            let again = partitions.iter().any(|partition| partition.ledger.retries(*chunk) > 0);
+            // No attempt can satisfy partitions that disagree about what to leave out.
+            let left_out = |pair: &[Partition]| pair[0].ledger.agreed(*chunk) == pair[1].ledger.agreed(*chunk);
+            let repairable = counted && partitions.windows(2).all(left_out) && self.keeps_task(*chunk);
+            self.check(!repairable || again, || {
+                format!("chunk {chunk} is counted here and lost there, and was never sent again")
+            });
             let justified = locked(&self.world.verdicts).justify(self.job, *chunk);
             self.check(justified, || format!("chunk {chunk} is lost, and nobody said why"));
         }
@@ -174,13 +196,23 @@ impl Audit<'_> {
         self.check(end.losses.records == skips, || {
             format!("tells of lost records {:?}, not {skips:?}", end.losses.records)
         });
-        if lost.is_empty() {
+        if lost.is_empty() && all {
             self.check(skips == expected.plain.skips, || format!("a plain run loses {:?}", expected.plain.skips));
         }
         let count = (lost.len() + skips.len()) as u64;
         self.check(end.losses.count == count, || format!("tells of {} losses, not {count}", end.losses.count));
         let outcome = if count == 0 { Outcome::Done } else { Outcome::DoneWithLosses };
         self.check(end.outcome == outcome, || format!("is {:?}, not {outcome:?}", end.outcome));
+    }
+
+    /// Whether the task of a chunk that failed is kept.
+    fn keeps_task(&self, chunk: ChunkNumber) -> bool {
+        let begins = format!("{:010}-", chunk.0);
+        let of_chunk = |name: &String| name.starts_with(&begins) && !name.ends_with(".json");
+        self.names("/dead").iter().filter(|name| of_chunk(name)).any(|name| {
+            let letter = self.file(&format!("dead/{name}")).map(Bytes::from);
+            letter.is_some_and(|letter| message::decode::<Failure>(&letter).is_ok())
+        })
     }
 
     /// What was mapped is what is counted.

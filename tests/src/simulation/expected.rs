@@ -13,7 +13,7 @@ use rabbit_reduce_core::map::{LeftOut, Limits, map_chunk};
 use rabbit_reduce_core::merge::{Merge, combine};
 use rabbit_reduce_core::pairs::PairReader;
 use rabbit_reduce_core::partition;
-use rabbit_reduce_core::skip::SkipList;
+use rabbit_reduce_core::skip::{Skip, SkipList};
 use rabbit_reduce_core::spec::OUTPUT_BYTES;
 use rabbit_reduce_core::split::{Sources, Splitter};
 use rabbit_reduce_core::table::{Scratch, ScratchFile};
@@ -82,12 +82,12 @@ impl Sources for InMemory<'_> {
 }
 
 impl Expected {
-    /// Of a job.
+    /// Of a job whose ledgers agreed to leave out these records of a chunk.
     ///
     /// # Panics
     /// If its input cannot be mapped.
     #[must_use]
-    pub fn of(plan: &JobPlan) -> Self {
+    pub fn of(plan: &JobPlan, agreed: impl Fn(ChunkNumber) -> Vec<Skip>) -> Self {
         let (program, partitions) = (plan.order.program(), plan.order.partitions);
         let limits = Limits {
             partitions,
@@ -115,7 +115,9 @@ impl Expected {
                     }
                 })
                 .collect();
-            chunks.push(map(&program, &pieces, &chunk.too_long, limits));
+            let number = ChunkNumber(u32::try_from(chunks.len()).expect("there are few"));
+            let left_out = LeftOut { too_long: &chunk.too_long, agreed: &agreed(number) };
+            chunks.push(map(&program, &pieces, left_out, limits));
         }
         let plain = local::run(&program, &plan.sources);
         Self { program, chunks, plain, partitions }
@@ -152,8 +154,8 @@ impl Expected {
     }
 }
 
-fn map(job: &Job, pieces: &[Piece<'_>], too_long: &[rabbit_reduce_core::skip::Skip], limits: Limits) -> Chunk {
-    let mapped = with_program!(job, program => map_chunk(program, pieces, LeftOut { too_long, agreed: &[] }, limits, &NoScratch, &mut ()));
+fn map(job: &Job, pieces: &[Piece<'_>], left_out: LeftOut<'_>, limits: Limits) -> Chunk {
+    let mapped = with_program!(job, program => map_chunk(program, pieces, left_out, limits, &NoScratch, &mut ()));
     let mut mapped = mapped.expect("built-in jobs map everything");
     let segment_pairs: Vec<Vec<u64>> =
         mapped.partials.iter().map(|partial| partial.iter().map(|segment| segment.pairs).collect()).collect();

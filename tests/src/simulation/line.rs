@@ -9,7 +9,8 @@ use super::shown::shown;
 use super::world::{World, locked};
 use async_trait::async_trait;
 use bytes::Bytes;
-use rabbit_reduce_core::message::{self, Failure, Task};
+use rabbit_reduce_core::message::{self, Failure, Partial, Task};
+use rabbit_reduce_core::skip::Place;
 use rabbit_reduce_core::topology::{Topology, queue};
 use rabbit_reduce_runtime::broker::{
     Broker, BrokerError, Consumer, Delivery, Depth, Inbox, MAX_PREFETCH, Published, Receipt, Route, Settle, Settlement,
@@ -40,30 +41,49 @@ impl Line {
         if self.world().is_in(&self.world().plan.faults.outages) { Err(unreachable("it is away")) } else { Ok(()) }
     }
 
-    /// What else a publication may cause.
-    fn echo(&self, route: &Route, body: &Bytes) {
+    /// What else a publication may cause; `true` if a broken worker has taken it, and nobody else shall see it.
+    fn echo(&self, route: &Route, body: &Bytes) -> bool {
         let (world, faults) = (self.world(), &self.world().plan.faults);
         if world.strikes(Fault::Duplicate, faults.duplicates) {
             self.publish_later(route.clone(), body.clone());
         }
-        if let Ok((task, _)) = message::decode::<Task>(body)
-            && world.strikes(Fault::FalseVerdict, faults.false_verdicts)
-        {
-            let failure = Failure {
-                job: task.job,
-                chunk: task.chunk,
-                reason: "a broken worker says so".to_owned(),
-                attempts: 1,
-                retry: 0,
-                record: None,
-                worker: "broken".to_owned(),
-                version: task.program.version,
-                time_ms: 0,
-            };
-            let verdict = message::encode(&failure, body);
-            locked(&world.verdicts).published(&verdict);
-            self.publish_later(Route::Queue(queue::DEAD.to_owned()), verdict);
+        if let Ok((task, _)) = message::decode::<Task>(body) {
+            locked(&world.verdicts).sent(&task, body);
+            if world.strikes(Fault::FalseVerdict, faults.false_verdicts) {
+                let piece = task.pieces.first().filter(|_| world.strikes(Fault::FalseBlame, 400));
+                let record = piece.map(|piece| Place { source: piece.source, offset: piece.offset });
+                self.declare_dead(&task, body, record);
+                return world.strikes(Fault::Taken, 500);
+            }
         }
+        if let Ok((partial, _)) = message::decode::<Partial>(body)
+            && world.strikes(Fault::HalfSent, faults.half_sent)
+        {
+            let raw = locked(&world.verdicts).task(partial.job, partial.chunk);
+            let raw = raw.expect("a chunk was sent before it was mapped");
+            let task = message::decode::<Task>(&raw).expect("it was a task").0;
+            self.declare_dead(&task, &raw, None);
+            return true;
+        }
+        false
+    }
+
+    /// A broken worker gives up on a task.
+    fn declare_dead(&self, task: &Task, raw: &Bytes, record: Option<Place>) {
+        let failure = Failure {
+            job: task.job,
+            chunk: task.chunk,
+            reason: "a broken worker says so".to_owned(),
+            attempts: 1,
+            retry: task.retry,
+            record,
+            worker: "broken".to_owned(),
+            version: task.program.version,
+            time_ms: 0,
+        };
+        let verdict = message::encode(&failure, raw);
+        locked(&self.world().verdicts).published(&verdict);
+        self.publish_later(Route::Queue(queue::DEAD.to_owned()), verdict);
     }
 
     fn publish_later(&self, route: Route, body: Bytes) {
@@ -109,7 +129,10 @@ impl Broker for Line {
             world.note(format_args!("{} loses {}", self.life.name, shown(&body)));
             return Ok(Published::Confirmed);
         }
-        self.echo(route, &body);
+        if self.echo(route, &body) {
+            world.note(format_args!("a broken worker takes {}", shown(&body)));
+            return Ok(Published::Confirmed);
+        }
         if world.strikes(Fault::Delay, faults.delays) {
             let mut socket = InSocket { line: self, message: Some((route.clone(), body.clone())) };
             tokio::time::sleep(world.delay()).await;

@@ -49,6 +49,8 @@ pub struct JobPlan {
     pub begins: Duration,
     /// It is cancelled then.
     pub cancelled: Option<Duration>,
+    /// What it lost is sent again when it has ended.
+    pub retried: bool,
     /// It is removed at the end.
     pub removed: bool,
 }
@@ -94,6 +96,8 @@ pub struct Faults {
     pub purges: Vec<(Duration, String)>,
     /// Tasks that a second, broken worker declares dead.
     pub false_verdicts: u64,
+    /// Partials that a broken worker does not send; it declares their chunks dead instead.
+    pub half_sent: u64,
     /// News that is not so.
     pub gossip: Vec<Duration>,
 }
@@ -124,8 +128,7 @@ impl Plan {
     #[must_use]
     pub fn topology(&self) -> Topology {
         let mut topology = Topology::new("simulated", QUEUE_BYTES);
-        // A request that the broker gives up on is kept with what nobody can read, and asked again.
-        let limited = |queue: &Queue| queue.delivery_limit < UNLIMITED_DELIVERIES && queue.name != queue::CONTROL;
+        let limited = |queue: &Queue| queue.delivery_limit < UNLIMITED_DELIVERIES;
         for queue in topology.queues.iter_mut().filter(|queue| limited(queue)) {
             queue.delivery_limit = self.delivery_limit;
         }
@@ -141,9 +144,10 @@ impl Faults {
             (0..count).map(|_| time(dice, last.as_millis().try_into().expect("it is short"))).collect::<Vec<_>>()
         };
         let spans = |longest| times(2).into_iter().map(|from| from..from + millis(50) + time(dice, longest)).collect();
-        let work_queue = |_| match dice.below(4) {
+        let work_queue = |_| match dice.below(6) {
             0 => queue::MAP.to_owned(),
             1 => queue::AGAIN.to_owned(),
+            2 => queue::SUSPECT.to_owned(),
             _ => format!("reduce.{}", dice.below(3)),
         };
         Self {
@@ -165,7 +169,8 @@ impl Faults {
             outages: spans(8000),
             given_up: times(3).into_iter().map(|at| (at, work_queue(at))).collect(),
             purges: if dice.hits(150) { times(2).into_iter().map(|at| (at, work_queue(at))).collect() } else { vec![] },
-            false_verdicts: if dice.hits(150) { dice.below(300) } else { 0 },
+            false_verdicts: if dice.hits(250) { dice.below(400) } else { 0 },
+            half_sent: if dice.hits(100) { dice.below(100) } else { 0 },
             gossip: times(4),
         }
     }
@@ -187,6 +192,7 @@ impl JobPlan {
             order,
             begins: if dice.hits(500) { Duration::ZERO } else { time(dice, 2000) },
             cancelled: dice.hits(80).then(|| time(dice, last)),
+            retried: dice.hits(500),
             removed: dice.hits(150),
         }
     }

@@ -8,8 +8,8 @@ use super::life::{Life, State};
 use super::line::Line;
 use super::plan::JobPlan;
 use super::world::{World, locked};
-use rabbit_reduce_core::id::JobId;
-use rabbit_reduce_core::message::{Ask, End};
+use rabbit_reduce_core::id::{ChunkNumber, JobId};
+use rabbit_reduce_core::message::{Answer, Ask, End};
 use rabbit_reduce_core::spec::Source;
 use rabbit_reduce_producer::client::{Client, ClientError};
 use rabbit_reduce_producer::screen::Screen;
@@ -21,6 +21,9 @@ use std::time::Duration;
 
 /// The longest that nobody cares about a job whose producer died.
 const LONGEST_ABSENCE: Duration = Duration::from_secs(10);
+
+/// Between two looks at a job that is to be amended.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// More chunks than any job here has.
 const MOST_CHUNKS: u32 = 1000;
@@ -141,6 +144,40 @@ pub async fn cancel(world: Arc<World>, after: Duration, stage: Arc<Stage>) {
         world.note(format_args!("somebody cancels {job}"));
         // Refused where it has ended.
         ask(&world, Ask::Cancel { job }).await;
+    }
+}
+
+/// Somebody has what a job lost sent again, and waits until its result is amended.
+pub async fn retry(world: &Arc<World>, stage: &Stage) {
+    let Some(known) = stage.known() else { return };
+    let (job, life) = (known.spec.job, Life::immortal(world, "Mender"));
+    let session = session(&life);
+    let Some(end) = session.status(job).await.ok().and_then(|status| status.end) else { return };
+    let chunks: Vec<ChunkNumber> = end.losses.chunks.iter().map(|lost| lost.chunk).collect();
+    if chunks.is_empty() || !end.outcome.has_result() {
+        return;
+    }
+    world.injected(Fault::Retried);
+    world.note(format_args!("somebody has {chunks:?} of {job} sent again"));
+    let answer = match session.ask(Ask::Retry { job, chunks: chunks.clone() }, &[]).await {
+        Ok((answer, _)) => answer,
+        Err(error) => return world.wrong(format!("nothing of job {job} is sent again: {error}")),
+    };
+    world.note(format_args!("{job}: {answer:?}"));
+    // Refused is what a late message made whole meanwhile, and what nobody can repair.
+    let Answer::Retried { refused, .. } = answer else { return world.wrong(format!("{answer:?} is no answer")) };
+    if refused.len() == chunks.len() {
+        return;
+    }
+    loop {
+        match session.status(job).await {
+            Ok(status)
+                if status.retrying.is_empty() && status.end.as_ref().is_some_and(|now| now.version > end.version) =>
+            {
+                return;
+            }
+            _ => tokio::time::sleep(LOOK).await,
+        }
     }
 }
 

@@ -6,42 +6,56 @@
 use bytes::Bytes;
 use rabbit_reduce_core::id::{ChunkNumber, JobId};
 use rabbit_reduce_core::message::{self, Failure, Partial, Task};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Suspicions, or times that the broker gave up, after which a chunk may be lost.
 const ENOUGH: u32 = 3;
 
-/// The verdicts.
+/// The verdicts, and the tasks that they may be about.
 #[derive(Debug, Default)]
-pub struct Verdicts(BTreeSet<(JobId, ChunkNumber)>);
+pub struct Verdicts {
+    given: BTreeSet<(JobId, ChunkNumber)>,
+    tasks: BTreeMap<(JobId, ChunkNumber), Bytes>,
+}
 
 impl Verdicts {
+    /// Somebody sends a task.
+    pub fn sent(&mut self, task: &Task, raw: &Bytes) {
+        self.tasks.insert((task.job, task.chunk), raw.clone());
+    }
+
+    /// The task of a chunk, as it was sent last.
+    #[must_use]
+    pub fn task(&self, job: JobId, chunk: ChunkNumber) -> Option<Bytes> {
+        self.tasks.get(&(job, chunk)).cloned()
+    }
+
     /// Somebody publishes a message.
     pub fn published(&mut self, body: &Bytes) {
         if let Ok((failure, _)) = message::decode::<Failure>(body) {
-            self.0.insert((failure.job, failure.chunk));
+            self.given.insert((failure.job, failure.chunk));
         }
         if let Ok((task, _)) = message::decode::<Task>(body)
-            && task.crashes >= ENOUGH
+            && task.crashes.max(task.strikes) >= ENOUGH
         {
-            self.0.insert((task.job, task.chunk));
+            self.given.insert((task.job, task.chunk));
         }
         if let Ok((partial, _)) = message::decode::<Partial>(body)
             && partial.strikes >= ENOUGH
         {
-            self.0.insert((partial.job, partial.chunk));
+            self.given.insert((partial.job, partial.chunk));
         }
     }
 
     /// Whether there was a reason to lose a chunk.
     #[must_use]
     pub fn justify(&self, job: JobId, chunk: ChunkNumber) -> bool {
-        self.0.contains(&(job, chunk))
+        self.given.contains(&(job, chunk))
     }
 
     /// Chunks of a job that there was a reason to lose.
     #[must_use]
     pub fn count(&self, job: JobId) -> usize {
-        self.0.iter().filter(|(whose, _)| *whose == job).count()
+        self.given.iter().filter(|(whose, _)| *whose == job).count()
     }
 }
