@@ -17,6 +17,8 @@ use uuid::Uuid;
 
 /// Times that a small file is put while the store does not say what became of it.
 const PUTS: u32 = 10;
+/// Entries of a ledger that are asked for at once.
+const MOST_ENTRIES: u64 = 64;
 
 /// The archive.
 #[derive(Clone, Debug)]
@@ -182,9 +184,20 @@ impl Archive {
         ledger: &mut Ledger,
     ) -> Result<bool, ArchiveError> {
         let folder = Self::log_folder(job, partition);
-        let mut records = Vec::new();
-        while let Some(record) = self.read::<Record>(&entry_path(&folder, ledger.next() + records.len() as u64))? {
-            records.push(record);
+        let mut records: Vec<Record> = Vec::new();
+        // Mostly there is nothing new, or one entry; whoever begins has them all to read.
+        let mut asked = if ledger.next() == Ledger::default().next() { MOST_ENTRIES } else { 1 };
+        loop {
+            let from = ledger.next() + records.len() as u64;
+            let paths: Vec<String> = (from..from + asked).map(|number| entry_path(&folder, number)).collect();
+            let found = self.store.get_while(&paths)?;
+            for (path, bytes) in paths.iter().zip(&found) {
+                records.push(parse(path, bytes)?);
+            }
+            if (found.len() as u64) < asked {
+                break;
+            }
+            asked = (asked * 2).min(MOST_ENTRIES);
         }
         if records.is_empty() {
             return Ok(false);
@@ -258,9 +271,13 @@ impl Archive {
 
     fn read<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>, ArchiveError> {
         let Some(bytes) = self.store.get(path)? else { return Ok(None) };
-        let parsed = serde_json::from_slice(&bytes);
-        parsed.map(Some).map_err(|error| ArchiveError::Damaged { path: path.to_owned(), reason: error.to_string() })
+        parse(path, &bytes).map(Some)
     }
+}
+
+fn parse<T: DeserializeOwned>(path: &str, bytes: &[u8]) -> Result<T, ArchiveError> {
+    let damaged = |error: serde_json::Error| ArchiveError::Damaged { path: path.to_owned(), reason: error.to_string() };
+    serde_json::from_slice(bytes).map_err(damaged)
 }
 
 fn entry_path(folder: &str, number: u64) -> String {

@@ -12,6 +12,7 @@ use rabbit_reduce_core::ledger::Ledger;
 use rabbit_reduce_core::message::{Answer, Ask, Losses, News, Outcome, Status};
 use rabbit_reduce_core::spec::{SourceList, Spec};
 use rabbit_reduce_runtime::process::start;
+use rabbit_reduce_runtime::store::StoreError;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 
@@ -144,8 +145,8 @@ fn part_page(archive: &Archive, job: JobId, part: &str, offset: u64, length: u32
     let path = format!("jobs/{job}/{part}");
     let Some(opened) = archive.store.open(&path, offset)? else { return Ok(Answer::Unknown.into()) };
     let mut page = Vec::with_capacity(wanted + 1);
-    let damaged = |error: std::io::Error| ArchiveError::Damaged { path, reason: error.to_string() };
-    opened.take(wanted as u64 + 1).read_to_end(&mut page).map_err(damaged)?;
+    let read = opened.take(wanted as u64 + 1).read_to_end(&mut page);
+    read.map_err(|error| StoreError::before_the_name(&path, error))?;
     let more = page.len() > wanted;
     page.truncate(wanted);
     Ok(Answered { body: page.into(), ..Answer::Bytes { more }.into() })
