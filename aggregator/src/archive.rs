@@ -3,12 +3,14 @@
 //! Everything blocks. It judges nothing itself: validity is the ledger's. What would surprise: an entry written by somebody
 //! else is made durable before it is acted on, since its writer may not have got that far.
 
+use crate::dead;
 use rabbit_reduce_core::id::{ChunkNumber, JobId, PartitionNumber};
 use rabbit_reduce_core::jobs::Job;
 use rabbit_reduce_core::ledger::append::{Append, Event, Record, Step};
 use rabbit_reduce_core::ledger::{Entry, Invalid, Ledger};
 use rabbit_reduce_core::message::End;
 use rabbit_reduce_core::spec::{Spec, SpecError};
+use rabbit_reduce_runtime::crash_point;
 use rabbit_reduce_runtime::store::{Put, Store, StoreError};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -156,9 +158,11 @@ impl Archive {
     /// Forgets a job, but for the mark that it was.
     pub(crate) fn remove(&self, job: JobId) -> Result<(), ArchiveError> {
         self.put_bytes(&Self::removed_path(job), b"removed")?;
+        crash_point::reached("aggregator.tombstone_put");
         for name in self.store.list(&format!("jobs/{job}"))? {
             if name != "removed" {
                 self.store.remove(&format!("jobs/{job}/{name}"))?;
+                crash_point::reached("aggregator.half_removed");
             }
         }
         Ok(())
@@ -225,12 +229,18 @@ impl Archive {
             event = match append.next(ledger, event) {
                 Step::Appended => return Ok(Appended::Yes),
                 Step::GaveUp(invalid) => return Ok(Appended::No(invalid)),
-                Step::Put(number) => match self.store.put_new(&entry_path(&folder, number), &bytes) {
-                    Ok(Put::Created) => Event::Created,
-                    Ok(Put::Exists) => Event::Exists,
-                    Err(StoreError::Unknown { .. }) => Event::Unknown,
-                    Err(error) => return Err(error.into()),
-                },
+                Step::Put(number) => {
+                    crash_point::reached("aggregator.entry_judged");
+                    match self.store.put_new(&entry_path(&folder, number), &bytes) {
+                        Ok(Put::Created) => {
+                            crash_point::reached("aggregator.entry_put");
+                            Event::Created
+                        }
+                        Ok(Put::Exists) => Event::Exists,
+                        Err(StoreError::Unknown { .. }) => Event::Unknown,
+                        Err(error) => return Err(error.into()),
+                    }
+                }
                 Step::Read(number) => {
                     let found: Option<Record> = self.read(&entry_path(&folder, number))?;
                     if found.is_some() {
@@ -242,10 +252,9 @@ impl Archive {
         }
     }
 
-    /// Sets a message aside, named by its digest: with its job, or with those that nobody knows.
-    pub(crate) fn set_aside(&self, job: Option<JobId>, message: &[u8]) -> Result<String, ArchiveError> {
-        let digest = xxhash_rust::xxh3::xxh3_128(message);
-        let path = job.map_or_else(|| format!("aside/{digest:032x}"), |job| format!("jobs/{job}/dead/{digest:032x}"));
+    /// Keeps a message that belongs to no job, named by its digest; its path.
+    pub(crate) fn set_aside(&self, message: &[u8]) -> Result<String, ArchiveError> {
+        let path = format!("{}/{:032x}", dead::folder(None), xxhash_rust::xxh3::xxh3_128(message));
         self.put_bytes(&path, message)?;
         Ok(path)
     }

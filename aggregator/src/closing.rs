@@ -4,6 +4,7 @@ use crate::archive::{Archive, ArchiveError};
 use crate::ending;
 use rabbit_reduce_core::id::{JobId, PartitionNumber};
 use rabbit_reduce_core::message::{End, Outcome};
+use rabbit_reduce_runtime::crash_point;
 use rabbit_reduce_runtime::process::clock;
 
 impl Archive {
@@ -17,10 +18,26 @@ impl Archive {
             let ledgers = self.ledgers(job, partitions)?;
             let losses = ending::losses(&ledgers.iter().collect::<Vec<_>>());
             let end = ending::without_result(outcome.clone(), 1, losses, clock::now_ms());
+            crash_point::reached("aggregator.ending_without_result");
             if self.put_end(job, &end)? {
+                crash_point::reached("aggregator.ended_without_result");
                 return Ok(end);
             }
         }
+    }
+
+    /// Whether there may be something left to do for a job: it has not ended, or something was decided since.
+    pub(crate) fn goes_on(&self, job: JobId) -> Result<bool, ArchiveError> {
+        let Some(end) = self.end(job)? else { return Ok(true) };
+        if end.losses.chunks.is_empty() {
+            return Ok(false);
+        }
+        for (number, part) in (0..).zip(&end.parts) {
+            if self.has_entry(job, PartitionNumber(number), part.at + 1)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Puts an end, unless it is taken or a ledger has moved on; the end that stands, if one does.
@@ -31,7 +48,9 @@ impl Archive {
             }
         }
         end.time_ms = clock::now_ms();
+        crash_point::reached("aggregator.ending");
         self.put_end(job, &end)?;
+        crash_point::reached("aggregator.ended");
         self.end(job)
     }
 }

@@ -57,7 +57,7 @@ pub(crate) fn parts(ledgers: &[&Ledger]) -> Vec<Part> {
     let part = |(number, ledger): (usize, &&Ledger)| {
         let finish = ledger.finished()?;
         let name = Archive::part_name(partition(number), finish.part);
-        Some(Part { name, pairs: finish.size.pairs, bytes: finish.size.bytes })
+        Some(Part { name, pairs: finish.size.pairs, bytes: finish.size.bytes, at: finish.at })
     };
     ledgers.iter().enumerate().filter_map(part).collect()
 }
@@ -87,6 +87,14 @@ pub(crate) fn losses(ledgers: &[&Ledger]) -> Losses {
     losses.records = listed(losses.records, |skip| 50 + skip.reason.len());
     losses.chunks = listed(chunks.into_values(), |lost| 50 + lost.reason.len() + 6 * lost.partitions.len());
     losses
+}
+
+/// Chunks that some partitions count, in part at least, and others lack, and that were not sent again since they were lost.
+pub(crate) fn mixed(ledgers: &[&Ledger]) -> BTreeSet<ChunkNumber> {
+    let lost = ledgers.iter().flat_map(|ledger| ledger.lost().map(|(chunk, _)| chunk));
+    let counted = |chunk: &ChunkNumber| ledgers.iter().any(|ledger| ledger.touches(*chunk));
+    let first = |chunk: &ChunkNumber| ledgers.iter().all(|ledger| ledger.retries(*chunk) == 0);
+    lost.filter(|chunk| counted(chunk) && first(chunk)).collect()
 }
 
 /// The first of them, as many as an answer can carry.
@@ -154,7 +162,7 @@ mod tests {
     fn chunk(number: u32, digest: u64, pairs: u64, home: Option<u64>) -> CommitChunk {
         let home = home.map(|pairs| Home { pairs, counters: BTreeMap::from([("bytes".to_owned(), 10)]) });
         let (chunk, units) = (ChunkNumber(number), vec![(0, true, pairs)]);
-        CommitChunk { chunk, digest, worker: 0, units, skips: None, home }
+        CommitChunk { chunk, digest, worker: 0, units, agreed: 0, skips: None, home }
     }
 
     fn ledger(chunks: Vec<CommitChunk>, lost: &[u32]) -> Ledger {
@@ -162,7 +170,7 @@ mod tests {
         let mut ledger = Ledger::default();
         ledger.apply(&Entry::Commit(Commit { run, size, workers, chunks }));
         for number in lost {
-            ledger.apply(&Entry::Lose { chunk: ChunkNumber(*number), reason: "gone".to_owned() });
+            ledger.apply(&Entry::Lose { chunk: ChunkNumber(*number), reason: "gone".to_owned(), retry: 0 });
         }
         let finish = Finish { part: run, size, at: ledger.next() };
         ledger.apply(&Entry::Finish(finish));
@@ -204,6 +212,18 @@ mod tests {
         assert_eq!((end.pairs, end.chunks), (5, 1));
         let (chunk, partitions) = (ChunkNumber(1), vec![PartitionNumber(1)]);
         assert_eq!(end.losses.chunks, [LostChunk { chunk, partitions, reason: "gone".to_owned() }]);
+    }
+
+    #[test]
+    fn a_chunk_of_mixed_fates_is_repaired_once() {
+        let whole = ledger(vec![chunk(0, 7, 3, Some(5)), chunk(1, 9, 4, None)], &[]);
+        let mut lacking = ledger(vec![chunk(0, 7, 2, None)], &[1, 2]);
+        let also = ledger(vec![chunk(0, 7, 2, None), chunk(1, 9, 4, None)], &[2]);
+        assert_eq!(mixed(&[&whole, &lacking, &also]), BTreeSet::from([ChunkNumber(1)]));
+        let reason = "gone".to_owned();
+        lacking.apply(&Entry::Retry { chunk: ChunkNumber(1), retry: 1 });
+        lacking.apply(&Entry::Lose { chunk: ChunkNumber(1), reason, retry: 1 });
+        assert_eq!(mixed(&[&whole, &lacking, &also]), BTreeSet::new());
     }
 
     #[test]

@@ -5,19 +5,22 @@
 
 mod events;
 mod lookups;
+mod repairs;
 
 pub(crate) use self::events::{Effect, Event, LookUp, Opened, OpenedJob, ShardWork};
 use self::lookups::{Arrival, Waiting};
+use self::repairs::Repairs;
 use crate::archive::{ArchiveError, JobFile};
 use crate::ending;
 use crate::shard::{Channel, HeldReceipt, Shard};
 use crate::tend::{Tended, Trouble};
 use bytes::Bytes;
-use rabbit_reduce_core::id::{JobId, PartitionNumber};
+use rabbit_reduce_core::id::{ChunkNumber, JobId, PartitionNumber};
 use rabbit_reduce_core::ledger::Ledger;
 use rabbit_reduce_core::ledger::delta::{Fold, Held};
 use rabbit_reduce_core::message::{self, End, News, Partial};
 use rabbit_reduce_runtime::broker::{Delivery, Receipt};
+use rabbit_reduce_runtime::crash_point;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
@@ -27,8 +30,9 @@ struct JobState {
     chunks: Option<u32>,
     end: Option<End>,
     shards: Vec<Shard>,
-    /// An end is on its way.
+    /// An end is on its way, or what has to come before it.
     ending: bool,
+    repairs: Repairs,
     /// Nothing of it is counted any more.
     over: bool,
 }
@@ -122,6 +126,7 @@ impl Folding {
                 }
             }
             Event::Ended(job, end) => self.ended(job, end, now, &mut effects),
+            Event::Repaired(job, repaired) => self.repaired(job, repaired, now),
             Event::Removed(job) => self.removed(job, &mut effects),
             Event::Look(job) => match self.jobs.get_mut(&job) {
                 Some(state) => state.shards.iter_mut().for_each(|shard| shard.wanted = true),
@@ -135,6 +140,11 @@ impl Folding {
                 jobs.into_iter().for_each(|job| self.look_up(job, &mut effects));
             }
             Event::Sweep => {
+                for (job, state) in &mut self.jobs {
+                    let ledgers = state.shards.iter().filter_map(|shard| shard.ledger.as_ref());
+                    let silent = state.repairs.sweep(ledgers);
+                    effects.extend(silent.into_iter().map(|again| Effect::SendAgain(*job, again)));
+                }
                 self.jobs.retain(|_, job| !job.is_idle() || job.end.is_none());
                 // The news of an end may have been missed.
                 let open = self.jobs.iter().filter(|(_, job)| job.end.is_none() && !job.ending);
@@ -218,8 +228,15 @@ impl Folding {
         }
         let shard = &mut state.shards[partial.partition.index()];
         match shard.delta.fold(partial, body, held) {
-            Fold::Held => shard.folded(now),
+            Fold::Held => {
+                crash_point::reached("aggregator.held");
+                shard.folded(now);
+            }
             Fold::Duplicate(held) => self.ack([held], effects),
+            Fold::Supersedes(stale) => {
+                shard.folded(now);
+                self.ack(stale, effects);
+            }
             Fold::Disagreement(held, disagreement) => {
                 effects.push(Effect::Fail { job, reason: disagreement.to_string() });
                 self.ack([held], effects);
@@ -256,7 +273,7 @@ impl Folding {
         &mut self,
         job: JobId,
         partition: PartitionNumber,
-        tended: Tended,
+        tended: Tended<HeldReceipt>,
         now: Instant,
         effects: &mut Vec<Effect>,
     ) {
@@ -321,6 +338,10 @@ impl Folding {
             let shard = &mut state.shards[partition.index()];
             match shard.delta.fold(partial, body, receipt) {
                 Fold::Held => shard.folded(now),
+                Fold::Supersedes(stale) => {
+                    shard.folded(now);
+                    self.ack(stale, effects);
+                }
                 Fold::Duplicate(held) | Fold::Disagreement(held, _) => self.ack([held], effects),
             }
         }
@@ -349,6 +370,21 @@ impl Folding {
                 }
             }
             Ok(None) => state.shards.iter_mut().for_each(|shard| shard.wanted = true),
+            Err(error) => {
+                state.shards.iter_mut().for_each(|shard| shard.pause(now));
+                self.raise(&error);
+            }
+        }
+    }
+
+    fn repaired(&mut self, job: JobId, repaired: Result<Vec<ChunkNumber>, ArchiveError>, now: Instant) {
+        let Some(state) = self.jobs.get_mut(&job) else { return };
+        state.ending = false;
+        match repaired {
+            Ok(hopeless) => {
+                state.repairs.give_up(hopeless);
+                state.shards.iter_mut().for_each(|shard| shard.wanted = true);
+            }
             Err(error) => {
                 state.shards.iter_mut().for_each(|shard| shard.pause(now));
                 self.raise(&error);
@@ -391,6 +427,12 @@ impl Folding {
             if state.end.as_ref().is_some_and(|before| before.parts == ending::parts(&ledgers)) {
                 continue;
             }
+            let chunks = state.repairs.wanted(&ledgers);
+            if !chunks.is_empty() {
+                state.ending = true;
+                effects.push(Effect::Repair { job: *job, chunks });
+                continue;
+            }
             let version = state.end.as_ref().map_or(1, |end| end.version + 1);
             let end = ending::judge(&ledgers, version, state.file.spec.max_losses);
             let unless = ledgers.iter().map(|ledger| ledger.next()).collect();
@@ -431,7 +473,9 @@ impl Folding {
 impl JobState {
     /// Nothing of it is under way.
     fn is_idle(&self) -> bool {
-        !self.ending && self.shards.iter().all(|shard| shard.ledger.is_some() && shard.delta.is_empty())
+        !self.ending
+            && !self.repairs.are_open()
+            && self.shards.iter().all(|shard| shard.ledger.is_some() && shard.delta.is_empty())
     }
 }
 

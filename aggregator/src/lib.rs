@@ -6,9 +6,11 @@
 mod archive;
 pub mod cli;
 mod closing;
+mod dead;
 mod ending;
 mod folding;
 mod letters;
+mod repair;
 mod requests;
 mod shard;
 mod tend;
@@ -16,13 +18,15 @@ mod tend;
 use crate::archive::{Archive, ArchiveError};
 use crate::folding::{Effect, Event, Folding, Opened, OpenedJob};
 use crate::letters::Letters;
+use crate::repair::Again;
 use crate::shard::Channel;
 use bytes::Bytes;
-use rabbit_reduce_core::id::JobId;
+use rabbit_reduce_core::id::{ChunkNumber, JobId};
 use rabbit_reduce_core::message::{self, Answer, Ask, News, Outcome, Reply, Request};
 use rabbit_reduce_core::topology::{REDUCE_QUEUES, queue};
 use rabbit_reduce_runtime::broker::stored::{pause_before, publish_stored};
 use rabbit_reduce_runtime::broker::{Broker, BrokerError, Delivery, Route};
+use rabbit_reduce_runtime::crash_point;
 use rabbit_reduce_runtime::process::byte_size::ByteSize;
 use rabbit_reduce_runtime::process::clock;
 use rabbit_reduce_runtime::process::joined::joined;
@@ -221,9 +225,11 @@ impl Loop {
         match effect {
             Effect::Ack(receipts) => {
                 self.work.spawn(async move {
+                    crash_point::reached("aggregator.unacked");
                     for receipt in receipts {
                         // An ack that reaches nobody is fine: the copy that comes again finds its unit covered.
                         let _counted: bool = receipt.ack().await;
+                        crash_point::reached("aggregator.acked");
                     }
                     Vec::new()
                 });
@@ -246,7 +252,7 @@ impl Loop {
             }
             Effect::SetAside { message, reason, receipt } => {
                 self.work.spawn(async move {
-                    let kept = blocking(move || archive.set_aside(None, &message)).await;
+                    let kept = blocking(move || archive.set_aside(&message)).await;
                     let _counted: bool = match kept {
                         Ok(path) => {
                             tracing::error!(reason, path, "a message that nobody can use is kept");
@@ -261,6 +267,8 @@ impl Loop {
                     Vec::new()
                 });
             }
+            Effect::Repair { job, chunks } => self.repair(job, chunks),
+            Effect::SendAgain(job, again) => self.send_again(job, again),
             Effect::Announce(news) => self.announce(news),
         }
     }
@@ -284,6 +292,37 @@ impl Loop {
         });
     }
 
+    /// Agrees that chunks are sent again, and sends them.
+    fn repair(&mut self, job: JobId, chunks: Vec<ChunkNumber>) {
+        let (archive, broker) = (self.archive.clone(), Arc::clone(&self.broker));
+        self.work.spawn(async move {
+            let repairing = archive.clone();
+            let hopeless = match blocking(move || repair::repair(&repairing, job, chunks)).await {
+                Ok((again, hopeless)) => {
+                    // What is not sent now the sweep sends.
+                    if let Err(reason) = send_again(&archive, &*broker, job, again).await {
+                        tracing::warn!(%job, reason, "a chunk of mixed fates is not sent again yet");
+                    }
+                    Ok(hopeless)
+                }
+                Err(error) => Err(error),
+            };
+            vec![Event::Repaired(job, hopeless)]
+        });
+    }
+
+    fn send_again(&mut self, job: JobId, again: Again) {
+        let (archive, broker) = (self.archive.clone(), Arc::clone(&self.broker));
+        self.work.spawn(async move {
+            let Again { chunk, retry } = again;
+            tracing::warn!(%job, %chunk, retry, "nothing is heard of a retry; it is sent once more");
+            if let Err(reason) = send_again(&archive, &*broker, job, vec![again]).await {
+                tracing::warn!(%job, %chunk, reason, "it is not sent; it will be tried again");
+            }
+            Vec::new()
+        });
+    }
+
     fn request(&mut self, delivery: Delivery) {
         let Delivery { body: message, receipt, .. } = delivery;
         let (archive, broker) = (self.archive.clone(), Arc::clone(&self.broker));
@@ -296,6 +335,7 @@ impl Loop {
             _ => None,
         };
         let alarms = self.folding.alarms();
+        let to_send = archive.clone();
         self.work.spawn(async move {
             let Request { id, reply_to, expires_ms, ask } = request;
             let late_ms = clock::now_ms().saturating_sub(expires_ms);
@@ -306,38 +346,48 @@ impl Loop {
                 let seconds = late_ms / 1000;
                 Answer::Refused(format!("the request expired {seconds} s ago: set the clocks of both machines")).into()
             };
+            if let Some((job, again)) = answered.again.take()
+                && let Err(reason) = send_again(&to_send, &*broker, job, again).await
+            {
+                answered.answer = Answer::Later(reason);
+            }
             if let Some(news) = answered.news.take() {
                 // A hint; see `announce`.
                 drop(broker.publish(&Route::News, message::encode(&news, &[])).await);
             }
             let reply = encode_reply(Reply { id, answer: answered.answer }, &answered.body);
+            crash_point::reached("aggregator.asked");
             match broker.publish(&Route::Private(reply_to), reply).await {
                 Ok(_) => {}
                 Err(error) => tracing::debug!(%error, "an answer was not sent; it will be asked for again"),
             }
+            crash_point::reached("aggregator.answered");
             let _counted: bool = receipt.ack().await;
             answered.events
         });
     }
 
     fn letter(&mut self, delivery: Delivery) {
-        let Delivery { body, receipt, .. } = delivery;
+        let Delivery { body, receipt, returns, .. } = delivery;
         let (archive, broker) = (self.archive.clone(), Arc::clone(&self.broker));
         let letters = Arc::clone(&self.letters);
         self.work.spawn(async move {
-            let buried = blocking(move || letters.lock().expect("nobody panics with it").bury(&archive, &body)).await;
+            let bury = move || letters.lock().expect("nobody panics with it").bury(&archive, &body, returns);
+            let buried = blocking(bury).await;
             let sent = match buried {
                 Err(error) => Err(error.to_string()),
                 Ok(buried) => match buried.send {
                     None => Ok(buried.events),
                     Some((name, message)) => publish_stored(&*broker, &Route::Queue(name), message, Some(PATIENCE))
                         .await
+                        .inspect(|()| crash_point::reached("aggregator.letter_sent_again"))
                         .map(|()| buried.events)
                         .map_err(|error| error.to_string()),
                 },
             };
             match sent {
                 Ok(events) => {
+                    crash_point::reached("aggregator.letter_dealt_with");
                     let _counted: bool = receipt.ack().await;
                     events
                 }
@@ -351,13 +401,13 @@ impl Loop {
         });
     }
 
-    /// Looks for jobs that nobody goes on with: complete when their last committer died, or sealed unheard.
+    /// Looks for jobs that nobody goes on with: complete when their last committer died, sealed unheard, or to be amended.
     fn sweep(&mut self) {
         self.event(Event::Sweep);
         let archive = self.archive.clone();
         self.compute(move || {
             let unfinished = archive.jobs().and_then(|jobs| {
-                let open = |job: &JobId| Ok(archive.end(*job)?.is_none() && !archive.is_removed(*job)?);
+                let open = |job: &JobId| Ok(!archive.is_removed(*job)? && archive.goes_on(*job)?);
                 let open: Result<Vec<bool>, ArchiveError> = jobs.iter().map(open).collect();
                 Ok(jobs.into_iter().zip(open?).filter_map(|(job, open)| open.then_some(job)).collect::<Vec<_>>())
             });
@@ -370,6 +420,19 @@ impl Loop {
             }
         });
     }
+}
+
+/// Sends chunks to where each is mapped apart from all others, one task in memory at a time.
+async fn send_again(archive: &Archive, broker: &dyn Broker, job: JobId, chunks: Vec<Again>) -> Result<(), String> {
+    let suspect = Route::Queue(queue::SUSPECT.to_owned());
+    for again in chunks {
+        let archive = archive.clone();
+        let task = blocking(move || archive.task_again(job, again)).await.map_err(|error| error.to_string())?;
+        // Without one its letter was dropped meanwhile.
+        let Some(task) = task else { continue };
+        publish_stored(broker, &suspect, task, Some(PATIENCE)).await.map_err(|error| error.to_string())?;
+    }
+    Ok(())
 }
 
 /// An answer that is too long to be sent is refused rather.

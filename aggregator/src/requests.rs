@@ -4,13 +4,16 @@
 //! the job, and is read from the store only where it has not, or where a person asks for the detail.
 
 use crate::archive::{Archive, ArchiveError, Seal, ranges};
+use crate::dead;
 use crate::ending;
 use crate::folding::Event;
+use crate::repair::{Again, PutBack};
 use bytes::Bytes;
 use rabbit_reduce_core::id::{ChunkNumber, JobId, PartitionNumber};
 use rabbit_reduce_core::ledger::Ledger;
 use rabbit_reduce_core::message::{Answer, Ask, Losses, News, Outcome, Status};
 use rabbit_reduce_core::spec::{SourceList, Spec};
+use rabbit_reduce_runtime::crash_point;
 use rabbit_reduce_runtime::process::start;
 use rabbit_reduce_runtime::store::StoreError;
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,6 +27,8 @@ const LISTED_JOBS: usize = 1000;
 const LISTED_LACKING: usize = 20;
 /// Ranges of chunks that one answer lists; who is told as many asks again.
 const LISTED_RANGES: usize = 100_000;
+/// Chunks that one request sends again: more would take longer than who asks waits.
+const RETRIED_CHUNKS: usize = 1000;
 /// The longest page of a source list.
 const MAX_SOURCE_PAGE_BYTES: usize = 4 << 20;
 
@@ -36,11 +41,13 @@ pub(crate) struct Answered {
     pub(crate) body: Bytes,
     pub(crate) events: Vec<Event>,
     pub(crate) news: Option<News>,
+    /// Chunks of a job that are sent again before the answer goes out.
+    pub(crate) again: Option<(JobId, Vec<Again>)>,
 }
 
 impl From<Answer> for Answered {
     fn from(answer: Answer) -> Self {
-        Self { answer, body: Bytes::new(), events: Vec::new(), news: None }
+        Self { answer, body: Bytes::new(), events: Vec::new(), news: None, again: None }
     }
 }
 
@@ -64,6 +71,10 @@ pub(crate) fn answer(
         Ask::Part { job, part, offset, length } => part_page(archive, job, &part, offset, length),
         Ask::Cancel { job } => cancel(archive, job),
         Ask::Remove { job } => remove(archive, job),
+        Ask::Letters { job, after } => letters(archive, job, &after),
+        Ask::Letter { job, name, offset, length } => letter_page(archive, job, &name, offset, length),
+        Ask::Retry { job, chunks } => retry(archive, job, chunks),
+        Ask::Drop { job, names } => drop_letters(archive, job, &names),
     };
     answered.unwrap_or_else(|error| match error {
         // A store that is full or away may come back; who asks waits for it.
@@ -84,6 +95,7 @@ fn put_sources(archive: &Archive, job: JobId, page: u32, body: &Bytes) -> Answer
         return Ok(Answer::Refused(format!("job {job} was removed")).into());
     }
     archive.put_bytes(&Archive::sources_path(job, page), body)?;
+    crash_point::reached("aggregator.sources_put");
     Ok(Answer::Done.into())
 }
 
@@ -106,6 +118,7 @@ fn submit(archive: &Archive, spec: &Spec) -> Answering {
     }
     let bytes = serde_json::to_vec(spec).expect("specs are plain data");
     archive.put_bytes(&Archive::spec_path(job), &bytes)?;
+    crash_point::reached("aggregator.spec_put");
     Ok(match archive.job(job)? {
         Some(found) if found.spec == *spec => Answer::Submitted { store: archive.store_id.clone() },
         _ => Answer::Refused(format!("there is another job {job}")),
@@ -118,6 +131,7 @@ fn seal(archive: &Archive, job: JobId, chunks: u32) -> Answering {
         return Ok(Answer::Unknown.into());
     }
     let sealed = archive.put_seal(job, Seal { chunks })?;
+    crash_point::reached("aggregator.seal_put");
     if sealed.chunks != chunks {
         let reason = format!("job {job} is sealed with {} chunks, not {chunks}", sealed.chunks);
         return Ok(Answer::Refused(reason).into());
@@ -138,11 +152,14 @@ fn file(archive: &Archive, path: &str) -> Answering {
 }
 
 fn part_page(archive: &Archive, job: JobId, part: &str, offset: u64, length: u32) -> Answering {
-    let wanted = PAGE_BYTES.min(length as usize);
     if !part.starts_with("runs/") {
         return Ok(Answer::Unknown.into());
     }
-    let path = format!("jobs/{job}/{part}");
+    page(archive, format!("jobs/{job}/{part}"), offset, length)
+}
+
+fn page(archive: &Archive, path: String, offset: u64, length: u32) -> Answering {
+    let wanted = PAGE_BYTES.min(length as usize);
     let Some(opened) = archive.store.open(&path, offset)? else { return Ok(Answer::Unknown.into()) };
     let mut page = Vec::with_capacity(wanted + 1);
     let read = opened.take(wanted as u64 + 1).read_to_end(&mut page);
@@ -182,6 +199,74 @@ fn remove(archive: &Archive, job: JobId) -> Answering {
     archive.remove(job)?;
     let (events, news) = (vec![Event::Removed(job)], Some(News::Removed(job)));
     Ok(Answered { events, news, ..Answer::Done.into() })
+}
+
+fn letters(archive: &Archive, job: Option<JobId>, after: &str) -> Answering {
+    if let Some(job) = job
+        && (archive.is_removed(job)? || archive.job(job)?.is_none())
+    {
+        return Ok(Answer::Unknown.into());
+    }
+    let (letters, more) = archive.letters(job, after)?;
+    Ok(Answer::Letters { letters, more }.into())
+}
+
+fn letter_page(archive: &Archive, job: Option<JobId>, name: &str, offset: u64, length: u32) -> Answering {
+    if !is_name(name) {
+        return Ok(Answer::Unknown.into());
+    }
+    page(archive, format!("{}/{name}", dead::folder(job)), offset, length)
+}
+
+/// Of a letter, and not a path to something else.
+fn is_name(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
+}
+
+fn retry(archive: &Archive, job: JobId, chunks: Vec<ChunkNumber>) -> Answering {
+    if archive.is_removed(job)? {
+        return Ok(Answer::Unknown.into());
+    }
+    let Some(found) = archive.job(job)? else { return Ok(Answer::Unknown.into()) };
+    if archive.end(job)?.is_some_and(|end| !end.outcome.has_result()) {
+        let reason = format!("job {job} ended without a result, which nothing can amend: push its input again");
+        return Ok(Answer::Refused(reason).into());
+    }
+    if chunks.len() > RETRIED_CHUNKS {
+        let reason = format!("{} chunks at once are too many: ask for {RETRIED_CHUNKS} at a time", chunks.len());
+        return Ok(Answer::Refused(reason).into());
+    }
+    let mut ledgers = archive.ledgers(job, found.spec.partitions)?;
+    let (mut again, mut sent, mut under_way, mut refused) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for chunk in chunks {
+        match archive.put_back(job, &mut ledgers, chunk, u32::MAX)? {
+            PutBack::Send(retry) => {
+                tracing::info!(%job, %chunk, "a lost chunk is sent again, as somebody asked for");
+                again.push(Again { chunk, retry });
+                sent.push(chunk);
+            }
+            PutBack::UnderWay => under_way.push(chunk),
+            PutBack::No(reason) => refused.push((chunk, reason)),
+        }
+    }
+    let answer = Answer::Retried { chunks: sent, under_way, refused };
+    Ok(Answered { again: Some((job, again)), events: vec![Event::Look(job)], ..answer.into() })
+}
+
+fn drop_letters(archive: &Archive, job: Option<JobId>, names: &[String]) -> Answering {
+    if let Some(job) = job {
+        let Some(found) = archive.job(job)? else { return Ok(Answer::Unknown.into()) };
+        let ledgers = archive.ledgers(job, found.spec.partitions)?;
+        let open: BTreeSet<ChunkNumber> = ledgers.iter().flat_map(Ledger::retrying).collect();
+        if let Some(chunk) = open.into_iter().find(|chunk| names.iter().any(|name| dead::is_of(name, *chunk))) {
+            let reason = format!("chunk {chunk} is being sent again and its letter is needed until that is decided");
+            return Ok(Answer::Refused(reason).into());
+        }
+    }
+    for name in names.iter().filter(|name| is_name(name)) {
+        archive.drop_letter(job, name)?;
+    }
+    Ok(Answer::Done.into())
 }
 
 fn jobs(archive: &Archive) -> Answering {
@@ -233,6 +318,7 @@ fn status_of(
         finished: 0,
         partitions: spec.partitions,
         lacking: Vec::new(),
+        retrying: Vec::new(),
         losses: end.as_ref().map_or_else(Losses::default, |end| end.losses.clone()),
         alarms: Vec::new(),
         end,
@@ -275,6 +361,8 @@ fn read_progress(archive: &Archive, status: &mut Status) -> Result<(), ArchiveEr
         (!partitions.is_empty()).then_some((chunk.0, partitions))
     });
     status.lacking = lacking.take(LISTED_LACKING).collect();
+    let retrying: BTreeSet<ChunkNumber> = ledgers.iter().flat_map(Ledger::retrying).collect();
+    status.retrying = retrying.into_iter().take(LISTED_LACKING).collect();
     Ok(())
 }
 

@@ -4,7 +4,6 @@
 //! does everything that can be done, whatever it was called for, so that nothing depends on who comes last.
 
 use crate::archive::{Appended, Archive, ArchiveError, JobFile};
-use crate::shard::HeldReceipt;
 use rabbit_reduce_core::id::{ChunkNumber, PartitionNumber};
 use rabbit_reduce_core::job::{Program, Value};
 use rabbit_reduce_core::ledger::delta::{Delta, Held};
@@ -14,6 +13,7 @@ use rabbit_reduce_core::message;
 use rabbit_reduce_core::pairs::{Cursor, PairReader};
 use rabbit_reduce_core::run::{RunReader, RunSize, RunWriter};
 use rabbit_reduce_core::with_program;
+use rabbit_reduce_runtime::crash_point;
 use rabbit_reduce_runtime::store::{StoreError, Upload};
 use std::io::{self, BufReader, BufWriter};
 use std::sync::Arc;
@@ -27,23 +27,25 @@ const MERGED_RUNS: usize = 48;
 const WRITE_BYTES: usize = 256 << 10;
 
 /// One partition of one job, in the hands of who tends it.
-pub(crate) struct Tend {
+///
+/// `R` is what a delivery is to whoever holds it.
+pub(crate) struct Tend<R> {
     pub(crate) archive: Archive,
     pub(crate) job: Arc<JobFile>,
     pub(crate) partition: PartitionNumber,
     pub(crate) chunks: Option<u32>,
     pub(crate) ledger: Ledger,
-    pub(crate) delta: Delta<HeldReceipt>,
+    pub(crate) delta: Delta<R>,
     pub(crate) losses: Vec<(ChunkNumber, String)>,
 }
 
 /// What came of it.
-pub(crate) struct Tended {
+pub(crate) struct Tended<R> {
     pub(crate) ledger: Ledger,
     /// Deliveries whose units are counted now.
-    pub(crate) done: Vec<HeldReceipt>,
+    pub(crate) done: Vec<R>,
     /// What is not committed: to be kept, for a later attempt.
-    pub(crate) delta: Delta<HeldReceipt>,
+    pub(crate) delta: Delta<R>,
     /// Losses that are not noted yet.
     pub(crate) losses: Vec<(ChunkNumber, String)>,
     /// C, if it is known by now.
@@ -77,9 +79,9 @@ impl From<StoreError> for Trouble {
     }
 }
 
-impl Tend {
+impl<R> Tend<R> {
     /// Does everything that can be done now.
-    pub(crate) fn run(mut self) -> Tended {
+    pub(crate) fn run(mut self) -> Tended<R> {
         let mut done = Vec::new();
         let mut finished = false;
         let trouble = self.steps(&mut done, &mut finished).err();
@@ -87,7 +89,7 @@ impl Tend {
         Tended { ledger, done, delta, losses, chunks, finished, trouble }
     }
 
-    fn steps(&mut self, done: &mut Vec<HeldReceipt>, finished: &mut bool) -> Result<(), Trouble> {
+    fn steps(&mut self, done: &mut Vec<R>, finished: &mut bool) -> Result<(), Trouble> {
         let id = self.job.spec.job;
         if self.archive.is_removed(id)? {
             // What an earlier call wrote after the removal goes too.
@@ -111,7 +113,7 @@ impl Tend {
     }
 
     /// Puts what the delta holds into a run, and the run into the ledger.
-    fn commit(&mut self, done: &mut Vec<HeldReceipt>) -> Result<(), Trouble> {
+    fn commit(&mut self, done: &mut Vec<R>) -> Result<(), Trouble> {
         loop {
             let covered = self.delta.drop_covered(&self.ledger).map_err(Trouble::Disagreement)?;
             done.extend(covered.into_iter().map(|held| held.receipt));
@@ -126,12 +128,13 @@ impl Tend {
             let entry = Entry::Commit(self.delta.commit(run, size));
             match self.append_or_drop(entry, run)? {
                 None => {
+                    crash_point::reached("aggregator.committed");
                     let held = std::mem::take(&mut self.delta).into_held();
                     done.extend(held.into_iter().map(|Held { receipt, .. }| receipt));
                     return Ok(());
                 }
-                // Somebody covered some of it, or retired the run: what is left is committed anew.
-                Some(Invalid::Covered(_) | Invalid::File(_)) => {}
+                // Somebody covered some of it, or agreed to leave more out, or retired the run: what is left is committed anew.
+                Some(Invalid::Covered(_) | Invalid::Stale(_) | Invalid::File(_)) => {}
                 Some(Invalid::Disagreement(disagreement)) => return Err(Trouble::Disagreement(disagreement)),
                 Some(invalid) => unreachable!("a commit is never judged {invalid}"),
             }
@@ -139,16 +142,17 @@ impl Tend {
     }
 
     /// Takes out segments whose pairs cannot be read: kept with the dead letters, their chunks lost. `false` if there are none.
-    fn set_spoiled_aside(&mut self, done: &mut Vec<HeldReceipt>) -> Result<bool, Trouble> {
+    fn set_spoiled_aside(&mut self, done: &mut Vec<R>) -> Result<bool, Trouble> {
         let job = Arc::clone(&self.job);
         let spoiled =
             self.delta.take_out(|held| !with_program!(&job.program, program => readable(program, &held.body)));
         for held in &spoiled {
             let message = message::encode(&held.partial, &held.body);
-            let path = self.archive.set_aside(Some(job.spec.job), &message)?;
             let (chunk, partition) = (held.partial.chunk, self.partition);
-            tracing::error!(job = %job.spec.job, %chunk, %partition, path, "a partial's pairs cannot be read; it is set aside");
-            self.losses.push((chunk, "its pairs for this partition cannot be read".to_owned()));
+            let reason = "its pairs for this partition cannot be read";
+            let name = self.archive.keep_letter(job.spec.job, chunk, &message, reason)?;
+            tracing::error!(job = %job.spec.job, %chunk, %partition, name, "a partial's pairs cannot be read; it is set aside");
+            self.losses.push((chunk, reason.to_owned()));
         }
         let found = !spoiled.is_empty();
         done.extend(spoiled.into_iter().map(|held| held.receipt));
@@ -158,7 +162,8 @@ impl Tend {
     fn lose(&mut self) -> Result<(), Trouble> {
         while let Some((chunk, reason)) = self.losses.last().cloned() {
             // No longer valid: it is covered, or noted by somebody else. Either way there is nothing left to note.
-            let _: Appended = self.append(Entry::Lose { chunk, reason })?;
+            let retry = self.ledger.retries(chunk);
+            let _: Appended = self.append(Entry::Lose { chunk, reason, retry })?;
             self.losses.pop();
         }
         Ok(())
@@ -176,9 +181,12 @@ impl Tend {
                 continue;
             };
             let (run, size) = self.write(cursors, false)?;
+            crash_point::reached("aggregator.runs_merged");
             if self.append_or_drop(Entry::Replace { runs: runs.clone(), run, size }, run)?.is_none() {
+                crash_point::reached("aggregator.runs_replaced");
                 for old in runs.into_iter().filter(|old| self.ledger.gave_up(*old)) {
                     self.remove_run(old)?;
+                    crash_point::reached("aggregator.replaced_run_deleted");
                 }
             }
         }
@@ -218,11 +226,13 @@ impl Tend {
                         continue;
                     };
                     let (part, size) = self.write(cursors, true)?;
+                    crash_point::reached("aggregator.part_written");
                     (part, size, true)
                 }
             };
             let entry = Entry::Finish(Finish { part, size, at });
             if let Appended::Yes = self.append(entry)? {
+                crash_point::reached("aggregator.finished");
                 return Ok(true);
             }
             if written {
@@ -242,8 +252,11 @@ impl Tend {
         {
             return Ok(());
         }
+        crash_point::reached("aggregator.tidied");
         for file in orphans.into_iter().filter(|file| self.ledger.gave_up(*file)) {
+            crash_point::reached("aggregator.orphan_retired");
             self.remove_run(file)?;
+            crash_point::reached("aggregator.orphan_deleted");
         }
         Ok(())
     }
@@ -289,7 +302,9 @@ impl Tend {
             merge_into(program, cursors, reduced, upload)
         });
         let (upload, size) = merged.map_err(|error| damaged_or_full(&path, error))?;
+        crash_point::reached("aggregator.run_written");
         upload.finish()?;
+        crash_point::reached("aggregator.run_durable");
         Ok((run, size))
     }
 }

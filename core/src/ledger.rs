@@ -10,7 +10,7 @@ pub mod delta;
 use crate::id::{ChunkNumber, Unit};
 use crate::message::Home;
 use crate::run::RunSize;
-use crate::skip::SkipList;
+use crate::skip::{AGREED_SKIPS, Skip, SkipList};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
@@ -27,6 +27,23 @@ pub enum Entry {
         chunk: ChunkNumber,
         /// Why.
         reason: String,
+        /// Of which retry this is the outcome; 0 for the first sending.
+        #[serde(default, skip_serializing_if = "is_none")]
+        retry: u32,
+    },
+    /// This chunk is a loss here and is sent again; put before its task is, so that nothing is finished meanwhile.
+    Retry {
+        /// The chunk.
+        chunk: ChunkNumber,
+        /// Which retry this is, from 1.
+        retry: u32,
+    },
+    /// This record of this chunk is left out, since it kills who maps it; put before the task is sent with that list.
+    Skip {
+        /// The chunk.
+        chunk: ChunkNumber,
+        /// The record.
+        skip: Skip,
     },
     /// A merge of runs, to bound how many there are.
     Replace {
@@ -44,6 +61,11 @@ pub enum Entry {
         /// Runs and parts.
         files: Vec<Uuid>,
     },
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+const fn is_none(count: &u32) -> bool {
+    *count == 0
 }
 
 /// See [`Entry::Commit`].
@@ -70,6 +92,9 @@ pub struct CommitChunk {
     pub worker: u32,
     /// Segment, whether it is the last, the mapped pairs it stands for.
     pub units: Vec<(u32, bool, u64)>,
+    /// How many records the attempt left out because [`Entry::Skip`] said so.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub agreed: u32,
     /// With segment 0: records not counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub skips: Option<SkipList>,
@@ -98,8 +123,11 @@ pub enum Invalid {
     /// Two attempts at a chunk disagree.
     #[error("{0}")]
     Disagreement(Disagreement),
-    /// The chunk is covered, or lost already.
-    #[error("chunk {0} is covered or lost already")]
+    /// It stems from an attempt that did not leave out what was agreed, or more than that.
+    #[error("an attempt at chunk {0} did not leave out what was agreed")]
+    Stale(ChunkNumber),
+    /// The chunk is covered, or this was said of it before.
+    #[error("chunk {0} is decided already")]
     Decided(ChunkNumber),
     /// It names a run that is not live, or makes one that was before, or retires one that is.
     #[error("file {0} is live, retired or gone")]
@@ -137,6 +165,10 @@ struct ChunkState {
     last: Option<u32>,
     whole: bool,
     lost: Option<String>,
+    /// How often it was sent again after it was lost.
+    retries: u32,
+    /// Records that every attempt leaves out.
+    agreed: Vec<Skip>,
     digest: u64,
     worker: u32,
     pairs: u64,
@@ -153,6 +185,8 @@ pub struct Ledger {
     whole: u32,
     /// Chunks that are lost and not whole.
     lost: BTreeSet<ChunkNumber>,
+    /// Chunks that are sent again, and neither counted nor lost since.
+    retrying: BTreeSet<ChunkNumber>,
     runs: BTreeMap<Uuid, RunSize>,
     /// Every file that was live once; none may be named anew.
     gone: BTreeSet<Uuid>,
@@ -179,9 +213,26 @@ impl Ledger {
     pub fn judge(&self, entry: &Entry, chunks: Option<u32>) -> Result<(), Invalid> {
         match entry {
             Entry::Commit(commit) => self.judge_commit(commit),
-            Entry::Lose { chunk, .. } => {
-                let decided = self.chunks.get(chunk).is_some_and(|state| state.whole || state.lost.is_some());
-                if decided { Err(Invalid::Decided(*chunk)) } else { Ok(()) }
+            Entry::Lose { chunk, retry, .. } => {
+                // The outcome of an earlier sending says nothing of a later one.
+                let news = |state: &ChunkState| {
+                    !state.whole && (*retry > state.retries || (*retry == state.retries && state.lost.is_none()))
+                };
+                if self.chunks.get(chunk).is_none_or(news) { Ok(()) } else { Err(Invalid::Decided(*chunk)) }
+            }
+            Entry::Retry { chunk, retry } => {
+                let lost = self.chunks.get(chunk).filter(|_| self.lost.contains(chunk));
+                let again = lost.is_some_and(|state| *retry > state.retries);
+                if again { Ok(()) } else { Err(Invalid::Decided(*chunk)) }
+            }
+            Entry::Skip { chunk, skip } => {
+                let room = |state: &ChunkState| {
+                    let known = state.agreed.iter().any(|agreed| agreed.place() == skip.place());
+                    !known && state.agreed.len() < AGREED_SKIPS
+                };
+                let untouched = !self.touches(*chunk) && !self.is_lost(*chunk);
+                let valid = untouched && self.chunks.get(chunk).is_none_or(room);
+                if valid { Ok(()) } else { Err(Invalid::Decided(*chunk)) }
             }
             Entry::Replace { runs, run, .. } => {
                 // A run named twice would be merged twice, and a merge of none holds what nobody committed.
@@ -216,6 +267,9 @@ impl Ledger {
         self.judge_new(commit.run)?;
         let mut seen = BTreeSet::new();
         for chunk in &commit.chunks {
+            if chunk.agreed as usize != self.agreed(chunk.chunk).len() {
+                return Err(Invalid::Stale(chunk.chunk));
+            }
             let worker = commit.workers.get(chunk.worker as usize).map_or("", String::as_str);
             self.agrees(chunk.chunk, chunk.digest, worker).map_err(Invalid::Disagreement)?;
             for &(segment, last, _) in &chunk.units {
@@ -233,11 +287,21 @@ impl Ledger {
         self.next += 1;
         match entry {
             Entry::Commit(commit) => self.apply_commit(commit),
-            Entry::Lose { chunk, reason } => {
-                self.chunks.entry(*chunk).or_default().lost = Some(reason.clone());
+            Entry::Lose { chunk, reason, retry } => {
+                let state = self.chunks.entry(*chunk).or_default();
+                (state.lost, state.retries) = (Some(reason.clone()), *retry);
                 self.lost.insert(*chunk);
+                self.retrying.remove(chunk);
                 self.moved = true;
             }
+            Entry::Retry { chunk, retry } => {
+                let state = self.chunks.entry(*chunk).or_default();
+                (state.lost, state.retries) = (None, *retry);
+                self.lost.remove(chunk);
+                self.retrying.insert(*chunk);
+                self.moved = true;
+            }
+            Entry::Skip { chunk, skip } => self.chunks.entry(*chunk).or_default().agreed.push(skip.clone()),
             Entry::Replace { runs, run, size } => {
                 for old in runs {
                     self.runs.remove(old);
@@ -278,6 +342,7 @@ impl Ledger {
                 chunk.segments = BTreeSet::new();
                 self.whole += 1;
                 self.lost.remove(&part.chunk);
+                self.retrying.remove(&part.chunk);
             }
         }
         self.runs.insert(commit.run, commit.size);
@@ -302,6 +367,41 @@ impl Ledger {
     #[must_use]
     pub fn covers_chunk(&self, chunk: ChunkNumber) -> bool {
         self.chunks.get(&chunk).is_some_and(|chunk| chunk.whole)
+    }
+
+    /// Whether any of a chunk is counted here.
+    #[must_use]
+    pub fn touches(&self, chunk: ChunkNumber) -> bool {
+        self.chunks.get(&chunk).is_some_and(|state| state.whole || !state.segments.is_empty())
+    }
+
+    /// How often a chunk was sent again after it was lost here.
+    #[must_use]
+    pub fn retries(&self, chunk: ChunkNumber) -> u32 {
+        self.chunks.get(&chunk).map_or(0, |state| state.retries)
+    }
+
+    /// Records of a chunk that every attempt leaves out.
+    #[must_use]
+    pub fn agreed(&self, chunk: ChunkNumber) -> &[Skip] {
+        self.chunks.get(&chunk).map_or(&[], |state| &state.agreed)
+    }
+
+    /// Whether a chunk is a loss here.
+    #[must_use]
+    pub fn is_lost(&self, chunk: ChunkNumber) -> bool {
+        self.lost.contains(&chunk)
+    }
+
+    /// Whether a chunk is sent again, and neither counted nor lost since.
+    #[must_use]
+    pub fn is_retrying(&self, chunk: ChunkNumber) -> bool {
+        self.retrying.contains(&chunk)
+    }
+
+    /// Chunks that are sent again, and neither counted nor lost since.
+    pub fn retrying(&self) -> impl Iterator<Item = ChunkNumber> {
+        self.retrying.iter().copied()
     }
 
     /// Whether an attempt's digest is that of what is counted of the chunk, if anything is.

@@ -5,10 +5,10 @@
 
 use crate::id::PartitionNumber;
 use crate::job::{Pair, Piece, Program, RecordError, Records, Value};
-use crate::message::MAX_BODY_BYTES;
+use crate::message::{MAX_BODY_BYTES, RefusedRecord};
 use crate::pairs::PairWriter;
 use crate::records::RecordIter;
-use crate::skip::{Skip, SkipList};
+use crate::skip::{LISTED_SKIPS, Place, Skip, SkipList};
 use crate::table::{Scratch, ScratchFile, Table};
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -52,6 +52,8 @@ pub struct Mapped {
     pub partials: Vec<Vec<Segment>>,
     /// Records that are not counted.
     pub skips: SkipList,
+    /// Those of them that the program refused, as far as they are listed.
+    pub refused: Refusals,
     /// Mapped pairs in all.
     pub pairs: u64,
     /// Counted on the way, by name.
@@ -59,6 +61,25 @@ pub struct Mapped {
     /// Of the input, the skips and all segments: equal for every attempt of a deterministic program.
     pub digest: u64,
     spool: Spool,
+}
+
+/// Records that a program refused, for people to see.
+#[derive(Debug, Default)]
+pub struct Refusals {
+    /// The records.
+    pub records: Vec<RefusedRecord>,
+    /// Their bytes, one after the other, as far as a message holds them.
+    pub bytes: Vec<u8>,
+}
+
+impl Refusals {
+    fn push(&mut self, skip: Skip, record: &[u8]) {
+        let kept = self.bytes.len() + record.len() <= MAX_BODY_BYTES;
+        if kept {
+            self.bytes.extend_from_slice(record);
+        }
+        self.records.push(RefusedRecord { skip, length: record.len() as u64, kept });
+    }
 }
 
 impl Mapped {
@@ -100,26 +121,49 @@ pub enum MapError {
     Scratch(#[from] io::Error),
 }
 
-/// Maps the pieces of a chunk. `too_long` are records that the splitter left out.
+/// Records of a chunk that are not mapped.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LeftOut<'c> {
+    /// The splitter left them out: no message carries them.
+    pub too_long: &'c [Skip],
+    /// The ledgers agreed to leave them out: they kill who maps them.
+    pub agreed: &'c [Skip],
+}
+
+/// Who is told of every record before it is mapped.
+pub trait Watch {
+    /// This one comes next. Without a place it is all of a piece, which no skip names.
+    fn record(&mut self, place: Option<Place>, bytes: &[u8]);
+}
+
+/// Nobody.
+impl Watch for () {
+    #[inline]
+    fn record(&mut self, _: Option<Place>, _: &[u8]) {}
+}
+
+/// Maps the pieces of a chunk.
 ///
 /// # Errors
 /// Fails as a whole or not at all.
-pub fn map_chunk<P: Program>(
+pub fn map_chunk<P: Program, W: Watch>(
     program: &P,
     pieces: &[Piece<'_>],
-    too_long: &[Skip],
+    left_out: LeftOut<'_>,
     limits: Limits,
     scratch: &dyn Scratch,
+    watch: &mut W,
 ) -> Result<Mapped, MapError> {
     let mut skips = SkipList::default();
-    too_long.iter().cloned().for_each(|skip| skips.push(skip));
-    let mut mapping =
-        Mapping { program, table: Table::new(program, limits.partitions, limits.budget_bytes), limits, skips };
+    left_out.too_long.iter().cloned().for_each(|skip| skips.push(skip));
+    let table = Table::new(program, limits.partitions, limits.budget_bytes);
+    let (agreed, refused) = (left_out.agreed, Refusals::default());
+    let mut mapping = Mapping { program, table, limits, skips, agreed, refused, watch };
     let mut records = 0;
     for piece in pieces {
         records += mapping.piece(piece, scratch)?;
     }
-    let Mapping { table, skips, .. } = mapping;
+    let Mapping { table, skips, refused, .. } = mapping;
     let pairs = table.pairs();
     let mut segments = Segments::new(limits, scratch);
     table.drain(scratch, |partition, key, pairs, value| segments.put(partition, key, pairs, value))?;
@@ -140,24 +184,28 @@ pub fn map_chunk<P: Program>(
         ("bytes".to_owned(), pieces.iter().map(|piece| piece.bytes.len() as u64).sum()),
         ("records".to_owned(), records),
     ]);
-    Ok(Mapped { partials, skips, pairs, counters, digest: digest.digest(), spool })
+    Ok(Mapped { partials, skips, refused, pairs, counters, digest: digest.digest(), spool })
 }
 
 /// A record's pairs, or why it is not counted.
 type Held<'r, P> = Result<Vec<Pair<'r, <P as Program>::Value>>, RecordError>;
 
-struct Mapping<'p, P: Program> {
+struct Mapping<'p, 'c, P: Program, W> {
     program: &'p P,
     table: Table<'p, P>,
     limits: Limits,
     skips: SkipList,
+    agreed: &'c [Skip],
+    refused: Refusals,
+    watch: &'c mut W,
 }
 
-impl<'p, P: Program> Mapping<'p, P> {
+impl<'p, P: Program, W: Watch> Mapping<'p, '_, P, W> {
     /// Maps a piece and tells how many records it had.
     fn piece(&mut self, piece: &Piece<'_>, scratch: &dyn Scratch) -> Result<u64, MapError> {
         let records = RecordIter::new(self.program.records(), *piece);
         if self.program.records() == Records::Piece {
+            self.watch.record(None, piece.bytes);
             for pair in self.program.map(*piece) {
                 let pair = pair.map_err(|error| MapError::Piece { reason: error.reason })?;
                 self.add(&pair.key, pair.value, scratch)?;
@@ -167,16 +215,40 @@ impl<'p, P: Program> Mapping<'p, P> {
         let mut number = 0;
         for record in records {
             number += 1;
+            if self.leaves_out(piece, &record) {
+                continue;
+            }
             match self.hold(record)? {
                 Ok(held) => {
                     for pair in held {
                         self.add(&pair.key, pair.value, scratch)?;
                     }
                 }
-                Err(error) => self.skips.push(Skip::new(piece.source, record.offset, error.reason)),
+                Err(error) => self.skip(Skip::new(piece.source, record.offset, error.reason), record.bytes),
             }
         }
         Ok(number)
+    }
+
+    /// Whether a record was agreed to be left out, and then does so. Whoever watches is told of the others.
+    #[inline]
+    fn leaves_out(&mut self, piece: &Piece<'_>, record: &Piece<'_>) -> bool {
+        let place = Place { source: piece.source, offset: record.offset };
+        if !self.agreed.is_empty()
+            && let Some(skip) = self.agreed.iter().find(|skip| skip.place() == place)
+        {
+            self.skip(skip.clone(), record.bytes);
+            return true;
+        }
+        self.watch.record(Some(place), record.bytes);
+        false
+    }
+
+    fn skip(&mut self, skip: Skip, record: &[u8]) {
+        if self.skips.listed.len() < LISTED_SKIPS {
+            self.refused.push(skip.clone(), record);
+        }
+        self.skips.push(skip);
     }
 
     /// A record's pairs, held until its iterator ends, so that a record counts wholly or not at all. What is held is bounded too: a

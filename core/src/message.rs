@@ -6,10 +6,13 @@
 
 mod request;
 
-pub use self::request::{Answer, Ask, End, Losses, LostChunk, News, Outcome, Part, Reply, Request, Status};
+pub use self::request::{
+    Answer, Ask, End, LETTER_SOURCES, Letter, LetterKind, Losses, LostChunk, News, Outcome, Part, Reply, Request,
+    Status,
+};
 
 use crate::id::{ChunkNumber, JobId, PartitionNumber, SourceNumber, Unit};
-use crate::skip::{Skip, SkipList};
+use crate::skip::{Place, Skip, SkipList};
 use crate::spec::{ByteText, FileStamp, ProgramSpec};
 use bytes::{Bytes, BytesMut};
 use serde::de::DeserializeOwned;
@@ -157,6 +160,7 @@ kinds! {
     Request = 4;
     Reply = 5;
     News = 6;
+    Refused = 7;
 }
 
 /// A chunk to be mapped. The body holds the bytes of its by-value pieces, one after the other.
@@ -168,9 +172,18 @@ pub struct Task {
     pub chunk: ChunkNumber,
     /// Which attempt this is, from 1.
     pub attempt: u32,
-    /// How many workers it is suspected to have killed.
+    /// How many processes died of it, alone with it.
     #[serde(default, skip_serializing_if = "is_default")]
     pub crashes: u32,
+    /// The record that all of them died of, as far as anybody knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub died_at: Option<Place>,
+    /// How often the broker gave up on it.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub strikes: u32,
+    /// Which retry this is of a chunk that was lost; 0 for the first sending.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub retry: u32,
     /// Passes through `retry` still to be made before it is tried again.
     #[serde(default, skip_serializing_if = "is_default")]
     pub rounds: u32,
@@ -194,6 +207,33 @@ pub struct Task {
     /// Records agreed to be left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub skips: Vec<Skip>,
+    /// What came of the attempts before this one, the latest last; for people.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<Attempt>,
+}
+
+/// Attempts that a task tells of. Those of one sending fit; of earlier ones the oldest go first.
+pub const MAX_HISTORY: usize = 16;
+
+/// An attempt at a task that failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// Who made it.
+    pub worker: String,
+    /// What failed, in one line for people.
+    pub reason: String,
+    /// When, in milliseconds since 1970, by the worker's clock.
+    pub time_ms: u64,
+}
+
+impl Task {
+    /// Notes an attempt that failed.
+    pub fn note(&mut self, attempt: Attempt) {
+        if self.history.len() >= MAX_HISTORY {
+            self.history.drain(..=self.history.len() - MAX_HISTORY);
+        }
+        self.history.push(attempt);
+    }
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
@@ -250,6 +290,9 @@ pub struct Partial {
     /// How often the broker gave up on it.
     #[serde(default, skip_serializing_if = "is_default")]
     pub strikes: u32,
+    /// How many records the attempt left out because the ledgers agreed to.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub agreed: u32,
     /// In segment 0 of every partition: records not counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub skips: Option<SkipList>,
@@ -276,6 +319,29 @@ pub struct Home {
     pub counters: BTreeMap<String, u64>,
 }
 
+/// Records that their program refused, so that people can see them. The body holds their bytes, one after the other.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refused {
+    /// The job.
+    pub job: JobId,
+    /// The chunk.
+    pub chunk: ChunkNumber,
+    /// The records, in order.
+    pub records: Vec<RefusedRecord>,
+}
+
+/// One of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedRecord {
+    /// Which, and why.
+    #[serde(flatten)]
+    pub skip: Skip,
+    /// How long it is, in bytes; none of it is in the body if it did not fit.
+    pub length: u64,
+    /// Its bytes are in the body.
+    pub kept: bool,
+}
+
 /// A chunk that failed for good. The body holds the task's message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
@@ -287,6 +353,12 @@ pub struct Failure {
     pub reason: String,
     /// Attempts made.
     pub attempts: u32,
+    /// Which retry failed; 0 for the first sending.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub retry: u32,
+    /// Everything but this record may be mapped: whoever maps it dies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record: Option<Place>,
     /// Who gave up.
     pub worker: String,
     /// [`crate::spec::PROGRAM_VERSION`] there.
@@ -330,5 +402,6 @@ mod tests {
     fn kinds_have_numbers_of_their_own() {
         let numbers = [Task::NUMBER, Partial::NUMBER, Failure::NUMBER, Request::NUMBER, Reply::NUMBER, News::NUMBER];
         assert_eq!(numbers, [1, 2, 3, 4, 5, 6]);
+        assert_eq!(Refused::NUMBER, 7);
     }
 }

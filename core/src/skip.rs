@@ -9,6 +9,17 @@ use serde::{Deserialize, Serialize};
 pub const MAX_REASON_BYTES: usize = 1 << 10;
 /// Skips that a chunk lists one by one; the rest are counted only.
 pub const LISTED_SKIPS: usize = 100;
+/// Records of a chunk that are left out because each kills who maps it; with more, the chunk is lost.
+pub const AGREED_SKIPS: usize = 16;
+
+/// Where a record is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Place {
+    /// The source.
+    pub source: SourceNumber,
+    /// Where the record begins, in bytes.
+    pub offset: u64,
+}
 
 /// A record that is not counted, and why.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -30,6 +41,12 @@ impl Skip {
             reason.push('…');
         }
         Self { source, offset, reason }
+    }
+
+    /// Where the record is.
+    #[must_use]
+    pub const fn place(&self) -> Place {
+        Place { source: self.source, offset: self.offset }
     }
 }
 

@@ -11,7 +11,9 @@ use rabbit_reduce_core::jobs::Options;
 use rabbit_reduce_core::ledger::append::Record;
 use rabbit_reduce_core::ledger::{Commit, CommitChunk, Entry, Finish};
 use rabbit_reduce_core::message::{self, Kind, MessageError};
-use rabbit_reduce_core::message::{Answer, Ask, Failure, Home, News, Partial, Reply, Request, Status, Task, TaskPiece};
+use rabbit_reduce_core::message::{
+    Answer, Ask, Attempt, Failure, Home, News, Partial, Refused, RefusedRecord, Reply, Request, Status, Task, TaskPiece,
+};
 use rabbit_reduce_core::pairs::{PairReader, PairSource, PairWriter};
 use rabbit_reduce_core::partition;
 use rabbit_reduce_core::run::{RunReader, RunSize, RunWriter};
@@ -82,6 +84,9 @@ fn task() -> Task {
         chunk: ChunkNumber(7),
         attempt: 1,
         crashes: 0,
+        died_at: None,
+        strikes: 0,
+        retry: 0,
         rounds: 0,
         program: program(),
         partitions: 8,
@@ -92,6 +97,7 @@ fn task() -> Task {
         pieces: vec![piece()],
         too_long: vec![],
         skips: vec![],
+        history: Vec::new(),
     }
 }
 
@@ -121,6 +127,7 @@ fn partial() -> Partial {
         worker: "host-1".into(),
         pairs: 5,
         strikes: 0,
+        agreed: 0,
         skips: Some(skips()),
         home: Some(home()),
     }
@@ -177,6 +184,11 @@ fn a_partial_with_skips_and_home_has_these_bytes() {
 }
 
 #[test]
+fn a_partial_without_what_was_agreed_has_these_bytes() {
+    check_message("partial-agreed.bin", &Partial { agreed: 2, ..partial() }, &segment());
+}
+
+#[test]
 fn a_failure_has_these_bytes() {
     let failure = Failure {
         job: job(),
@@ -185,9 +197,32 @@ fn a_failure_has_these_bytes() {
         attempts: 5,
         worker: "host-1".into(),
         version: 1,
+        retry: 0,
+        record: None,
         time_ms: 1_700_000_000_001,
     };
     check_message("failure.bin", &failure, b"the task's message");
+    let failure = Failure { retry: 2, record: Some(skip().place()), ..failure };
+    check_message("failure-of-a-retry.bin", &failure, b"the task's message");
+}
+
+#[test]
+fn a_task_that_failed_before_has_these_bytes() {
+    let attempt = Attempt { worker: "host-1".into(), reason: "no room".into(), time_ms: 1_700_000_000_001 };
+    let task =
+        Task { attempt: 2, died_at: Some(skip().place()), strikes: 1, retry: 2, history: vec![attempt], ..task() };
+    check_message("task-that-failed.bin", &task, b"to be");
+}
+
+#[test]
+fn refused_records_have_these_bytes() {
+    let kept = RefusedRecord { skip: skip(), length: 3, kept: true };
+    let refused = Refused {
+        job: job(),
+        chunk: ChunkNumber(7),
+        records: vec![kept.clone(), RefusedRecord { kept: false, ..kept }],
+    };
+    check_message("refused.bin", &refused, b"abc");
 }
 
 #[test]
@@ -206,6 +241,7 @@ fn a_request_and_a_reply_have_these_bytes() {
         finished: 0,
         partitions: 8,
         lacking: vec![(3, vec![0, 7])],
+        retrying: vec![],
         alarms: vec![],
         losses: Default::default(),
         end: None,
@@ -247,13 +283,32 @@ fn every_entry_of_the_ledger_has_this_json() {
     let (run, size) = (file(1), RunSize { pairs: 4, bytes: 60 });
     let units = vec![(0, false, 30), (1, true, 10)];
     let chunks = vec![
-        CommitChunk { chunk: ChunkNumber(7), digest: 5, worker: 1, units, skips: Some(skips()), home: Some(home()) },
-        CommitChunk { chunk: ChunkNumber(9), digest: 6, worker: 0, units: vec![(0, true, 0)], skips: None, home: None },
+        CommitChunk {
+            chunk: ChunkNumber(7),
+            digest: 5,
+            worker: 1,
+            units,
+            agreed: 0,
+            skips: Some(skips()),
+            home: Some(home()),
+        },
+        CommitChunk {
+            chunk: ChunkNumber(9),
+            digest: 6,
+            worker: 0,
+            units: vec![(0, true, 0)],
+            agreed: 0,
+            skips: None,
+            home: None,
+        },
     ];
     let workers = vec!["host-2".into(), "host-1".into()];
     let entries = [
         ("commit", Entry::Commit(Commit { run, size, workers, chunks })),
-        ("lose", Entry::Lose { chunk: ChunkNumber(3), reason: "it killed 3 workers".into() }),
+        ("lose", Entry::Lose { chunk: ChunkNumber(3), reason: "it killed 3 workers".into(), retry: 0 }),
+        ("lose-again", Entry::Lose { chunk: ChunkNumber(3), reason: "it killed 3 workers".into(), retry: 2 }),
+        ("skip", Entry::Skip { chunk: ChunkNumber(3), skip: skip() }),
+        ("retry", Entry::Retry { chunk: ChunkNumber(3), retry: 2 }),
         ("replace", Entry::Replace { runs: vec![file(1), file(2)], run: file(3), size }),
         ("finish", Entry::Finish(Finish { part: file(4), size, at: 17 })),
         ("retire", Entry::Retire { files: vec![file(1), file(2)] }),

@@ -11,7 +11,7 @@ use rabbit_reduce_core::grouping::{Grouping, GroupingProgram, Output, Values};
 use rabbit_reduce_core::id::SourceNumber;
 use rabbit_reduce_core::job::{Pair, Piece, Program, RecordError, Records};
 use rabbit_reduce_core::local::{self, LocalSource};
-use rabbit_reduce_core::map::{Limits, MapError, map_chunk};
+use rabbit_reduce_core::map::{LeftOut, Limits, MapError, map_chunk};
 use rabbit_reduce_core::pairs::PairSource;
 use rabbit_reduce_core::rows::format::Format;
 use std::borrow::Cow;
@@ -256,7 +256,7 @@ fn an_endless_record_is_stopped_by_the_output_limit() {
     let piece = Piece { source: SourceNumber(0), name: b"a", offset: 0, bytes: b"x", continues: false, ends: true };
     let limits = Limits { partitions: 2, segment_bytes: 4096, output_bytes: 1 << 20, budget_bytes: 1 << 20 };
     for records in [Records::Piece, Records::Lines] {
-        let mapped = map_chunk(&Grouping(Forever(records)), &[piece], &[], limits, &InMemory);
+        let mapped = map_chunk(&Grouping(Forever(records)), &[piece], LeftOut::default(), limits, &InMemory, &mut ());
         assert!(matches!(mapped, Err(MapError::Output { limit }) if limit == 1 << 20), "{records:?}");
     }
 }

@@ -4,10 +4,12 @@
 //! expression is told of before anything is touched; and a flag that would have no effect is an error, not ignored.
 
 mod args;
+mod dead;
 #[cfg(test)]
 mod tests;
 
 use self::args::{CommandArgs, JobArgs, OutputArgs, StateFormat};
+use crate::dead::selection::NameError;
 use crate::embedded::MIN_MEMORY_BYTES;
 use crate::output::{Order, OrderError, OutputOptions};
 use crate::sources::STANDARD_INPUT;
@@ -21,6 +23,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 pub use self::args::Cli;
+pub use self::dead::{Action, Dead, Owner};
 
 /// The most compute threads: more than any machine uses, and few enough to start.
 const MAX_THREADS: usize = 1024;
@@ -44,6 +47,8 @@ pub enum Command {
     Cancel(Change),
     /// `remove`
     Remove(Change),
+    /// `dead`
+    Dead(Dead),
     /// `teardown`
     Teardown(Teardown),
 }
@@ -231,6 +236,26 @@ pub enum UsageError {
     /// Files have to be read by others, and there are none.
     #[error("--by reference needs files that workers can open, and `-` is none: leave out one of them")]
     StandardInputByReference,
+    /// A text that names no job where one is needed.
+    #[error(transparent)]
+    JobName(#[from] JobNameError),
+    /// A text that names no letter where one is meant.
+    #[error(transparent)]
+    LetterName(#[from] NameError),
+    /// A text that names neither a job nor a letter.
+    #[error(
+        "`{0}` is neither a job (an id, as `producer jobs` shows it, or @) nor a dead letter's name (such as 17-3fa9, as `producer dead ls` shows it)"
+    )]
+    NoLetter(String),
+    /// `--unknown` with a job.
+    #[error("--unknown is for messages that belong to no job: leave out the job, or --unknown")]
+    UnknownOfJob,
+    /// `dead drop` of nothing in particular.
+    #[error("dead drop deletes for good what could be looked at or sent again: name letters, or a filter, or --all")]
+    DropWhat,
+    /// `dead drop --all` of some.
+    #[error("--all is every letter, names and filters are some: leave one out")]
+    DropAllAndSome,
     /// `teardown` alone.
     #[error("teardown deletes every queue and message of the namespace `{namespace}`: add --yes if that is meant")]
     Unconfirmed {
@@ -251,6 +276,7 @@ impl Cli {
             CommandArgs::Status(args) => &args.log,
             CommandArgs::Results(args) => &args.log,
             CommandArgs::Cancel(args) | CommandArgs::Remove(args) => &args.log,
+            CommandArgs::Dead(args) => args.log(),
             CommandArgs::Teardown(args) => &args.log,
         }
     }
@@ -303,6 +329,7 @@ impl Cli {
             }),
             CommandArgs::Cancel(args) => Command::Cancel(Change { broker: args.broker, job: args.job }),
             CommandArgs::Remove(args) => Command::Remove(Change { broker: args.broker, job: args.job }),
+            CommandArgs::Dead(args) => Command::Dead(args.check()?),
             CommandArgs::Teardown(args) => {
                 if !args.yes {
                     return Err(UsageError::Unconfirmed { namespace: args.broker.namespace });

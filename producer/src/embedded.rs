@@ -84,6 +84,7 @@ impl Embedded {
             roots: worker::Roots::Anywhere,
             scratch,
             exit_when_idle: false,
+            program: None,
         };
         let (to, until) = (Arc::clone(&broker), shutdown.clone());
         roles.spawn(async move { Ok(worker::run(config, to, until).await?) });

@@ -4,6 +4,7 @@
 
 pub mod cli;
 pub mod client;
+pub mod dead;
 pub mod embedded;
 pub mod figures;
 pub mod last_job;
@@ -89,6 +90,7 @@ pub async fn execute(command: Command, quiet: bool, shutdown: Shutdown) -> Resul
         }
         Command::Cancel(change) => change_job(change, quiet, shutdown, |job| Ask::Cancel { job }, "cancelled").await,
         Command::Remove(change) => change_job(change, quiet, shutdown, |job| Ask::Remove { job }, "removed").await,
+        Command::Dead(dead) => dead::execute(dead, quiet, shutdown).await,
         Command::Teardown(teardown) => {
             let broker = tokio::select! {
                 broker = connect(&teardown.broker) => broker?,
@@ -186,7 +188,13 @@ async fn drive(
         return Ok(Exit::Done);
     }
     match session.watch(job).await {
-        Ok(end) => conclude(session, known, &end, to, output).await,
+        Ok(end) => {
+            let concluded = conclude(session, known, &end, to, output).await;
+            if !end.losses.is_empty() {
+                session.screen.say(&format!("what is lost is kept: see `producer dead ls {job}`"));
+            }
+            concluded
+        }
         Err(error) => {
             session.screen.finish();
             if let SessionError::Interrupted = error {

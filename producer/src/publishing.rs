@@ -12,6 +12,7 @@ use rabbit_reduce_core::split::{ChunkPlan, Splitter};
 use rabbit_reduce_core::topology::{REDUCE_QUEUES, queue};
 use rabbit_reduce_runtime::broker::stored::publish_stored;
 use rabbit_reduce_runtime::broker::{Broker, BrokerError, Route};
+use rabbit_reduce_runtime::crash_point;
 use rabbit_reduce_runtime::process::joined::joined;
 use rabbit_reduce_runtime::process::shutdown::Shutdown;
 use std::collections::BTreeSet;
@@ -73,6 +74,7 @@ impl Publishing {
                 () = shutdown.graceful() => return Err(PublishError::Interrupted),
                 Some(done) = publishing.join_next(), if !publishing.is_empty() => {
                     let bytes = joined(done).await?;
+                    crash_point::reached("producer.confirmed");
                     chunks += 1;
                     confirmed(chunks, bytes);
                 }
@@ -80,6 +82,7 @@ impl Publishing {
                     None => open = false,
                     Some(task) => {
                         let (message, bytes) = task?;
+                        crash_point::reached("producer.split");
                         let broker = Arc::clone(&broker);
                         publishing.spawn(async move {
                             let route = Route::Queue(queue::MAP.to_owned());
@@ -146,6 +149,9 @@ impl Publishing {
             chunk: plan.number,
             attempt: 1,
             crashes: 0,
+            died_at: None,
+            strikes: 0,
+            retry: 0,
             rounds: 0,
             program: self.spec.program.clone(),
             partitions: self.spec.partitions,
@@ -156,6 +162,7 @@ impl Publishing {
             pieces,
             too_long: plan.too_long.clone(),
             skips: Vec::new(),
+            history: Vec::new(),
         };
         Ok(message::encode(&task, &body))
     }

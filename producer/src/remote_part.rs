@@ -7,6 +7,7 @@ use crate::client::{Client, SHORT};
 use bytes::{Buf, Bytes};
 use rabbit_reduce_core::id::JobId;
 use rabbit_reduce_core::message::{Answer, Ask};
+use rabbit_reduce_runtime::crash_point;
 use rabbit_reduce_runtime::process::shutdown::Shutdown;
 use std::io::{self, Read};
 use tokio::runtime::Handle;
@@ -49,6 +50,7 @@ impl RemotePart {
         })?;
         match asked.map_err(io::Error::other)? {
             (Answer::Bytes { more }, page) => {
+                crash_point::reached("producer.page_read");
                 self.offset += page.len() as u64;
                 (self.page, self.more) = (page, more);
                 Ok(())

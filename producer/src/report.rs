@@ -4,10 +4,12 @@
 //! What would surprise: a name of a source may be missing, for the list is fetched only where there is something to name.
 
 pub mod json;
+pub mod letters;
+pub mod letters_json;
 
 use crate::figures::{count, percent, size, span};
 use crate::shown::Shown;
-use rabbit_reduce_core::id::{PartitionNumber, SourceNumber};
+use rabbit_reduce_core::id::{ChunkNumber, PartitionNumber, SourceNumber};
 use rabbit_reduce_core::message::{End, Losses, LostChunk, Outcome, Status};
 use rabbit_reduce_core::skip::Skip;
 use std::fmt::Write;
@@ -110,12 +112,18 @@ pub fn status_text(status: &Status, sources: &[Vec<u8>], now_ms: u64) -> String 
     field("partitions", format!("{} of {} finished", status.finished, status.partitions));
     let losses = status.end.as_ref().map_or(&status.losses, |end| &end.losses);
     field("losses", losses.count.to_string());
+    if !status.retrying.is_empty() {
+        field("sent again", chunks_named(&status.retrying));
+    }
     let made = format!("made {} ago", between(status.created_ms, now_ms));
     match &status.end {
         Some(end) => {
             let took = between(status.created_ms, end.time_ms);
             field("time", format!("took {took}, {made}, ended {} ago", between(end.time_ms, now_ms)));
-            field("result", format!("version {}, of {} mapped pairs in {}", end.version, end.pairs, parts(end)));
+            // A later version than the first one counts what was lost before.
+            let amended = if end.version > 1 { ", amended" } else { "" };
+            let version = format!("version {}{amended}", end.version);
+            field("result", format!("{version}, of {} mapped pairs in {}", end.pairs, parts(end)));
             for (name, number) in &end.counters {
                 field("counter", format!("{} {number}", Shown(name.as_bytes())));
             }
@@ -125,11 +133,26 @@ pub fn status_text(status: &Status, sources: &[Vec<u8>], now_ms: u64) -> String 
     text + &losses_text(losses, sources)
 }
 
+/// Chunks by their numbers, the first of them.
+#[must_use]
+pub fn chunks_named(chunks: &[ChunkNumber]) -> String {
+    let named = chunks.iter().take(NAMED_CHUNKS).map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let more =
+        if chunks.len() > NAMED_CHUNKS { format!(" and {} more", chunks.len() - NAMED_CHUNKS) } else { String::new() };
+    format!("{} {named}{more}", if chunks.len() == 1 { "chunk" } else { "chunks" })
+}
+
 fn state_line(status: &Status) -> String {
     let state = state(status);
     match (&status.end, waiting(status)) {
         (Some(End { outcome: Outcome::Failed(reason), .. }), _) => format!("{state}: {}", Shown(reason.as_bytes())),
         (None, Some(what)) => format!("{state}; waits for {what}"),
+        (Some(_), _) if !status.retrying.is_empty() => {
+            format!(
+                "{state}; {} being sent again",
+                if status.retrying.len() == 1 { "a chunk is" } else { "chunks are" }
+            )
+        }
         _ => state.to_owned(),
     }
 }
@@ -193,7 +216,12 @@ pub fn jobs_text(jobs: &[Status], now_ms: u64) -> String {
             between(status.created_ms, now_ms),
         ]
     });
-    let rows: Vec<_> = std::iter::once(heading).chain(rows).collect();
+    table(std::iter::once(heading).chain(rows))
+}
+
+/// Rows, each column as wide as its widest cell.
+fn table(rows: impl Iterator<Item = [String; 7]>) -> String {
+    let rows: Vec<_> = rows.collect();
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: [usize; 7] = std::array::from_fn(width);
     let mut text = String::new();

@@ -15,6 +15,7 @@ use rabbit_reduce_core::jobs::Job;
 use rabbit_reduce_core::message::{Answer, Ask, End, Status};
 use rabbit_reduce_core::spec::{By, OUTPUT_BYTES, Source, SourceList, Spec, SpecError, chunk_bytes_for};
 use rabbit_reduce_core::topology::queue;
+use rabbit_reduce_runtime::crash_point;
 use rabbit_reduce_runtime::process::clock;
 use rabbit_reduce_runtime::process::files::OutputError;
 use rabbit_reduce_runtime::process::joined::joined;
@@ -27,9 +28,9 @@ use std::time::Duration;
 use uuid::Uuid;
 
 /// How often a job is asked about while no news comes.
-const POLL: Duration = Duration::from_millis(500);
+pub(crate) const POLL: Duration = Duration::from_millis(500);
 /// A job that stands still for so long is looked at more closely.
-const STILL: Duration = Duration::from_secs(3);
+pub(crate) const STILL: Duration = Duration::from_secs(3);
 /// Ranges of chunks in one answer; after as many, the question is asked again.
 const MANY_RANGES: usize = 100_000;
 
@@ -129,9 +130,11 @@ impl Session {
         let program = spec.check()?;
         for (page, bytes) in (0..).zip(&pages) {
             self.ask(Ask::PutSources { job, page }, bytes).await?;
+            crash_point::reached("producer.sources_put");
         }
         match self.ask(Ask::Submit { spec: Box::new(spec.clone()) }, &[]).await? {
             (Answer::Submitted { store }, _) => {
+                crash_point::reached("producer.submitted");
                 Ok(Known { spec: Arc::new(spec), job: program, store, sources: sources.into() })
             }
             _ => Err(ClientError::Confused.into()),
@@ -184,7 +187,9 @@ impl Session {
             // It ended before it was published: cancelled, or failed early.
             () = watching => return Ok(0),
         };
+        crash_point::reached("producer.all_confirmed");
         self.ask(Ask::Seal { job, chunks }, &[]).await?;
+        crash_point::reached("producer.sealed");
         Ok(chunks)
     }
 
@@ -233,6 +238,7 @@ impl Session {
             };
             self.screen.counted(&status);
             if let Some(end) = status.end {
+                crash_point::reached("producer.end_seen");
                 self.screen.finish();
                 return Ok(self.detailed(job, end).await);
             }
@@ -264,7 +270,8 @@ impl Session {
         }
     }
 
-    async fn say_what_it_waits_for(&self) {
+    /// Says what stands in the way of every job: a broker that is blocked, a missing worker.
+    pub(crate) async fn say_what_it_waits_for(&self) {
         let broker = &self.client.broker;
         if let Some(reason) = broker.blocked() {
             return self.screen.say(&format!("waiting: the broker takes no messages ({reason})"));

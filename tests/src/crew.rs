@@ -185,6 +185,7 @@ fn run(
                 roots: setup.roots.clone(),
                 scratch: std::env::temp_dir(),
                 exit_when_idle: false,
+                program: None,
             };
             Box::pin(async move { worker::run(config, broker, until).await.map_err(|error| error.to_string()) })
         }

@@ -12,6 +12,7 @@ pub mod forwarder;
 pub mod front;
 pub mod home;
 pub mod namespaces;
+pub mod node;
 pub mod processes;
 pub mod seen;
 pub mod troubled_store;

@@ -21,11 +21,22 @@ pub struct Namespace {
 
 impl Default for Namespace {
     fn default() -> Self {
-        Self { room: Room::default(), name: format!("test-{}", Uuid::new_v4().simple()), url: rabbit() }
+        Self::at(rabbit())
     }
 }
 
 impl Namespace {
+    /// A namespace on the broker of this URL.
+    #[must_use]
+    pub fn at(url: String) -> Self {
+        Self { room: Room::default(), name: format!("test-{}", Uuid::new_v4().simple()), url }
+    }
+
+    /// From now on processes find the broker at this URL.
+    pub fn reach_by(&mut self, url: String) {
+        self.url = url;
+    }
+
     /// A command that finds the broker and the namespace in its environment.
     #[must_use]
     pub fn command(&self, name: &str, args: &[&str]) -> Command {
@@ -85,8 +96,12 @@ fn files_beneath(folder: PathBuf) -> usize {
 impl Drop for Namespace {
     fn drop(&mut self) {
         let torn_down = self.command("producer", &["teardown", "--yes"]).output();
-        let gone = torn_down.is_ok_and(|ended| ended.status.success());
+        let said = match torn_down {
+            Ok(ended) if ended.status.success() => return,
+            Ok(ended) => String::from_utf8_lossy(&ended.stderr).into_owned(),
+            Err(error) => error.to_string(),
+        };
         // A second panic would hide the first.
-        assert!(gone || std::thread::panicking(), "the namespace {} is left behind", self.name);
+        assert!(std::thread::panicking(), "the namespace {} is left behind: {said}", self.name);
     }
 }

@@ -23,8 +23,16 @@ use std::path::{Path, PathBuf};
 /// Commands of others that the pages may use; what they do is theirs.
 const OTHERS: [&str; 9] = ["cargo", "docker", "export", "cat", "curl", "git", "sudo", "cd", ".ci/run"];
 /// Variables that no flag has.
-const VARIABLES: [&str; 6] =
-    ["RABBIT_REDUCE_LOG", "RABBIT_REDUCE_BROKER_URL", "LEDGER_MODEL_SEEDS", "PROPTEST_CASES", "GOLDEN", "PATH"];
+const VARIABLES: [&str; 8] = [
+    "RABBIT_REDUCE_LOG",
+    "RABBIT_REDUCE_BROKER_URL",
+    "RABBIT_REDUCE_CRASH_AT",
+    "RABBIT_REDUCE_RABBITMQ_ROOT",
+    "LEDGER_MODEL_SEEDS",
+    "PROPTEST_CASES",
+    "GOLDEN",
+    "PATH",
+];
 /// Flags of other programs that the text names.
 const FOREIGN_FLAGS: [&str; 3] = ["--rm", "--volumes", "--test"];
 
@@ -281,8 +289,12 @@ fn commands() -> Vec<clap::Command> {
         rabbit_reduce_worker::cli::Cli::command(),
         rabbit_reduce_aggregator::cli::Cli::command(),
     ];
-    let below: Vec<clap::Command> = all.iter().flat_map(|command| command.get_subcommands().cloned()).collect();
-    all.extend(below);
+    let mut seen = 0;
+    while seen < all.len() {
+        let below: Vec<clap::Command> = all[seen].get_subcommands().cloned().collect();
+        all.extend(below);
+        seen += 1;
+    }
     all
 }
 

@@ -139,7 +139,7 @@ fn a_file_that_stays_away_is_lost_with_the_reason() {
 async fn a_job_outlives_the_connections_of_everyone() {
     let mut url = Url::parse(&rabbit()).expect("AMQP_URL is a URL");
     let target = format!("{}:{}", url.host_str().expect("it has a host"), url.port().unwrap_or(5672));
-    let cable = Forwarder::to(target).await.expect("a port can be had");
+    let cable = Forwarder::to(target).expect("a port can be had");
     url.set_host(Some("127.0.0.1")).expect("it is an address");
     url.set_port(Some(cable.address().port())).expect("it is a port");
     let home = Home::rabbit_with(topology()).await.reached_by(url.to_string());

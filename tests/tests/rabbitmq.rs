@@ -116,7 +116,7 @@ async fn after_a_cut_the_same_broker_works_again_and_unsettled_deliveries_return
     let home = Home::rabbit().await;
     let parsed = Url::parse(&rabbit()).unwrap();
     let target = format!("{}:{}", parsed.host_str().unwrap(), parsed.port().unwrap_or(5672));
-    let cable = Forwarder::to(target).await.unwrap();
+    let cable = Forwarder::to(target).unwrap();
     let through = url(|url| {
         url.set_host(Some("127.0.0.1")).unwrap();
         url.set_port(Some(cable.address().port())).unwrap();

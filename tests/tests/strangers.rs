@@ -35,6 +35,7 @@ fn partial(store: String) -> Bytes {
         worker: "stranger".to_owned(),
         pairs: 0,
         strikes: 0,
+        agreed: 0,
         skips: None,
         home: None,
     };
@@ -76,6 +77,8 @@ async fn a_failure_of_an_unknown_job_is_set_aside(home: Home) {
         chunk: ChunkNumber(3),
         reason: "who knows".to_owned(),
         attempts: 1,
+        retry: 0,
+        record: None,
         worker: "stranger".to_owned(),
         version: 1,
         time_ms: 0,

@@ -1,6 +1,6 @@
 //! The worker's flags, and from errors to exit codes.
 
-use crate::{Config, Roots, run};
+use crate::{Config, Roots, apart, run};
 use clap::Parser;
 use clap::builder::FalseyValueParser;
 use rabbit_reduce_runtime::process::args::{BrokerArgs, ByteSize, LogArgs, memory_default};
@@ -33,6 +33,12 @@ pub struct Cli {
     /// Leave when nothing has been waiting for a while
     #[arg(long, env = "RABBIT_REDUCE_EXIT_WHEN_IDLE", value_parser = FalseyValueParser::new())]
     exit_when_idle: bool,
+    /// What a worker starts itself with, for a task that may kill who maps it.
+    #[arg(long = "map-apart", value_name = "PARENT", hide = true)]
+    map_apart: Option<String>,
+    /// Where it notes its progress then.
+    #[arg(long, value_name = "FILE", hide = true, requires = "map_apart")]
+    notes: Option<PathBuf>,
     #[command(flatten)]
     broker: BrokerArgs,
     /// How much is logged.
@@ -56,7 +62,16 @@ impl Cli {
             roots,
             scratch: self.temporary.unwrap_or_else(std::env::temp_dir),
             exit_when_idle: self.exit_when_idle,
+            // This very program, even where another release lies under its name by now.
+            program: Some(PathBuf::from("/proc/self/exe")),
         };
+        if let Some((parent, notes)) = self.map_apart.zip(self.notes) {
+            let config = Config { name: parent, ..config };
+            return match apart::map_for_parent(&config, &notes) {
+                Ok(()) => Ok(Exit::Done),
+                Err(error) => Err(Failure::new(Exit::InputOutput, error)),
+            };
+        }
         let broker = tokio::select! {
             broker = connect_and_declare(&self.broker) => broker?,
             () = shutdown.graceful() => return Ok(Exit::Done),

@@ -1,13 +1,15 @@
-//! What becomes of a task that was not mapped: tried again after a while, or a loss. A pure decision.
+//! What becomes of a task that was not mapped: tried again after a while, tried apart from all others, or a loss. A pure
+//! decision.
 
-use rabbit_reduce_core::message::{Failure, Task};
+use rabbit_reduce_core::message::{Attempt, Failure, Task};
+use rabbit_reduce_core::skip::{AGREED_SKIPS, Place};
 use rabbit_reduce_core::spec::PROGRAM_VERSION;
 
 /// Attempts after which a failure that may pass is taken for one that does not.
 pub(crate) const ATTEMPTS: u32 = 5;
 /// Returns of a task after which it is suspected of killing its workers.
 pub(crate) const SUSPICIOUS_RETURNS: u32 = 3;
-/// Suspicions after which a task is a loss.
+/// Deaths of who had it alone, after which a task is a loss.
 pub(crate) const CRASHES: u32 = 3;
 
 /// The fate.
@@ -15,32 +17,62 @@ pub(crate) const CRASHES: u32 = 3;
 pub(crate) enum Fate {
     /// To `retry`, as this task.
     Retry(Box<Task>),
+    /// To `suspect`, as this task.
+    Suspect(Box<Task>),
     /// To `dead`, with this record.
     Dead(Failure),
 }
 
-/// Decides, after an attempt at `task` failed for `reason`.
-pub(crate) fn decide(task: Task, reason: &str, may_pass: bool, worker: &str, now_ms: u64) -> Fate {
-    if may_pass && task.attempt < ATTEMPTS {
-        // The n-th pause is n rounds through `retry`; the task counts them itself, so nobody needs a clock.
-        let rounds = task.attempt - 1;
-        return Fate::Retry(Box::new(Task { attempt: task.attempt + 1, rounds, ..task }));
+/// Decides, after an attempt at `task` failed.
+pub(crate) fn failed(mut task: Task, attempt: Attempt, may_pass: bool) -> Fate {
+    if !may_pass || task.attempt >= ATTEMPTS {
+        return Fate::Dead(failure(&task, attempt));
     }
-    Fate::Dead(Failure {
+    // The n-th pause is n rounds through `retry`; the task counts them itself, so nobody needs a clock.
+    task.rounds = task.attempt - 1;
+    task.attempt += 1;
+    task.note(attempt);
+    Fate::Retry(Box::new(task))
+}
+
+/// Decides, after a task came back too often from the broker. Whose fault that is nobody knows yet.
+pub(crate) fn returned(mut task: Task, attempt: Attempt) -> Fate {
+    task.note(attempt);
+    Fate::Suspect(Box::new(task))
+}
+
+/// Decides, after who had the task alone died of it, at this record if anybody knows.
+pub(crate) fn crashed(mut task: Task, attempt: Attempt, place: Option<Place>) -> Fate {
+    let same = task.crashes == 0 || task.died_at == place;
+    task.died_at = if same { place } else { None };
+    task.crashes += 1;
+    if task.crashes >= CRASHES {
+        let reason = format!("{} processes died with it, alone: {}", task.crashes, attempt.reason);
+        let record = task.died_at.filter(|_| task.skips.len() < AGREED_SKIPS);
+        return Fate::Dead(Failure { record, ..failure(&task, Attempt { reason, ..attempt }) });
+    }
+    task.note(attempt);
+    Fate::Suspect(Box::new(task))
+}
+
+fn failure(task: &Task, attempt: Attempt) -> Failure {
+    Failure {
         job: task.job,
         chunk: task.chunk,
-        reason: reason.to_owned(),
-        attempts: task.attempt,
-        worker: worker.to_owned(),
+        reason: attempt.reason,
+        attempts: task.attempt + task.crashes.saturating_sub(1),
+        retry: task.retry,
+        record: None,
+        worker: attempt.worker,
         version: PROGRAM_VERSION,
-        time_ms: now_ms,
-    })
+        time_ms: attempt.time_ms,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rabbit_reduce_core::id::{ChunkNumber, JobId};
+    use rabbit_reduce_core::id::{ChunkNumber, JobId, SourceNumber};
     use rabbit_reduce_core::jobs::Options;
     use rabbit_reduce_core::spec::ProgramSpec;
 
@@ -51,6 +83,9 @@ mod tests {
             chunk: ChunkNumber(7),
             attempt: 1,
             crashes: 0,
+            died_at: None,
+            strikes: 0,
+            retry: 2,
             rounds: 0,
             program: ProgramSpec { name: "word-count".into(), version: PROGRAM_VERSION, options, sha256: None },
             partitions: 1,
@@ -61,27 +96,74 @@ mod tests {
             pieces: vec![],
             too_long: vec![],
             skips: vec![],
+            history: vec![],
         }
+    }
+
+    fn attempt(reason: &str) -> Attempt {
+        Attempt { worker: "w".into(), reason: reason.into(), time_ms: 5 }
     }
 
     #[test]
     fn what_may_pass_is_tried_five_times_with_growing_pauses() {
         let (mut task, mut rounds) = (task(), Vec::new());
         let dead = loop {
-            match decide(task, "gone", true, "w", 5) {
+            match failed(task, attempt("gone"), true) {
                 Fate::Retry(next) => {
                     rounds.push(next.rounds);
                     task = *next;
+                    assert_eq!(task.history.len(), rounds.len());
                 }
                 Fate::Dead(failure) => break failure,
+                Fate::Suspect(_) => panic!("nobody died"),
             }
         };
         assert_eq!(rounds, [0, 1, 2, 3]);
-        assert_eq!((dead.attempts, dead.chunk, dead.reason.as_str()), (ATTEMPTS, ChunkNumber(7), "gone"));
+        assert_eq!(
+            (dead.attempts, dead.chunk, dead.retry, dead.reason.as_str()),
+            (ATTEMPTS, ChunkNumber(7), 2, "gone")
+        );
     }
 
     #[test]
     fn what_does_not_pass_is_a_loss_at_once() {
-        assert!(matches!(decide(task(), "no", false, "w", 5), Fate::Dead(Failure { attempts: 1, .. })));
+        assert!(matches!(failed(task(), attempt("no"), false), Fate::Dead(Failure { attempts: 1, .. })));
+    }
+
+    #[test]
+    fn what_only_came_back_is_tried_apart_and_never_lost_for_that() {
+        let mut task = task();
+        for _ in 0..100 {
+            let Fate::Suspect(next) = returned(task, attempt("back")) else { panic!("nobody died") };
+            task = *next;
+        }
+        assert_eq!((task.crashes, task.history.len()), (0, rabbit_reduce_core::message::MAX_HISTORY));
+    }
+
+    #[test]
+    fn what_kills_three_processes_alone_is_a_loss() {
+        let failure = killed([None, None, None]);
+        assert_eq!((failure.attempts, failure.reason.as_str()), (3, "3 processes died with it, alone: signal 9"));
+        assert_eq!(failure.record, None);
+    }
+
+    fn killed(places: [Option<Place>; 3]) -> Failure {
+        let Fate::Suspect(task) = crashed(task(), attempt("signal 9"), places[0]) else { panic!("once is no proof") };
+        let Fate::Suspect(task) = crashed(*task, attempt("signal 9"), places[1]) else { panic!("nor is twice") };
+        let Fate::Dead(failure) = crashed(*task, attempt("signal 9"), places[2]) else {
+            panic!("three times is enough")
+        };
+        failure
+    }
+
+    #[test]
+    fn a_record_that_three_processes_died_of_is_named() {
+        let (here, there) = ((0, 7), (1, 7));
+        let place = |(source, offset)| Some(Place { source: SourceNumber(source), offset });
+        assert_eq!(killed([here, here, here].map(place)).record, place(here));
+        for places in [[here, there, there], [here, there, here], [here, here, there]] {
+            assert_eq!(killed(places.map(place)).record, None, "{places:?}");
+        }
+        assert_eq!(killed([None, place(here), place(here)]).record, None);
     }
 }

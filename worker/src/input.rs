@@ -72,6 +72,15 @@ impl Roots {
         folders.iter().map(resolve).collect::<io::Result<_>>().map(Self::Beneath)
     }
 
+    /// The folders that are all there is.
+    #[must_use]
+    pub fn folders(&self) -> &[PathBuf] {
+        match self {
+            Self::Anywhere => &[],
+            Self::Beneath(folders) => folders,
+        }
+    }
+
     /// Opens a file, if it may be read and is what it was.
     ///
     /// # Errors

@@ -3,10 +3,12 @@
 //! It keeps nothing between tasks and needs the broker alone. What would surprise: it never decides what is counted. A task
 //! mapped twice, or by a worker thought dead, is settled by the ledgers.
 
+mod apart;
 pub mod cli;
 mod fate;
 pub mod input;
 mod mapping;
+mod partials;
 mod task;
 
 pub use input::Roots;
@@ -46,6 +48,8 @@ pub struct Config {
     pub scratch: PathBuf,
     /// Leave when there is nothing to do.
     pub exit_when_idle: bool,
+    /// The worker's program, to map suspects in a process of their own; without it they are mapped like all others.
+    pub program: Option<PathBuf>,
 }
 
 impl Config {
@@ -108,9 +112,9 @@ pub async fn run(config: Config, broker: Arc<dyn Broker>, shutdown: Shutdown) ->
                 joined(done).await;
                 idle.reset();
             }
-            Some(delivery) = arrivals.recv() => {
+            Some((queue, delivery)) = arrivals.recv() => {
                 idle.reset();
-                tasks.spawn(Task::new(Arc::clone(&shared), delivery).settle());
+                tasks.spawn(Task::new(Arc::clone(&shared), queue, delivery).settle());
             }
             _ = idle.tick(), if shared.config.exit_when_idle && tasks.is_empty() => {
                 if nothing_waits(&*shared.broker).await { break Ok(()) }
@@ -132,7 +136,7 @@ async fn feed(
     broker: Arc<dyn Broker>,
     queue: &'static str,
     prefetch: u16,
-    deliveries: mpsc::Sender<Delivery>,
+    deliveries: mpsc::Sender<(&'static str, Delivery)>,
 ) -> Result<(), BrokerError> {
     let mut attempt = 0;
     loop {
@@ -140,7 +144,7 @@ async fn feed(
             Ok(mut consumer) => {
                 attempt = 0;
                 while let Some(delivery) = consumer.next().await {
-                    if deliveries.send(delivery).await.is_err() {
+                    if deliveries.send((queue, delivery)).await.is_err() {
                         return Ok(());
                     }
                 }

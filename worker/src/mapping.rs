@@ -6,12 +6,14 @@ use crate::input::{InputError, Roots, check_stamp, read_range, unreadable};
 use bytes::Bytes;
 use rabbit_reduce_core::job::Piece;
 use rabbit_reduce_core::jobs::{Job, JobError};
-use rabbit_reduce_core::map::{Limits, MapError, Mapped, map_chunk};
+use rabbit_reduce_core::map::{LeftOut, Limits, MapError, Mapped, Watch, map_chunk};
 use rabbit_reduce_core::message::{MAX_BODY_BYTES, Task};
+use rabbit_reduce_core::skip::Place;
 use rabbit_reduce_core::spec::{MAX_PARTITIONS, ProgramSpec, SEGMENT_BYTES};
 use rabbit_reduce_core::table::Scratch;
 use rabbit_reduce_core::topology::REDUCE_QUEUES;
 use rabbit_reduce_core::with_program;
+use rabbit_reduce_runtime::crash_point;
 use std::sync::{Arc, Mutex};
 
 /// Programs that stay built: as many as jobs are likely to run side by side.
@@ -32,9 +34,6 @@ pub(crate) enum TaskError {
     /// What it says of itself.
     #[error("the task is not well formed: {0}")]
     Malformed(&'static str),
-    /// Workers died while they had it.
-    #[error("{0} workers died with it in hand: what it holds may crash the program")]
-    Suspect(u32),
     /// A bug of ours or of the program.
     #[error("mapping panicked: {0}")]
     Panic(String),
@@ -46,7 +45,7 @@ impl TaskError {
         match self {
             Self::Input(error) => error.may_pass(),
             Self::Map(MapError::Scratch(_)) => true,
-            Self::Map(_) | Self::Program(_) | Self::Malformed(_) | Self::Suspect(_) | Self::Panic(_) => false,
+            Self::Map(_) | Self::Program(_) | Self::Malformed(_) | Self::Panic(_) => false,
         }
     }
 }
@@ -71,6 +70,16 @@ impl Programs {
     }
 }
 
+/// Watches over nothing but inputs that are deadly on purpose.
+pub(crate) struct Unwatched;
+
+impl Watch for Unwatched {
+    #[inline]
+    fn record(&mut self, _: Option<Place>, bytes: &[u8]) {
+        crash_point::tasted(bytes);
+    }
+}
+
 /// Maps a task.
 pub(crate) fn map_task(
     task: &Task,
@@ -79,6 +88,7 @@ pub(crate) fn map_task(
     roots: &Roots,
     scratch: &dyn Scratch,
     budget_bytes: usize,
+    watch: &mut impl Watch,
 ) -> Result<Mapped, TaskError> {
     check(task)?;
     let job = programs.get(&task.program)?;
@@ -102,7 +112,8 @@ pub(crate) fn map_task(
         output_bytes: task.output_bytes,
         budget_bytes,
     };
-    let mapping = || with_program!(&*job, program => map_chunk(program, &pieces, &task.too_long, limits, scratch));
+    let left_out = LeftOut { too_long: &task.too_long, agreed: &task.skips };
+    let mapping = || with_program!(&*job, program => map_chunk(program, &pieces, left_out, limits, scratch, watch));
     match std::panic::catch_unwind(std::panic::AssertUnwindSafe(mapping)) {
         Ok(mapped) => Ok(mapped?),
         Err(panic) => Err(TaskError::Panic(said(&*panic))),

@@ -4,23 +4,28 @@
 //! dead letters as it is.
 
 use crate::Shared;
+use crate::apart::{Apart, Said, Verdict};
 use crate::fate::{self, Fate};
-use crate::mapping::{TaskError, map_task};
+use crate::mapping::{TaskError, Unwatched, map_task};
+use crate::partials::{self, Addressed};
 use bytes::Bytes;
-use futures_util::stream::{self, TryStreamExt};
-use rabbit_reduce_core::id::PartitionNumber;
+use futures_util::stream::{self, FuturesUnordered, StreamExt, TryStreamExt};
 use rabbit_reduce_core::map::Mapped;
-use rabbit_reduce_core::message::{self, Home, Partial};
+use rabbit_reduce_core::message::{self, Attempt};
+use rabbit_reduce_core::skip::Place;
 use rabbit_reduce_core::spec::PROGRAM_VERSION;
 use rabbit_reduce_core::topology::queue;
 use rabbit_reduce_runtime::broker::stored::{pause_before, publish_stored};
 use rabbit_reduce_runtime::broker::{BrokerError, Delivery, Receipt, Route};
+use rabbit_reduce_runtime::crash_point;
 use rabbit_reduce_runtime::process::clock;
 use rabbit_reduce_runtime::scratch::ScratchFolder;
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Partials of one chunk that are published at once.
+/// Messages of one chunk that are published at once.
 const WINDOW: usize = 16;
 /// Who cannot publish for so long gives the task back.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -28,20 +33,33 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// One delivery.
 pub(crate) struct Task {
     shared: Arc<Shared>,
+    queue: &'static str,
     delivery: Delivery,
 }
 
+/// What came of an attempt.
+enum Tried {
+    /// All of it is published and confirmed.
+    Published,
+    /// The worker stops: nothing came of it.
+    Stopped,
+    /// It failed for this reason; another attempt may succeed.
+    Failed(String, bool),
+    /// Who had it alone died, at this record if anybody knows.
+    Crashed(String, Option<Place>),
+}
+
 impl Task {
-    pub(crate) const fn new(shared: Arc<Shared>, delivery: Delivery) -> Self {
-        Self { shared, delivery }
+    pub(crate) const fn new(shared: Arc<Shared>, queue: &'static str, delivery: Delivery) -> Self {
+        Self { shared, queue, delivery }
     }
 
     /// Settles the delivery, whatever comes.
     pub(crate) async fn settle(self) {
-        let Self { shared, delivery } = self;
+        let Self { shared, queue, delivery } = self;
         let Delivery { body, receipt, returns, .. } = delivery;
         let handled = match message::decode::<message::Task>(&body) {
-            Ok((task, input)) => handle(&shared, task, &input, &body, returns).await,
+            Ok((task, input)) => handle(&shared, queue, task, &input, &body, returns).await,
             Err(error) => {
                 tracing::error!(%error, "a message that is no task goes to the dead letters");
                 shared.publish(queue::DEAD, body).await.map(|()| true)
@@ -54,7 +72,12 @@ impl Task {
 /// Acks after success; gives back what was not handled.
 async fn settle(receipt: Receipt, handled: Result<bool, BrokerError>) {
     let counted = match handled {
-        Ok(true) => receipt.ack().await,
+        Ok(true) => {
+            crash_point::reached("worker.unacked");
+            let counted = receipt.ack().await;
+            crash_point::reached("worker.acked");
+            counted
+        }
         Ok(false) => receipt.give_back().await,
         Err(error) => {
             tracing::error!(%error, "cannot publish; the task goes back");
@@ -71,13 +94,16 @@ async fn settle(receipt: Receipt, handled: Result<bool, BrokerError>) {
 /// `true`: to be acked. `false`: to be given back.
 async fn handle(
     shared: &Arc<Shared>,
+    from: &'static str,
     task: message::Task,
     input: &Bytes,
     raw: &Bytes,
     returns: u32,
 ) -> Result<bool, BrokerError> {
     let (job, chunk) = (task.job, task.chunk);
-    if shared.has_ended(job) {
+    crash_point::reached("worker.taken");
+    // A chunk that is sent again amends a result: its job may well have ended.
+    if task.retry == 0 && shared.has_ended(job) {
         return Ok(true);
     }
     if task.program.version != PROGRAM_VERSION {
@@ -87,35 +113,47 @@ async fn handle(
     }
     if task.rounds > 0 {
         let waiting = message::Task { rounds: task.rounds - 1, ..task };
-        return shared.publish(queue::RETRY, message::encode(&waiting, input)).await.map(|()| true);
+        shared.publish(queue::RETRY, message::encode(&waiting, input)).await?;
+        crash_point::reached("worker.waiting");
+        return Ok(true);
     }
-    if returns >= fate::SUSPICIOUS_RETURNS && task.crashes < fate::CRASHES {
-        let crashes = task.crashes + 1;
-        tracing::warn!(%job, %chunk, returns, crashes, "a task that came back too often is set apart");
-        let suspect = message::Task { crashes, ..task };
-        return shared.publish(queue::SUSPECT, message::encode(&suspect, input)).await.map(|()| true);
-    }
-    let failed = if task.crashes >= fate::CRASHES {
-        TaskError::Suspect(task.crashes)
+    let attempt = |reason: String| Attempt { worker: shared.config.name.clone(), reason, time_ms: clock::now_ms() };
+    let alone = from == queue::SUSPECT;
+    let fate = if returns >= fate::SUSPICIOUS_RETURNS {
+        let attempt = attempt(format!("it came back {returns} times: who had it may have died of it"));
+        if alone { fate::crashed(task, attempt, None) } else { fate::returned(task, attempt) }
     } else {
-        match map(shared, &task, input).await {
-            None => return Ok(false),
-            Some(Ok(mapped)) => return publish_partials(shared, &task, mapped).await.map(|()| true),
-            Some(Err(error)) => error,
+        match try_task(shared, alone, &task, input, raw).await? {
+            Tried::Published => return Ok(true),
+            Tried::Stopped => return Ok(false),
+            Tried::Failed(reason, may_pass) => fate::failed(task, attempt(reason), may_pass),
+            Tried::Crashed(reason, place) => fate::crashed(task, attempt(reason), place),
         }
     };
-    let reason = failed.to_string();
-    match fate::decide(task, &reason, failed.may_pass(), &shared.config.name, clock::now_ms()) {
+    match fate {
         Fate::Retry(next) => {
+            let reason = last_reason(&next);
             tracing::warn!(%job, %chunk, attempt = next.attempt - 1, reason, "a task failed and is tried again");
             shared.publish(queue::RETRY, message::encode(&*next, input)).await?;
+            crash_point::reached("worker.retried");
+        }
+        Fate::Suspect(next) => {
+            let reason = last_reason(&next);
+            tracing::warn!(%job, %chunk, crashes = next.crashes, reason, "a task is set apart from all others");
+            shared.publish(queue::SUSPECT, message::encode(&*next, input)).await?;
+            crash_point::reached("worker.suspected");
         }
         Fate::Dead(failure) => {
-            tracing::error!(%job, %chunk, attempts = failure.attempts, reason, "a task failed for good");
+            tracing::error!(%job, %chunk, attempts = failure.attempts, reason = failure.reason, "a task failed for good");
             shared.publish(queue::DEAD, message::encode(&failure, raw_of(raw))).await?;
+            crash_point::reached("worker.buried");
         }
     }
     Ok(true)
+}
+
+fn last_reason(task: &message::Task) -> &str {
+    task.history.last().map_or("", |attempt| attempt.reason.as_str())
 }
 
 /// A raw task inside a failure must fit a body; one that does not is told of without its bytes.
@@ -123,66 +161,97 @@ fn raw_of(raw: &Bytes) -> &[u8] {
     if raw.len() <= message::MAX_BODY_BYTES { raw } else { &[] }
 }
 
-/// Maps on a compute thread; `None` if the worker stops before a thread is free.
-async fn map(shared: &Arc<Shared>, task: &message::Task, input: &Bytes) -> Option<Result<Mapped, TaskError>> {
-    let _turn = shared.compute.acquire().await.ok()?;
+async fn try_task(
+    shared: &Arc<Shared>,
+    alone: bool,
+    task: &message::Task,
+    input: &Bytes,
+    raw: &Bytes,
+) -> Result<Tried, BrokerError> {
+    let Ok(turn) = shared.compute.acquire().await else { return Ok(Tried::Stopped) };
+    if let Some(program) = shared.config.program.as_deref().filter(|_| alone) {
+        return try_apart(shared, program, raw).await;
+    }
+    let mapped = map(shared, task, input).await;
+    // While this one is published another may be mapped.
+    drop(turn);
+    match mapped {
+        Ok(mapped) => {
+            crash_point::reached("worker.mapped");
+            let messages = partials::messages(task.clone(), mapped, shared.config.name.clone());
+            shared.publish_all(messages).await
+        }
+        Err(error) => Ok(Tried::Failed(error.to_string(), error.may_pass())),
+    }
+}
+
+/// Maps on a compute thread.
+async fn map(shared: &Arc<Shared>, task: &message::Task, input: &Bytes) -> Result<Mapped, TaskError> {
     let (shared, task, input) = (Arc::clone(shared), task.clone(), input.clone());
     let mapping = tokio::task::spawn_blocking(move || {
         let config = &shared.config;
         let scratch = ScratchFolder(config.scratch.clone());
-        map_task(&task, &input, &shared.programs, &config.roots, &scratch, config.budget_bytes())
+        map_task(&task, &input, &shared.programs, &config.roots, &scratch, config.budget_bytes(), &mut Unwatched)
     });
-    Some(mapping.await.unwrap_or_else(|panic| Err(TaskError::Panic(panic.to_string()))))
+    mapping.await.unwrap_or_else(|panic| Err(TaskError::Panic(panic.to_string())))
 }
 
-/// Publishes every segment and waits for every confirm.
-async fn publish_partials(shared: &Arc<Shared>, task: &message::Task, mut mapped: Mapped) -> Result<(), BrokerError> {
-    let mut messages = Vec::new();
-    for partition in 0..mapped.partials.len() {
-        for segment in 0..mapped.partials[partition].len() {
-            messages.push((partition, segment));
+/// Maps in a process of its own. What that has said before it died does no harm: it would be said again.
+async fn try_apart(shared: &Arc<Shared>, program: &Path, raw: &Bytes) -> Result<Tried, BrokerError> {
+    let unable =
+        |error: io::Error| Ok(Tried::Failed(format!("there can be no process to map it apart: {error}"), true));
+    let mut apart = match Apart::start(program, &shared.config, raw).await {
+        Ok(apart) => apart,
+        Err(error) => return unable(error),
+    };
+    let mut publishing = FuturesUnordered::new();
+    loop {
+        match apart.next().await {
+            Ok(Said::Message((name, message))) => {
+                publishing.push(async move { shared.publish_mapped(&name, message).await });
+                if publishing.len() == WINDOW {
+                    publishing.try_next().await?;
+                }
+            }
+            Ok(Said::Verdict(Verdict::Mapped)) => {
+                publishing.try_collect::<()>().await?;
+                return Ok(Tried::Published);
+            }
+            Ok(Said::Verdict(Verdict::Failed { reason, may_pass })) => return Ok(Tried::Failed(reason, may_pass)),
+            Ok(Said::Died(how, place)) => return Ok(Tried::Crashed(how, place)),
+            Err(error) => return unable(error),
         }
     }
-    let home = task.chunk.index() % mapped.partials.len();
-    let encode = |(partition, segment): (usize, usize)| {
-        let body = mapped.body(partition, segment).map_err(|error| BrokerError::Denied {
-            action: "publish what was mapped".to_owned(),
-            reason: error.to_string(),
-        })?;
-        let number = PartitionNumber(u32::try_from(partition).expect("partitions are numbered in 32 bits"));
-        let segments = &mapped.partials[partition];
-        let partial = Partial {
-            job: task.job,
-            chunk: task.chunk,
-            attempt: task.attempt,
-            partition: number,
-            partitions: task.partitions,
-            segment: u32::try_from(segment).expect("segments are numbered in 32 bits"),
-            last: segment + 1 == segments.len(),
-            store: task.store.clone(),
-            digest: mapped.digest,
-            worker: shared.config.name.clone(),
-            pairs: segments[segment].pairs,
-            strikes: 0,
-            skips: (segment == 0).then(|| mapped.skips.clone()),
-            home: (segment == 0 && partition == home)
-                .then(|| Home { pairs: mapped.pairs, counters: mapped.counters.clone() }),
-        };
-        let name = if body.len() > task.segment_bytes {
-            queue::REDUCE_LARGE.to_owned()
-        } else {
-            queue::reduce(number, task.reduce_queues)
-        };
-        Ok((name, message::encode(&partial, &body)))
-    };
-    stream::iter(messages.into_iter().map(encode))
-        .map_ok(|(name, message)| async move { shared.publish(&name, message).await })
-        .try_buffer_unordered(WINDOW)
-        .try_collect::<()>()
-        .await
 }
 
 impl Shared {
+    /// Publishes every message and waits for every confirm.
+    async fn publish_all(
+        &self,
+        messages: impl Iterator<Item = io::Result<Addressed>> + Send,
+    ) -> Result<Tried, BrokerError> {
+        let mut publishing = stream::iter(messages)
+            .map(|message| async move {
+                match message {
+                    Ok((name, message)) => self.publish_mapped(&name, message).await.map(Ok),
+                    Err(error) => Ok(Err(error)),
+                }
+            })
+            .buffer_unordered(WINDOW);
+        while let Some(published) = publishing.try_next().await? {
+            if let Err(error) = published {
+                return Ok(Tried::Failed(format!("temporary files failed: {error}"), true));
+            }
+        }
+        Ok(Tried::Published)
+    }
+
+    async fn publish_mapped(&self, queue: &str, message: Bytes) -> Result<(), BrokerError> {
+        self.publish(queue, message).await?;
+        crash_point::reached("worker.published");
+        Ok(())
+    }
+
     async fn publish(&self, queue: &str, message: Bytes) -> Result<(), BrokerError> {
         publish_stored(&*self.broker, &Route::Queue(queue.to_owned()), message, Some(PATIENCE)).await
     }

@@ -3,10 +3,11 @@
 //! What would surprise: nothing here does anything; the loop carries effects out, and answers most of them with an event.
 
 use crate::archive::{Archive, ArchiveError, JobFile};
-use crate::shard::{Away, Channel};
+use crate::repair::Again;
+use crate::shard::{Away, Channel, HeldReceipt};
 use crate::tend::{Tend, Tended};
 use bytes::Bytes;
-use rabbit_reduce_core::id::{JobId, PartitionNumber};
+use rabbit_reduce_core::id::{ChunkNumber, JobId, PartitionNumber};
 use rabbit_reduce_core::ledger::Ledger;
 use rabbit_reduce_core::message::{End, News};
 use rabbit_reduce_runtime::broker::{Delivery, Receipt};
@@ -23,7 +24,9 @@ pub(crate) enum Event {
     /// A job was looked up.
     Opened(JobId, LookUp, Result<Opened, ArchiveError>),
     /// A shard comes back.
-    Tended(JobId, PartitionNumber, Box<Tended>),
+    Tended(JobId, PartitionNumber, Box<Tended<HeldReceipt>>),
+    /// Chunks of mixed fates were sent again, but for these, of which no task is kept.
+    Repaired(JobId, Result<Vec<ChunkNumber>, ArchiveError>),
     /// A job's input is all published.
     Sealed(JobId, u32),
     /// A job ended, or an end was tried and this is the newest.
@@ -70,6 +73,10 @@ pub(crate) enum Effect {
     End { job: JobId, end: Box<End>, unless: Vec<u64> },
     /// Put an end without result; answer [`Event::Ended`].
     Fail { job: JobId, reason: String },
+    /// Send lost chunks again, which some partitions count; answer [`Event::Repaired`].
+    Repair { job: JobId, chunks: Vec<ChunkNumber> },
+    /// Send a chunk again whose retry has had no outcome for long.
+    SendAgain(JobId, Again),
     /// Tell everybody.
     Announce(News),
 }
@@ -83,7 +90,7 @@ pub(crate) struct ShardWork {
 }
 
 impl ShardWork {
-    pub(crate) fn into_tend(self, archive: Archive) -> Tend {
+    pub(crate) fn into_tend(self, archive: Archive) -> Tend<HeldReceipt> {
         let Self { job, partition, chunks, away: Away { ledger, delta, losses } } = self;
         Tend { archive, job, partition, chunks, ledger, delta, losses }
     }

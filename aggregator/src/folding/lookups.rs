@@ -3,6 +3,7 @@
 //! What would surprise: a look-up that finds no job decides nothing about what came after it was asked for, since the job may be
 //! younger than the answer.
 
+use super::repairs::Repairs;
 use super::{Effect, Folding, JobState, LookUp, Opened, OpenedJob};
 use crate::archive::ArchiveError;
 use crate::shard::{HeldReceipt, Shard};
@@ -100,6 +101,7 @@ impl Folding {
             end: None,
             shards: ledgers.into_iter().map(Shard::new).collect(),
             ending: false,
+            repairs: Repairs::default(),
             over: false,
         });
         state.chunks = state.chunks.or(chunks);

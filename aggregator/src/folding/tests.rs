@@ -75,6 +75,7 @@ async fn delivery() -> Delivery {
         worker: "w".to_owned(),
         pairs: 0,
         strikes: 0,
+        agreed: 0,
         skips: None,
         home: None,
     };

@@ -6,11 +6,11 @@ use rabbit_reduce_core::ledger::{Commit, CommitChunk};
 use rabbit_reduce_runtime::store::memory::MemoryStore;
 
 /// A sealed partition whose ledger names two runs that have no files.
-fn without_files(archive: &Archive) -> Tend {
+fn without_files(archive: &Archive) -> Tend<()> {
     let mut ledger = Ledger::default();
     for number in 0..2 {
         let (chunk, units) = (ChunkNumber(number), vec![(0, true, 1)]);
-        let chunks = vec![CommitChunk { chunk, digest: 7, worker: 0, units, skips: None, home: None }];
+        let chunks = vec![CommitChunk { chunk, digest: 7, worker: 0, units, agreed: 0, skips: None, home: None }];
         let (run, size, workers) = (Uuid::new_v4(), RunSize::default(), vec!["w".to_owned()]);
         ledger.apply(&Entry::Commit(Commit { run, size, workers, chunks }));
     }

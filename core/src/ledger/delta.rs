@@ -9,6 +9,7 @@ use crate::message::{Home, Partial};
 use crate::run::RunSize;
 use crate::skip::SkipList;
 use bytes::Bytes;
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
@@ -43,6 +44,8 @@ pub enum Fold<R> {
     Held,
     /// It is here already: the delivery can be acked.
     Duplicate(R),
+    /// It waits for its commit, and these do not any more: their attempt left out less than was agreed. They can be acked.
+    Supersedes(Vec<R>),
     /// Another attempt at the chunk is here and differs: the job fails.
     Disagreement(R, Disagreement),
 }
@@ -51,19 +54,27 @@ impl<R> Delta<R> {
     /// Takes a segment in.
     pub fn fold(&mut self, partial: Partial, body: Bytes, receipt: R) -> Fold<R> {
         let (chunk, unit) = (partial.chunk, (partial.chunk, partial.segment));
-        let of_chunk = self.held.range((chunk, 0)..=(chunk, u32::MAX)).next();
-        if let Some((_, other)) = of_chunk
-            && other.partial.digest != partial.digest
-        {
-            let workers = [other.partial.worker.clone(), partial.worker];
-            return Fold::Disagreement(receipt, Disagreement { chunk, workers });
+        let mut superseded = Vec::new();
+        if let Some((_, other)) = self.held.range((chunk, 0)..=(chunk, u32::MAX)).next() {
+            match other.partial.agreed.cmp(&partial.agreed) {
+                Ordering::Greater => return Fold::Duplicate(receipt),
+                Ordering::Less => superseded = self.take_out(|held| held.partial.chunk == chunk),
+                Ordering::Equal if other.partial.digest != partial.digest => {
+                    let workers = [other.partial.worker.clone(), partial.worker];
+                    return Fold::Disagreement(receipt, Disagreement { chunk, workers });
+                }
+                Ordering::Equal => {}
+            }
         }
         if self.held.contains_key(&unit) {
             return Fold::Duplicate(receipt);
         }
         self.bytes += body.len();
         self.held.insert(unit, Held { body, partial, receipt });
-        Fold::Held
+        if superseded.is_empty() {
+            return Fold::Held;
+        }
+        Fold::Supersedes(superseded.into_iter().map(|held| held.receipt).collect())
     }
 
     /// Bytes of pairs in it.
@@ -106,16 +117,18 @@ impl<R> Delta<R> {
         self.held.into_values().collect()
     }
 
-    /// Takes out what the ledger covers already, their digests compared first.
+    /// Takes out what the ledger covers already, their digests compared first, and what does not leave out what was agreed.
     ///
     /// # Errors
     /// Names the chunk and the workers that disagree.
     pub fn drop_covered(&mut self, ledger: &Ledger) -> Result<Vec<Held<R>>, Disagreement> {
         for held in self.held.values() {
             let Partial { chunk, digest, worker, .. } = &held.partial;
-            ledger.agrees(*chunk, *digest, worker)?;
+            if !is_stale(held, ledger) {
+                ledger.agrees(*chunk, *digest, worker)?;
+            }
         }
-        Ok(self.take_out(|held| ledger.covers(held.partial.unit())))
+        Ok(self.take_out(|held| is_stale(held, ledger) || ledger.covers(held.partial.unit())))
     }
 
     /// Whether, with this delta committed, every one of `chunks` chunks would be counted or lost.
@@ -129,7 +142,7 @@ impl<R> Delta<R> {
     pub fn commit(&self, run: Uuid, size: RunSize) -> Commit {
         let mut commit = Commit { run, size, workers: Vec::new(), chunks: Vec::new() };
         for held in self.held.values() {
-            let Partial { chunk, digest, worker, segment, last, pairs, skips, home, .. } = &held.partial;
+            let Partial { chunk, digest, worker, segment, last, pairs, agreed, skips, home, .. } = &held.partial;
             if commit.chunks.last().is_none_or(|before| before.chunk != *chunk) {
                 let place = place_of(&mut commit.workers, worker);
                 let units = Vec::new();
@@ -138,6 +151,7 @@ impl<R> Delta<R> {
                     digest: *digest,
                     worker: place,
                     units,
+                    agreed: *agreed,
                     skips: None,
                     home: None,
                 });
@@ -148,6 +162,10 @@ impl<R> Delta<R> {
         }
         commit
     }
+}
+
+fn is_stale<R>(held: &Held<R>, ledger: &Ledger) -> bool {
+    held.partial.agreed as usize != ledger.agreed(held.partial.chunk).len()
 }
 
 fn place_of(workers: &mut Vec<String>, worker: &str) -> u32 {

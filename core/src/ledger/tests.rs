@@ -16,7 +16,7 @@ fn file(number: u128) -> Uuid {
 
 fn chunk(number: u32, digest: u64, units: &[(u32, bool)]) -> CommitChunk {
     let units = units.iter().map(|&(segment, last)| (segment, last, 10)).collect();
-    CommitChunk { chunk: ChunkNumber(number), digest, worker: 0, units, skips: None, home: None }
+    CommitChunk { chunk: ChunkNumber(number), digest, worker: 0, units, agreed: 0, skips: None, home: None }
 }
 
 fn commit(run: u128, worker: &str, chunks: Vec<CommitChunk>) -> Entry {
@@ -24,7 +24,7 @@ fn commit(run: u128, worker: &str, chunks: Vec<CommitChunk>) -> Entry {
 }
 
 fn lose(chunk: u32) -> Entry {
-    Entry::Lose { chunk: ChunkNumber(chunk), reason: "poison".into() }
+    Entry::Lose { chunk: ChunkNumber(chunk), reason: "poison".into(), retry: 0 }
 }
 
 fn replace(runs: &[u128], run: u128) -> Entry {
@@ -63,6 +63,7 @@ fn partial(chunk: u32, segment: u32, last: bool, digest: u64, worker: &str) -> P
         worker: worker.into(),
         pairs: 10,
         strikes: 0,
+        agreed: 0,
         skips: None,
         home: None,
     }
@@ -262,4 +263,101 @@ fn who_loses_the_race_is_judged_again_against_what_won() {
     let decided = Step::GaveUp(Invalid::Decided(ChunkNumber(0)));
     assert_eq!(first.next(&mut ledger, Event::Read(Some(other(lose(0))))), decided);
     assert_eq!(ledger.next(), 2);
+}
+
+fn lose_again(chunk: u32, retry: u32) -> Entry {
+    Entry::Lose { chunk: ChunkNumber(chunk), reason: "poison".into(), retry }
+}
+
+fn retry(chunk: u32, retry: u32) -> Entry {
+    Entry::Retry { chunk: ChunkNumber(chunk), retry }
+}
+
+#[test]
+fn only_a_loss_is_sent_again_and_each_retry_happens_once() {
+    let decided = Err(Invalid::Decided(ChunkNumber(0)));
+    assert_eq!(Ledger::default().judge(&retry(0, 1), Some(1)), decided, "nothing is lost");
+    let lost = ledger(1, &[lose(0)]);
+    assert_eq!(lost.judge(&retry(0, 0), Some(1)), decided);
+    let open = ledger(1, &[lose(0), retry(0, 1)]);
+    assert_eq!(open.judge(&retry(0, 1), Some(1)), decided);
+    assert_eq!(open.judge(&retry(0, 2), Some(1)), decided, "one at a time");
+    let counted = ledger(1, &[lose(0), retry(0, 1), commit(1, "w", vec![chunk(0, 7, &[(0, true)])])]);
+    assert_eq!(counted.judge(&retry(0, 2), Some(1)), decided);
+}
+
+#[test]
+fn a_chunk_that_is_sent_again_keeps_its_partition_open_until_it_is_decided() {
+    let before = [lose(0), finish(1, 1)];
+    assert!(ledger(1, &before).finished().is_some());
+    let open = ledger(1, &[&before[..], &[retry(0, 1)]].concat());
+    assert_eq!((open.finished(), open.complete(1), open.lost().count()), (None, false, 0));
+    assert_eq!(open.retrying().collect::<Vec<_>>(), [ChunkNumber(0)]);
+    assert_eq!(open.judge(&finish(2, 3), Some(1)), Err(Invalid::Open));
+    let counted = ledger(1, &[&before[..], &[retry(0, 1), commit(3, "w", vec![chunk(0, 7, &[(0, true)])])]].concat());
+    assert_eq!((counted.complete(1), counted.retrying().count()), (true, 0));
+    let lost = ledger(1, &[&before[..], &[retry(0, 1), lose_again(0, 1)]].concat());
+    assert_eq!((lost.complete(1), lost.lost().count(), lost.retries(ChunkNumber(0))), (true, 1, 1));
+    assert_eq!(lost.judge(&retry(0, 2), Some(1)), Ok(()));
+}
+
+#[test]
+fn the_failure_of_an_earlier_sending_says_nothing_of_a_later_one() {
+    let open = ledger(1, &[lose(0), retry(0, 1)]);
+    assert_eq!(open.judge(&lose(0), Some(1)), Err(Invalid::Decided(ChunkNumber(0))));
+    // A partition that never heard of the first loss, nor of the retry, hears of the second.
+    let fresh = ledger(1, &[lose_again(0, 1)]);
+    assert_eq!((fresh.retries(ChunkNumber(0)), fresh.lost().count()), (1, 1));
+    // One that heard of the first only, too.
+    let lost = ledger(1, &[lose(0)]);
+    assert_eq!(lost.judge(&lose_again(0, 1), Some(1)), Ok(()));
+}
+
+fn skip(chunk: u32, offset: u64) -> Entry {
+    Entry::Skip { chunk: ChunkNumber(chunk), skip: Skip::new(SourceNumber(0), offset, "it kills".into()) }
+}
+
+fn without(agreed: u32, run: u128, of: CommitChunk) -> Entry {
+    commit(run, "w", vec![CommitChunk { agreed, ..of }])
+}
+
+#[test]
+fn a_record_is_agreed_to_be_left_out_once_and_only_while_nothing_of_its_chunk_is_decided() {
+    let decided = Err(Invalid::Decided(ChunkNumber(0)));
+    let agreed = ledger(1, &[skip(0, 5)]);
+    assert_eq!((agreed.judge(&skip(0, 5), Some(1)), agreed.judge(&skip(0, 6), Some(1))), (decided.clone(), Ok(())));
+    let touched = ledger(1, &[commit(1, "w", vec![chunk(0, 7, &[(1, true)])])]);
+    assert_eq!(touched.judge(&skip(0, 5), Some(1)), decided);
+    assert_eq!(ledger(1, &[lose(0)]).judge(&skip(0, 5), Some(1)), decided);
+    let many: Vec<Entry> = (0..AGREED_SKIPS as u64).map(|offset| skip(0, offset)).collect();
+    assert_eq!(ledger(1, &many).judge(&skip(0, 99), Some(1)), decided);
+    assert!(!agreed.complete(1), "the chunk is still open");
+}
+
+#[test]
+fn only_attempts_that_leave_out_what_was_agreed_are_counted() {
+    let stale = Err(Invalid::Stale(ChunkNumber(0)));
+    let agreed = ledger(1, &[skip(0, 5)]);
+    assert_eq!(agreed.judge(&without(0, 1, chunk(0, 7, &[(0, true)])), Some(1)), stale);
+    assert_eq!(agreed.judge(&without(2, 1, chunk(0, 7, &[(0, true)])), Some(1)), stale);
+    assert!(ledger(1, &[skip(0, 5), without(1, 1, chunk(0, 7, &[(0, true)]))]).complete(1));
+    assert_eq!(Ledger::default().judge(&without(1, 1, chunk(0, 7, &[(0, true)])), Some(1)), stale);
+}
+
+#[test]
+fn a_delta_prefers_attempts_that_leave_out_more_and_drops_what_the_ledger_refuses() {
+    let with = |agreed, segment, digest| Partial { agreed, ..partial(0, segment, true, digest, "w") };
+    let mut delta = Delta::default();
+    assert!(matches!(delta.fold(with(0, 0, 7), Bytes::from_static(b"old"), 1), Fold::Held));
+    let Fold::Supersedes(old) = delta.fold(with(1, 0, 8), Bytes::from_static(b"newer"), 2) else {
+        panic!("it is newer")
+    };
+    assert_eq!((old, delta.len(), delta.bytes()), (vec![1], 1, 5));
+    assert!(matches!(delta.fold(with(0, 1, 7), Bytes::new(), 3), Fold::Duplicate(3)));
+    let dropped = delta.drop_covered(&Ledger::default()).unwrap();
+    assert_eq!((dropped.len(), dropped[0].receipt, delta.len()), (1, 2, 0), "nothing was agreed in this ledger");
+    let agreed = ledger(1, &[skip(0, 5)]);
+    assert!(matches!(delta.fold(with(1, 0, 8), Bytes::new(), 4), Fold::Held));
+    assert!(delta.drop_covered(&agreed).unwrap().is_empty());
+    assert_eq!(delta.commit(file(1), SIZE).chunks[0].agreed, 1);
 }

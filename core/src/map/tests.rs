@@ -29,7 +29,7 @@ const LIMITS: Limits = Limits { partitions: 3, segment_bytes: 1 << 20, output_by
 
 fn mapped<P: Program>(program: &P, bytes: &[u8], limits: Limits) -> Result<Mapped, MapError> {
     let piece = Piece { source: SourceNumber(0), name: b"a", offset: 0, bytes, continues: false, ends: true };
-    map_chunk(program, &[piece], &[], limits, &InMemory)
+    map_chunk(program, &[piece], LeftOut::default(), limits, &InMemory, &mut ())
 }
 
 fn sizes(mapped: &mut Mapped) -> Vec<usize> {
@@ -127,7 +127,10 @@ fn the_digest_tells_of_input_skips_and_pairs() {
     assert_eq!(digest(b"1 2"), digest(b"1 2"));
     assert_ne!(digest(b"1 2"), digest(b"2 1"), "the same pairs of another input");
     let piece = Piece { source: SourceNumber(0), name: b"a", offset: 0, bytes: b"1", continues: false, ends: true };
-    let with = |too_long: &[Skip]| map_chunk(&Sum, &[piece], too_long, LIMITS, &InMemory).unwrap().digest;
+    let with = |too_long: &[Skip]| {
+        let left_out = LeftOut { too_long, agreed: &[] };
+        map_chunk(&Sum, &[piece], left_out, LIMITS, &InMemory, &mut ()).unwrap().digest
+    };
     assert_ne!(with(&[]), with(&[Skip::new(SourceNumber(0), 1, "too long".into())]));
 }
 
@@ -163,5 +166,29 @@ fn segments_past_the_memory_are_read_from_their_file() {
 fn no_room_for_scratch_files_fails_the_attempt() {
     let piece = Piece { source: SourceNumber(0), name: b"a", offset: 0, bytes: b"a b", continues: false, ends: true };
     let limits = Limits { budget_bytes: 1, ..LIMITS };
-    assert!(matches!(map_chunk(&WORDS, &[piece], &[], limits, &Full), Err(MapError::Scratch(_))));
+    assert!(matches!(
+        map_chunk(&WORDS, &[piece], LeftOut::default(), limits, &Full, &mut ()),
+        Err(MapError::Scratch(_))
+    ));
+}
+
+#[test]
+fn a_record_that_was_agreed_to_be_left_out_is_never_mapped() {
+    struct Places(Vec<u64>);
+    impl Watch for Places {
+        fn record(&mut self, place: Option<Place>, _: &[u8]) {
+            self.0.push(place.expect("tokens have places").offset);
+        }
+    }
+    let piece =
+        Piece { source: SourceNumber(2), name: b"a", offset: 100, bytes: b"1 two 3 4", continues: false, ends: true };
+    let agreed =
+        [Skip::new(SourceNumber(2), 106, "it kills".to_owned()), Skip::new(SourceNumber(1), 100, String::new())];
+    let (left_out, mut places) = (LeftOut { too_long: &[], agreed: &agreed }, Places(Vec::new()));
+    let mapped = map_chunk(&Sum, &[piece], left_out, LIMITS, &InMemory, &mut places).unwrap();
+    assert_eq!(places.0, [100, 102, 108], "the watch hears of what is mapped, refused or not");
+    let offsets: Vec<u64> = mapped.skips.listed.iter().map(|skip| skip.offset).collect();
+    assert_eq!((offsets, mapped.pairs), (vec![102, 106], 2));
+    assert_eq!(mapped.refused.bytes, b"two3");
+    assert_eq!(mapped.refused.records.iter().map(|record| record.kept).collect::<Vec<_>>(), [true, true]);
 }

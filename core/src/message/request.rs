@@ -3,7 +3,7 @@
 //! It knows the shape of a job's standing, not how it is found out. What would surprise: every question may be asked, and answered,
 //! twice.
 
-use crate::id::{ChunkNumber, JobId, PartitionNumber};
+use crate::id::{ChunkNumber, JobId, PartitionNumber, SourceNumber};
 use crate::skip::Skip;
 use crate::spec::Spec;
 use serde::{Deserialize, Serialize};
@@ -95,6 +95,38 @@ pub enum Ask {
         /// The job.
         job: JobId,
     },
+    /// Which dead letters are there, in the order of their names?
+    Letters {
+        /// Of this job; without one, those that belong to no job.
+        job: Option<JobId>,
+        /// Only those whose names come after this one.
+        after: String,
+    },
+    /// Bytes of a dead letter, as it came; they come as the body.
+    Letter {
+        /// Of this job; without one, of none.
+        job: Option<JobId>,
+        /// Its name.
+        name: String,
+        /// From here, in bytes.
+        offset: u64,
+        /// So many bytes at most.
+        length: u32,
+    },
+    /// Send lost chunks again.
+    Retry {
+        /// The job.
+        job: JobId,
+        /// Which of its chunks.
+        chunks: Vec<ChunkNumber>,
+    },
+    /// Forget dead letters; what they were about stays lost.
+    Drop {
+        /// Of this job; without one, of none.
+        job: Option<JobId>,
+        /// Their names.
+        names: Vec<String>,
+    },
 }
 
 /// An answer.
@@ -136,11 +168,80 @@ pub enum Answer {
         /// The store that it lives in.
         store: String,
     },
+    /// See [`Ask::Letters`].
+    Letters {
+        /// The letters.
+        letters: Vec<Letter>,
+        /// There are more after the last of them.
+        more: bool,
+    },
+    /// See [`Ask::Retry`].
+    Retried {
+        /// Chunks that are sent again now.
+        chunks: Vec<ChunkNumber>,
+        /// Chunks that were being sent again already.
+        under_way: Vec<ChunkNumber>,
+        /// Chunks that are not, each with the reason.
+        refused: Vec<(ChunkNumber, String)>,
+    },
     /// The body holds what was asked for; `more` follows.
     Bytes {
         /// Whether it goes on behind the body.
         more: bool,
     },
+}
+
+/// Sources that a letter names in short.
+pub const LETTER_SOURCES: usize = 20;
+
+/// A dead letter, in short.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Letter {
+    /// Its name among those of its job.
+    pub name: String,
+    /// What it is.
+    pub kind: LetterKind,
+    /// The chunk it is about.
+    pub chunk: Option<ChunkNumber>,
+    /// Why it is here, in one line for people.
+    pub reason: String,
+    /// The sources that it touches, by number; the first [`LETTER_SOURCES`] of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sources: Vec<SourceNumber>,
+    /// Where a chunk begins in the first of them, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offset: Option<u64>,
+    /// Attempts made at it.
+    #[serde(default)]
+    pub attempts: u32,
+    /// Which retry failed; 0 for the first sending.
+    #[serde(default)]
+    pub retry: u32,
+    /// When it was given up, in milliseconds since 1970; 0 where nobody knows.
+    #[serde(default)]
+    pub time_ms: u64,
+    /// Its length in bytes.
+    pub bytes: u64,
+    /// What it is about is still a loss.
+    #[serde(default)]
+    pub lost: bool,
+    /// Its chunk is being sent again.
+    #[serde(default)]
+    pub again: bool,
+}
+
+/// Kinds of dead letters.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LetterKind {
+    /// A chunk that failed.
+    Chunk,
+    /// Records that their program refused.
+    Records(Vec<Skip>),
+    /// A partial that cannot be folded.
+    Partial,
+    /// A message that nobody can use.
+    Unknown,
 }
 
 /// How a job stands.
@@ -167,6 +268,9 @@ pub struct Status {
     /// Some of the chunks that are not covered everywhere, each with the partitions that lack it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lacking: Vec<(u32, Vec<u32>)>,
+    /// Lost chunks that are being sent again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub retrying: Vec<ChunkNumber>,
     /// What is not counted.
     #[serde(default, skip_serializing_if = "Losses::is_empty")]
     pub losses: Losses,
@@ -266,6 +370,9 @@ pub struct Part {
     pub pairs: u64,
     /// Bytes of it.
     pub bytes: u64,
+    /// The number of the entry that says so in the partition's ledger: which finish this is.
+    #[serde(default)]
+    pub at: u64,
 }
 
 /// A hint for everybody. Nothing depends on it.

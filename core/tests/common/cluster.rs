@@ -10,7 +10,7 @@ use rabbit_reduce_core::ledger::append::{Append, Event, Record, Step};
 use rabbit_reduce_core::ledger::delta::{Delta, Fold};
 use rabbit_reduce_core::ledger::{Entry, Finish, Ledger};
 use rabbit_reduce_core::local::LocalSource;
-use rabbit_reduce_core::map::{Limits, Mapped, map_chunk};
+use rabbit_reduce_core::map::{LeftOut, Limits, Mapped, map_chunk};
 use rabbit_reduce_core::merge::{Merge, combine};
 use rabbit_reduce_core::message::{self, Home, Partial};
 use rabbit_reduce_core::pairs::{Cursor, PairReader, PairSource};
@@ -124,7 +124,8 @@ fn attempt<P: Program>(
     let pieces: Vec<_> = plan.pieces.iter().map(piece).collect();
     let Shape { partitions, segment_bytes, .. } = *shape;
     let limits = Limits { partitions, segment_bytes, output_bytes: u64::MAX, budget_bytes };
-    map_chunk(program, &pieces, &plan.too_long, limits, &InMemory).unwrap()
+    let left_out = LeftOut { too_long: &plan.too_long, agreed: &[] };
+    map_chunk(program, &pieces, left_out, limits, &InMemory, &mut ()).unwrap()
 }
 
 /// All messages of the first attempt, and some of the second.
@@ -168,6 +169,7 @@ fn encoded(chunk: ChunkNumber, attempt: u32, partition: usize, segment: usize, m
         worker: format!("worker {attempt}"),
         pairs: mapped.partials[partition][segment].pairs,
         strikes: 0,
+        agreed: 0,
         skips: (segment == 0).then(|| mapped.skips.clone()),
         home: home.then(|| Home { pairs: mapped.pairs, counters: mapped.counters.clone() }),
     };

@@ -187,6 +187,7 @@ async fn receive(world: Shared, memory: Rc<RefCell<Memory>>, partition: u32) {
             *shard.extra.entry((unit.chunk.0, unit.segment)).or_insert(0) += 1
         }
         Fold::Duplicate(receipt) => world.ack(receipt),
+        Fold::Supersedes(_) => unreachable!("nothing is left out here"),
         Fold::Disagreement(..) => unreachable!("all digests are alike here"),
     }
 }
@@ -205,6 +206,7 @@ fn partial(partition: u32, unit: Unit) -> Partial {
         worker: "w".into(),
         pairs: 1,
         strikes: 0,
+        agreed: 0,
         skips: None,
         home: None,
     }
@@ -309,7 +311,7 @@ async fn bury(world: Shared, memory: Rc<RefCell<Memory>>) {
     };
     for partition in 0..partitions {
         read(&world, &memory, partition);
-        let entry = Entry::Lose { chunk: ChunkNumber(chunk), reason: "poison".into() };
+        let entry = Entry::Lose { chunk: ChunkNumber(chunk), reason: "poison".into(), retry: 0 };
         append(&world, &memory, partition, entry, false).await;
         cut().await;
     }

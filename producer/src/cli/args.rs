@@ -5,6 +5,7 @@
 //! would inherit the heading of the shared flags before it.
 
 use super::JobName;
+use super::dead::DeadArgs;
 use clap::builder::{FalseyValueParser, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use rabbit_reduce_core::jobs::TokensName;
@@ -37,6 +38,13 @@ Examples:
   producer results                         of the last job of this machine
   producer results --sort value --format ndjson -o counts.ndjson";
 
+const DEAD_EXAMPLES: &str = "\
+Examples:
+  producer dead ls                         what the last job of this machine lost, and why
+  producer dead show --reason 'no number'  the records, with their bytes
+  producer dead export -o lost             the same, as files
+  producer dead retry @                    send lost chunks again and amend the result";
+
 /// Splits input into chunks, has them mapped and reduced, and prints the answer
 #[derive(Clone, Debug, Parser)]
 #[command(name = "producer", version, after_help = EXAMPLES, subcommand_required = true, arg_required_else_help = true)]
@@ -66,6 +74,9 @@ pub(super) enum CommandArgs {
     Cancel(ChangeArgs),
     /// Delete a job and its result
     Remove(ChangeArgs),
+    /// See, keep, send again or delete what was lost
+    #[command(subcommand, after_help = DEAD_EXAMPLES)]
+    Dead(DeadArgs),
     /// Delete every queue of the namespace
     Teardown(TeardownArgs),
 }

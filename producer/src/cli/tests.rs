@@ -40,7 +40,9 @@ fn help_groups_flags_and_keeps_inputs_apart() {
 #[test]
 fn every_flag_has_a_variable() {
     let shared = ["verbose", "quiet", "help", "version"];
-    for command in Cli::command().get_subcommands() {
+    let cli = Cli::command();
+    let below = cli.get_subcommands().flat_map(|command| command.get_subcommands());
+    for command in cli.get_subcommands().chain(below) {
         let flags = command.get_arguments().filter(|flag| !flag.is_positional());
         for flag in flags.filter(|flag| !shared.contains(&flag.get_id().as_str())) {
             let variable = flag.get_env().and_then(|name| name.to_str()).unwrap_or_default();
@@ -139,6 +141,50 @@ fn who_reads_may_leave_out_the_job_and_who_changes_may_not() {
     let Ok(Command::Cancel(cancel)) = read(&format!("producer cancel {id}")) else { panic!("no cancel") };
     assert_eq!(cancel.job, JobName::Id(id.parse().unwrap()));
     refused("producer cancel last", "`last` is no job: write its id");
+}
+
+fn dead(line: &str) -> Dead {
+    match read(line) {
+        Ok(Command::Dead(dead)) => dead,
+        other => panic!("{line}: {other:?}"),
+    }
+}
+
+#[test]
+fn a_job_and_the_names_of_letters_are_told_apart() {
+    let id: JobId = "01890a5d-ac96-774b-bcce-b302099a8057".parse().unwrap();
+    let owner = |line: &str| (dead(line).owner, dead(line).selection.names.len());
+    assert_eq!(owner("producer dead ls"), (Owner::Job(JobName::Last), 0));
+    assert_eq!(owner("producer dead show @ 17-3fa9"), (Owner::Job(JobName::Last), 1));
+    assert_eq!(owner("producer dead show 17-3fa9 9-ab"), (Owner::Job(JobName::Last), 2));
+    assert_eq!(owner(&format!("producer dead export {id} 17-3fa9 -o x")), (Owner::Job(JobName::Id(id)), 1));
+    // A digest in full looks like an id without its dashes.
+    let digest = id.0.simple();
+    assert_eq!(owner(&format!("producer dead drop --unknown {digest}")), (Owner::Nobody, 1));
+    assert_eq!(owner("producer dead show --unknown"), (Owner::Nobody, 0));
+    refused("producer dead show 17", "--chunk 17 takes all letters of a chunk");
+    refused("producer dead retry @ 3fa9", "`3fa9` is no dead letter's name");
+    refused("producer dead show yesterday", "`yesterday` is neither a job");
+    refused("producer dead show @ yesterday", "`yesterday` is no dead letter's name");
+    refused(&format!("producer dead show --unknown {id}"), "leave out the job, or --unknown");
+    refused("producer dead ls @ --unknown", "cannot be used with");
+    refused("producer dead show --unknown --source x", "cannot be used with");
+}
+
+#[test]
+fn what_changes_letters_names_the_job_and_the_letters() {
+    refused("producer dead retry", "JOB");
+    refused("producer dead retry 17-3fa9", "`17-3fa9` is no job");
+    refused("producer dead drop", "JOB");
+    refused("producer dead drop 17-3fa9 --all", "`17-3fa9` is no job");
+    refused("producer dead drop @", "name letters, or a filter, or --all");
+    refused("producer dead drop @ 17-3fa9 --all", "leave one out");
+    refused("producer dead drop --unknown", "name letters, or a filter, or --all");
+    refused("producer dead export", "--output");
+    assert!(dead("producer dead drop @ --all").selection.is_everything());
+    let retry = dead("producer dead retry @ --chunk 3,4 --chunk 5 --source a/b --reason no --detach");
+    assert_eq!((retry.selection.chunks, retry.action), (vec![3, 4, 5], Action::Retry { detach: true }));
+    assert_eq!((retry.selection.source, retry.selection.reason), (Some(b"a/b".to_vec()), Some("no".to_owned())));
 }
 
 #[test]

@@ -36,6 +36,7 @@ fn status_value(status: &Status, sources: &[Vec<u8>]) -> Value {
         "partitions": status.partitions,
         "finished_partitions": status.finished,
         "lacking": lacking.collect::<Value>(),
+        "retrying": status.retrying.iter().map(|chunk| chunk.0).collect::<Value>(),
         "losses": losses_value(losses, sources),
         "end": status.end.as_ref().map(|end| end_value(end, status.created_ms)),
     })
@@ -57,6 +58,7 @@ fn end_value(end: &End, created_ms: u64) -> Value {
     let reason = if let Outcome::Failed(reason) = &end.outcome { Some(reason) } else { None };
     json!({
         "version": end.version,
+        "amended": end.version > 1,
         "reason": reason,
         "time_ms": end.time_ms,
         "took_ms": end.time_ms.saturating_sub(created_ms),
@@ -68,6 +70,7 @@ fn end_value(end: &End, created_ms: u64) -> Value {
     })
 }
 
-fn pretty(value: &Value) -> String {
+/// JSON as it is printed.
+pub(crate) fn pretty(value: &Value) -> String {
     format!("{value:#}\n")
 }

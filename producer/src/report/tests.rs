@@ -19,6 +19,7 @@ fn counting() -> Status {
         finished: 0,
         partitions: 4,
         lacking: vec![(17, vec![3]), (90, vec![0, 1, 2, 3])],
+        retrying: Vec::new(),
         losses: Losses::default(),
         alarms: Vec::new(),
         end: None,
@@ -41,7 +42,7 @@ fn lost() -> Losses {
 }
 
 fn ended(outcome: Outcome) -> Status {
-    let parts = vec![Part { name: "p".to_owned(), pairs: 5, bytes: 2048 }; 4];
+    let parts = vec![Part { name: "p".to_owned(), pairs: 5, bytes: 2048, at: 0 }; 4];
     let (losses, counters) = (lost(), BTreeMap::from([("records".to_owned(), 9)]));
     let end = End { version: 1, outcome, parts, losses, counters, pairs: 77, chunks: 98, time_ms: 63_000 };
     Status { lacking: vec![], finished: 4, end: Some(end), ..counting() }
@@ -97,6 +98,26 @@ lost: 46 more
 ";
     assert!(text.ends_with(expected), "{text}");
     assert!(text.contains("\nlosses      50\n"), "{text}");
+}
+
+#[test]
+fn an_amended_result_and_what_is_sent_again_are_said() {
+    let mut status = ended(Outcome::DoneWithLosses);
+    status.end.as_mut().unwrap().version = 2;
+    status.retrying = vec![ChunkNumber(17)];
+    let text = status_text(&status, &[], 0);
+    for expected in [
+        "state       done with losses; a chunk is being sent again\n",
+        "sent again  chunk 17\n",
+        "version 2, amended, of 77",
+    ] {
+        assert!(text.contains(expected), "`{expected}` is not in {text}");
+    }
+    let value: serde_json::Value = serde_json::from_str(&status_json(&status, &[])).unwrap();
+    assert_eq!((&value["retrying"][0], &value["end"]["amended"]), (&17.into(), &true.into()));
+    status.retrying = (0..12).map(ChunkNumber).collect();
+    let text = status_text(&status, &[], 0);
+    assert!(text.contains("sent again  chunks 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 2 more\n"), "{text}");
 }
 
 #[test]

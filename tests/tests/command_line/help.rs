@@ -3,7 +3,9 @@
 use rabbit_reduce_tests::processes::Room;
 use std::path::Path;
 
-const PRODUCER: [&str; 9] = ["run", "push", "resume", "jobs", "status", "results", "cancel", "remove", "teardown"];
+const PRODUCER: [&str; 10] =
+    ["run", "push", "resume", "jobs", "status", "results", "cancel", "remove", "dead", "teardown"];
+const DEAD: [&str; 5] = ["ls", "show", "export", "retry", "drop"];
 
 /// Compares a help text with the one that is kept, or keeps it.
 fn check(name: &str, args: &[&str], kept: &str) {
@@ -29,15 +31,23 @@ fn every_help_text_is_the_one_that_is_kept() {
     for command in PRODUCER {
         check("producer", &[command, "--help"], &format!("producer-{command}.txt"));
     }
+    for command in DEAD {
+        check("producer", &["dead", command, "--help"], &format!("producer-dead-{command}.txt"));
+    }
 }
 
 #[test]
 fn no_command_is_missing_among_those_that_are_checked() {
-    let said = Room::default().run("producer", &["--help"]).text(0);
+    for (args, expected) in [(&["--help"][..], &PRODUCER[..]), (&["dead", "--help"], &DEAD)] {
+        assert_eq!(commands(args), expected);
+    }
+}
+
+fn commands(args: &[&str]) -> Vec<String> {
+    let said = Room::default().run("producer", args).text(0);
     let commands = said.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
-    let names: Vec<&str> =
-        commands.filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help").collect();
-    assert_eq!(names, PRODUCER);
+    let names = commands.filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help");
+    names.map(str::to_owned).collect()
 }
 
 /// The flags of a help text, each with what is said of it.
@@ -60,6 +70,7 @@ fn every_flag_has_a_variable() {
     for args in PRODUCER
         .map(|command| ("producer", vec![command, "--help"]))
         .into_iter()
+        .chain(DEAD.map(|command| ("producer", vec!["dead", command, "--help"])))
         .chain([("worker", vec!["--help"]), ("aggregator", vec!["--help"])])
     {
         let said = Room::default().run(args.0, &args.1).text(0);

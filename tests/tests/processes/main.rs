@@ -5,7 +5,9 @@
 
 mod asking;
 mod kills;
+mod letters;
 mod pushing;
 mod refusals;
 mod stops;
+mod suspects;
 mod waits;

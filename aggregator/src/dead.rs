@@ -1,0 +1,175 @@
+//! Dead letters as the store keeps them: the message as it came, and beside it what is to be told of it.
+//!
+//! Blocks; decides nothing. What would surprise: a letter's name begins with its chunk, where it has one, so that a chunk's task
+//! is found again without reading the others; and the summary is only a saving, made again from the message where it is missing.
+
+use crate::archive::{Archive, ArchiveError};
+use bytes::Bytes;
+use rabbit_reduce_core::id::{ChunkNumber, JobId, SourceNumber};
+use rabbit_reduce_core::ledger::Ledger;
+use rabbit_reduce_core::message::{self, Failure, LETTER_SOURCES, Letter, LetterKind, Partial, Refused, Task};
+use std::collections::BTreeSet;
+
+/// Letters that one answer lists.
+const LISTED_LETTERS: usize = 100;
+/// What they may take in it, in bytes, about.
+const LISTED_BYTES: usize = 1 << 20;
+const SUMMARY: &str = ".json";
+
+/// Where the letters of a job are, or those of none.
+pub(crate) fn folder(job: Option<JobId>) -> String {
+    job.map_or_else(|| "aside".to_owned(), |job| format!("jobs/{job}/dead"))
+}
+
+/// What letters of a chunk begin with.
+fn prefix(chunk: ChunkNumber) -> String {
+    format!("{:010}-", chunk.0)
+}
+
+/// Whether a letter of that name is about a chunk.
+pub(crate) fn is_of(name: &str, chunk: ChunkNumber) -> bool {
+    name.starts_with(&prefix(chunk))
+}
+
+impl Archive {
+    /// Keeps a letter of a job; its name.
+    pub(crate) fn keep_letter(
+        &self,
+        job: JobId,
+        chunk: ChunkNumber,
+        letter: &Bytes,
+        reason: &str,
+    ) -> Result<String, ArchiveError> {
+        let name = format!("{}{:032x}", prefix(chunk), xxhash_rust::xxh3::xxh3_128(letter));
+        let path = format!("{}/{name}", folder(Some(job)));
+        self.put_bytes(&path, letter)?;
+        let summary = Letter { name: name.clone(), reason: reason.to_owned(), ..summary(letter) };
+        let summary = serde_json::to_vec(&summary).expect("letters are plain data");
+        self.put_bytes(&format!("{path}{SUMMARY}"), &summary)?;
+        Ok(name)
+    }
+
+    /// Summaries of letters, in the order of their names, and whether there are more.
+    pub(crate) fn letters(&self, job: Option<JobId>, after: &str) -> Result<(Vec<Letter>, bool), ArchiveError> {
+        let (lost, again) = match job {
+            Some(job) => self.open_chunks(job)?,
+            None => Default::default(),
+        };
+        let mut names = self.store.list(&folder(job))?;
+        names.retain(|name| !name.ends_with(SUMMARY) && name.as_str() > after);
+        let (mut letters, mut bytes) = (Vec::new(), 0);
+        for name in names {
+            if letters.len() == LISTED_LETTERS || bytes > LISTED_BYTES {
+                return Ok((letters, true));
+            }
+            let Some(mut letter) = self.letter(job, name)? else { continue };
+            letter.lost = match (&letter.kind, letter.chunk) {
+                (LetterKind::Records(_), Some(chunk)) => !lost.contains(&chunk),
+                (_, Some(chunk)) => lost.contains(&chunk),
+                (_, None) => false,
+            };
+            letter.again = letter.chunk.is_some_and(|chunk| again.contains(&chunk));
+            bytes += serde_json::to_vec(&letter).map_or(0, |json| json.len());
+            letters.push(letter);
+        }
+        Ok((letters, false))
+    }
+
+    /// Chunks that are lost, and those that are being sent again.
+    fn open_chunks(&self, job: JobId) -> Result<(BTreeSet<ChunkNumber>, BTreeSet<ChunkNumber>), ArchiveError> {
+        let Some(file) = self.job(job)? else { return Ok(Default::default()) };
+        let ledgers = self.ledgers(job, file.spec.partitions)?;
+        let lost = ledgers.iter().flat_map(|ledger| ledger.lost().map(|(chunk, _)| chunk)).collect();
+        Ok((lost, ledgers.iter().flat_map(Ledger::retrying).collect()))
+    }
+
+    fn letter(&self, job: Option<JobId>, name: String) -> Result<Option<Letter>, ArchiveError> {
+        let path = format!("{}/{name}", folder(job));
+        let kept = self.store.get(&format!("{path}{SUMMARY}"))?;
+        if let Some(letter) = kept.and_then(|json| serde_json::from_slice::<Letter>(&json).ok()) {
+            return Ok(Some(letter));
+        }
+        // Whoever put it died before it was summed up; or it was dropped just now.
+        let letter = self.store.get(&path)?.map(Bytes::from);
+        Ok(letter.map(|letter| Letter { name, ..summary(&letter) }))
+    }
+
+    /// The task of a chunk that failed, as it was sent last.
+    pub(crate) fn kept_task(&self, job: JobId, chunk: ChunkNumber) -> Result<Option<(Task, Bytes)>, ArchiveError> {
+        let folder = folder(Some(job));
+        let mut newest: Option<(Task, Bytes)> = None;
+        for name in self.store.list(&folder)? {
+            if !is_of(&name, chunk) || name.ends_with(SUMMARY) {
+                continue;
+            }
+            let Some(letter) = self.store.get(&format!("{folder}/{name}"))?.map(Bytes::from) else { continue };
+            let task = match message::decode::<Failure>(&letter) {
+                Ok((_, task)) => message::decode::<Task>(&task),
+                Err(_) => message::decode::<Task>(&letter),
+            };
+            if let Ok((task, body)) = task
+                && newest.as_ref().is_none_or(|(known, _)| known.retry <= task.retry)
+            {
+                newest = Some((task, body));
+            }
+        }
+        Ok(newest)
+    }
+
+    /// Forgets a letter.
+    pub(crate) fn drop_letter(&self, job: Option<JobId>, name: &str) -> Result<(), ArchiveError> {
+        let path = format!("{}/{name}", folder(job));
+        self.store.remove(&format!("{path}{SUMMARY}"))?;
+        Ok(self.store.remove(&path)?)
+    }
+}
+
+/// What a message tells of itself.
+fn summary(letter: &Bytes) -> Letter {
+    let unknown = Letter {
+        name: String::new(),
+        kind: LetterKind::Unknown,
+        chunk: None,
+        reason: String::new(),
+        sources: Vec::new(),
+        offset: None,
+        attempts: 0,
+        retry: 0,
+        time_ms: 0,
+        bytes: letter.len() as u64,
+        lost: false,
+        again: false,
+    };
+    if let Ok((failure, task)) = message::decode::<Failure>(letter) {
+        let Failure { chunk, reason, attempts, retry, time_ms, .. } = failure;
+        let (sources, offset) = message::decode::<Task>(&task).map(|(task, _)| places(&task)).unwrap_or_default();
+        let (kind, chunk) = (LetterKind::Chunk, Some(chunk));
+        return Letter { kind, chunk, reason, sources, offset, attempts, retry, time_ms, ..unknown };
+    }
+    if let Ok((task, _)) = message::decode::<Task>(letter) {
+        let reason = "the broker gave up delivering it".to_owned();
+        let (kind, chunk, (sources, offset)) = (LetterKind::Chunk, Some(task.chunk), places(&task));
+        return Letter { kind, chunk, reason, sources, offset, attempts: task.attempt, retry: task.retry, ..unknown };
+    }
+    if let Ok((refused, _)) = message::decode::<Refused>(letter) {
+        let skips: Vec<_> = refused.records.into_iter().map(|record| record.skip).collect();
+        let reason = skips.first().map(|skip| skip.reason.clone()).unwrap_or_default();
+        let sources = first_of(skips.iter().map(|skip| skip.source));
+        let (kind, chunk) = (LetterKind::Records(skips), Some(refused.chunk));
+        return Letter { kind, chunk, reason, sources, attempts: 1, ..unknown };
+    }
+    if let Ok((partial, _)) = message::decode::<Partial>(letter) {
+        let (kind, chunk) = (LetterKind::Partial, Some(partial.chunk));
+        return Letter { kind, chunk, attempts: partial.attempt, ..unknown };
+    }
+    unknown
+}
+
+/// The sources of a task, and where it begins in the first of them; its pieces are in the order of the input.
+fn places(task: &Task) -> (Vec<SourceNumber>, Option<u64>) {
+    (first_of(task.pieces.iter().map(|piece| piece.source)), task.pieces.first().map(|piece| piece.offset))
+}
+
+fn first_of(sources: impl Iterator<Item = SourceNumber>) -> Vec<SourceNumber> {
+    sources.collect::<BTreeSet<_>>().into_iter().take(LETTER_SOURCES).collect()
+}

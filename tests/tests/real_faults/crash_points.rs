@@ -1,0 +1,343 @@
+//! Every step of the protocol, and a process that dies right there: its successor goes on, and the answer is exact.
+//!
+//! `crash_point::PLACES` lists the steps. What would surprise: a process that does not die where it was told to fails the test,
+//! so does a place that no walk comes to, and one that is in the sources and not in the list.
+
+use crate::{agrees, is_spent, side_by_side};
+use rabbit_reduce_runtime::crash_point::PLACES;
+use rabbit_reduce_tests::namespaces::Namespace;
+use rabbit_reduce_tests::node::Node;
+use rabbit_reduce_tests::processes::{Running, arg};
+use rabbit_reduce_tests::seen;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// Walks that go on at once: most of one is waiting.
+const AT_ONCE: usize = 4;
+/// Returns after which the broker sets a message aside, and one more.
+const RETURNS: usize = 21;
+
+/// Places, `:n` for the n-th visit, by what it takes to get there.
+const PRODUCING: [&str; 11] = [
+    "producer.sources_put",
+    "producer.submitted",
+    "producer.split",
+    "producer.split:5",
+    "producer.confirmed",
+    "producer.confirmed:5",
+    "producer.all_confirmed",
+    "producer.sealed",
+    "producer.end_seen",
+    "producer.page_read",
+    "producer.page_read:2",
+];
+const MAPPING: [&str; 7] = [
+    "worker.taken",
+    "worker.mapped",
+    "worker.published",
+    "worker.published:3",
+    "worker.unacked",
+    "worker.unacked:4",
+    "worker.acked",
+];
+const FOLDING: [&str; 22] = [
+    "aggregator.sources_put",
+    "aggregator.spec_put",
+    "aggregator.asked",
+    "aggregator.answered",
+    "aggregator.answered:3",
+    "aggregator.held",
+    "aggregator.held:7",
+    "aggregator.run_written",
+    "aggregator.run_durable",
+    "aggregator.entry_judged",
+    "aggregator.entry_put",
+    "aggregator.entry_put:3",
+    "aggregator.committed",
+    "aggregator.unacked",
+    "aggregator.acked",
+    "aggregator.acked:3",
+    "aggregator.seal_put",
+    "aggregator.tidied",
+    "aggregator.part_written",
+    "aggregator.finished",
+    "aggregator.ending",
+    "aggregator.ended",
+];
+const RETRYING: [&str; 2] = ["worker.retried", "worker.waiting"];
+const SUSPECTING: [&str; 1] = ["worker.suspected"];
+const LOSING: [&str; 5] = [
+    "worker.buried",
+    "aggregator.letter_stored",
+    "aggregator.loss_noted",
+    "aggregator.loss_noted:2",
+    "aggregator.letter_dealt_with",
+];
+const RETURNING: [&str; 1] = ["aggregator.letter_sent_again"];
+const COMPACTING: [&str; 4] = [
+    "aggregator.runs_merged",
+    "aggregator.runs_replaced",
+    "aggregator.replaced_run_deleted",
+    "aggregator.replaced_run_deleted:9",
+];
+const TIDYING: [&str; 2] = ["aggregator.orphan_retired", "aggregator.orphan_deleted"];
+const REMOVING: [&str; 3] = ["aggregator.tombstone_put", "aggregator.half_removed", "aggregator.half_removed:2"];
+const CANCELLING: [&str; 2] = ["aggregator.ending_without_result", "aggregator.ended_without_result"];
+
+/// Starts a role that will die at a place.
+fn armed(namespace: &Namespace, place: &str, args: &[&str]) -> Running {
+    let role = place.split('.').next().unwrap();
+    let usual: &[&str] = match role {
+        "worker" => &["--threads", "1", "--input-root", "."],
+        "aggregator" => &["--store", "store", "--threads", "2"],
+        _ => &[],
+    };
+    Running::start(namespace.command(role, usual).args(args).env("RABBIT_REDUCE_CRASH_AT", place))
+}
+
+/// It died, at that place and nowhere else.
+#[track_caller]
+fn died(armed: Running, place: &str) {
+    let outcome = armed.ended();
+    let name = place.split(':').next().unwrap();
+    let there = outcome.stderr.contains("dying here, as asked") && outcome.stderr.contains(name);
+    assert!(outcome.code.is_none() && there, "{place}: it ended with {:?}: {}", outcome.code, outcome.stderr);
+}
+
+/// Walks to each of the places on one broker, some at once; every walk has a namespace of its own.
+fn walk(places: &[&str], fault: &str, way: impl Fn(&Node, &Namespace, &str) + Sync) {
+    let node = Node::default();
+    side_by_side(AT_ONCE, places, |place| {
+        let namespace = Namespace::at(node.url());
+        way(&node, &namespace, place);
+        is_spent(&node, &namespace);
+    });
+    seen::fault(fault, &format!("{} places, each died at, each answer exact, nothing left", places.len()));
+}
+
+/// The one job that there is, or none.
+fn job(namespace: &Namespace) -> Option<String> {
+    let listed = namespace.ask(&["jobs", "--format", "json"]).text(0);
+    let jobs: serde_json::Value = serde_json::from_str(&listed).unwrap();
+    jobs.as_array().unwrap().first().map(|job| job["job"].as_str().unwrap().to_owned())
+}
+
+const PUSH: [&str; 7] = ["push", "--chunk-size", "16KiB", "--partitions", "2", "--quiet", "in.txt"];
+
+#[test]
+fn a_producer_may_die_at_any_step() {
+    walk(&PRODUCING, "producer dies at a step", |_, namespace, place| {
+        let expected = namespace.input(1500);
+        let (_aggregator, _worker) = (namespace.aggregator(), namespace.worker(&[]));
+        died(armed(namespace, place, &PUSH), place);
+        let successor = match job(namespace) {
+            Some(job) => namespace.producer(&["resume", &job]),
+            None => namespace.producer(&PUSH),
+        };
+        agrees(successor, &expected);
+    });
+}
+
+#[test]
+fn a_worker_may_die_at_any_step() {
+    walk(&MAPPING, "worker dies at a step", |_, namespace, place| {
+        let expected = namespace.input(1500);
+        let (_aggregator, push) = (namespace.aggregator(), namespace.producer(&PUSH));
+        died(armed(namespace, place, &[]), place);
+        let _successor = namespace.worker(&[]);
+        agrees(push, &expected);
+    });
+}
+
+#[test]
+fn an_aggregator_may_die_at_any_step() {
+    walk(&FOLDING, "aggregator dies at a step", |_, namespace, place| {
+        let expected = namespace.input(1500);
+        let (_worker, push) = (namespace.worker(&[]), namespace.producer(&PUSH));
+        died(armed(namespace, place, &[]), place);
+        let _successor = namespace.aggregator();
+        agrees(push, &expected);
+    });
+}
+
+/// A file that is away for a while is what fails an attempt.
+#[test]
+fn a_worker_may_die_while_a_task_is_tried_again() {
+    walk(&RETRYING, "worker dies as a task is tried again", |_, namespace, place| {
+        let expected = namespace.input(500);
+        let _aggregator = namespace.aggregator();
+        let mut push = namespace.producer(&["push", "--by", "reference", "in.txt"]);
+        push.says("waiting for a worker");
+        let (file, away) = (namespace.room.path("in.txt"), namespace.room.path("away"));
+        std::fs::rename(&file, &away).unwrap();
+        died(armed(namespace, place, &[]), place);
+        std::fs::rename(&away, &file).unwrap();
+        let _successor = namespace.worker(&[]);
+        agrees(push, &expected);
+    });
+}
+
+#[test]
+fn a_worker_may_die_while_it_sets_a_suspect_apart() {
+    walk(&SUSPECTING, "worker dies as a task is suspected", |_, namespace, place| {
+        let expected = namespace.input(500);
+        let (_aggregator, push) = (namespace.aggregator(), namespace.producer(&["push", "--quiet", "in.txt"]));
+        for _ in 0..3 {
+            died(armed(namespace, "worker.taken", &[]), "worker.taken");
+        }
+        died(armed(namespace, place, &[]), place);
+        let _successor = namespace.worker(&[]);
+        agrees(push, &expected);
+    });
+}
+
+/// A file outside of the worker's roots is lost at once.
+#[test]
+fn a_loss_may_be_noted_by_several_who_die() {
+    walk(&LOSING, "who notes a loss dies", |_, namespace, place| {
+        let elsewhere = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(&elsewhere, "a b\n").unwrap();
+        let args = ["push", "--by", "reference", "--partitions", "2", arg(elsewhere.path())];
+        let push = namespace.producer(&args);
+        let (_worker, _aggregator);
+        if place.starts_with("worker") {
+            _aggregator = namespace.aggregator();
+            died(armed(namespace, place, &[]), place);
+            _worker = namespace.worker(&[]);
+        } else {
+            _worker = namespace.worker(&[]);
+            died(armed(namespace, place, &[]), place);
+            _aggregator = namespace.aggregator();
+        }
+        let outcome = push.ended();
+        assert_eq!(outcome.text(3), "", "{place}");
+        let lost = outcome.stderr.lines().filter(|line| line.starts_with("lost: ")).count();
+        assert!(lost == 1 && outcome.stderr.contains("lost: chunk 0"), "{place}: {}", outcome.stderr);
+    });
+}
+
+/// So many aggregators die with a partial that the broker gives it up.
+#[test]
+fn a_partial_that_the_broker_gives_up_is_counted_whoever_dies() {
+    walk(&RETURNING, "a partial outlives its aggregators", |_, namespace, place| {
+        let expected = namespace.input(100);
+        let first = namespace.aggregator();
+        let job = namespace.ask(&["push", "--detach", "--partitions", "1", "in.txt"]).text(0);
+        first.signal("TERM");
+        assert_eq!(first.ended().code, Some(0));
+        let worker = namespace.worker(&["--exit-when-idle"]);
+        assert_eq!(worker.ended().code, Some(0));
+        for _ in 0..RETURNS {
+            died(armed(namespace, "aggregator.held", &[]), "aggregator.held");
+        }
+        died(armed(namespace, place, &[]), place);
+        let _successor = namespace.aggregator();
+        agrees(namespace.producer(&["resume", job.trim()]), &expected);
+    });
+}
+
+/// Many small chunks in one partition make many runs.
+#[test]
+fn an_aggregator_may_die_while_it_merges_runs() {
+    walk(&COMPACTING, "aggregator dies as it merges runs", |_, namespace, place| {
+        let expected = namespace.input(6000);
+        let (_worker, _worker_too) = (namespace.worker(&[]), namespace.worker(&[]));
+        let push = namespace.producer(&["push", "--chunk-size", "1KiB", "--partitions", "1", "--quiet", "in.txt"]);
+        died(armed(namespace, place, &[]), place);
+        let _successor = namespace.aggregator();
+        agrees(push, &expected);
+    });
+}
+
+#[test]
+fn an_aggregator_may_die_while_it_tidies_up_after_another() {
+    walk(&TIDYING, "aggregator dies as it tidies up", |_, namespace, place| {
+        let expected = namespace.input(1500);
+        let (_worker, push) = (namespace.worker(&[]), namespace.producer(&PUSH));
+        died(armed(namespace, "aggregator.run_durable", &[]), "aggregator.run_durable");
+        died(armed(namespace, place, &[]), place);
+        let _successor = namespace.aggregator();
+        agrees(push, &expected);
+    });
+}
+
+#[test]
+fn an_aggregator_may_die_while_it_removes_a_job() {
+    walk(&REMOVING, "aggregator dies as it removes a job", |_, namespace, place| {
+        let expected = namespace.input(200);
+        let first = namespace.aggregator();
+        let worker = namespace.worker(&[]);
+        agrees(namespace.producer(&PUSH), &expected);
+        drop(worker);
+        first.signal("TERM");
+        assert_eq!(first.ended().code, Some(0));
+        let job = namespace.room.names("store/jobs").pop().unwrap();
+        let removal = namespace.producer(&["remove", "@"]);
+        died(armed(namespace, place, &[]), place);
+        let _successor = namespace.aggregator();
+        assert!(removal.ended().stderr.contains("is removed"), "{place}");
+        assert_eq!(namespace.room.names(&format!("store/jobs/{job}")), ["removed"], "{place}");
+    });
+}
+
+#[test]
+fn an_aggregator_may_die_while_it_cancels_a_job() {
+    walk(&CANCELLING, "aggregator dies as it cancels a job", |_, namespace, place| {
+        let _counts = namespace.input(200);
+        let first = namespace.aggregator();
+        let mut push = namespace.producer(&["push", "in.txt"]);
+        push.says("waiting for a worker");
+        first.signal("TERM");
+        assert_eq!(first.ended().code, Some(0));
+        let cancel = namespace.producer(&["cancel", "@"]);
+        died(armed(namespace, place, &[]), place);
+        let _successor = namespace.aggregator();
+        assert!(cancel.ended().stderr.contains("is cancelled"), "{place}");
+        push.ended().refused(6, &["was cancelled"]);
+        // Its tasks are nobody's any more: a worker drops them.
+        let worker = namespace.worker(&["--exit-when-idle"]);
+        assert_eq!(worker.ended().code, Some(0));
+    });
+}
+
+#[test]
+fn every_place_is_walked_to_and_listed() {
+    let walks: [&[&str]; 11] = [
+        &PRODUCING,
+        &MAPPING,
+        &FOLDING,
+        &RETRYING,
+        &SUSPECTING,
+        &LOSING,
+        &RETURNING,
+        &COMPACTING,
+        &TIDYING,
+        &REMOVING,
+        &CANCELLING,
+    ];
+    let walked: BTreeSet<String> =
+        walks.concat().iter().map(|place| place.split(':').next().unwrap().to_owned()).collect();
+    let listed: BTreeSet<String> = PLACES.map(str::to_owned).into();
+    assert_eq!(walked, listed, "walked to, and listed");
+    assert_eq!(in_the_sources(), listed, "in the sources, and listed");
+}
+
+fn in_the_sources() -> BTreeSet<String> {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let mut folders: Vec<PathBuf> =
+        ["producer", "worker", "aggregator", "runtime"].map(|member| workspace.join(member).join("src")).into();
+    let mut places = BTreeSet::new();
+    while let Some(folder) = folders.pop() {
+        for entry in folder.read_dir().unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).unwrap();
+            let named = text.split("crash_point::reached(").skip(1);
+            places.extend(named.map(|rest| rest.split('"').nth(1).unwrap().to_owned()));
+        }
+    }
+    places
+}
