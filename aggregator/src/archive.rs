@@ -15,6 +15,7 @@ use rabbit_reduce_runtime::store::{Put, Store, StoreError};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use uuid::Uuid;
 
 /// Times that a small file is put while the store does not say what became of it.
@@ -43,6 +44,8 @@ pub(crate) struct Seal {
 pub(crate) struct JobFile {
     pub(crate) spec: Spec,
     pub(crate) program: Job,
+    /// Nothing of it is counted any more: whoever works on it stops.
+    pub(crate) given_up: AtomicBool,
 }
 
 /// Why the archive failed.
@@ -120,7 +123,7 @@ impl Archive {
     pub(crate) fn job(&self, job: JobId) -> Result<Option<JobFile>, ArchiveError> {
         let Some(spec): Option<Spec> = self.read(&Self::spec_path(job))? else { return Ok(None) };
         let program = spec.check().map_err(|source| ArchiveError::Spec { job, source })?;
-        Ok(Some(JobFile { spec, program }))
+        Ok(Some(JobFile { spec, program, given_up: AtomicBool::new(false) }))
     }
 
     pub(crate) fn is_removed(&self, job: JobId) -> Result<bool, ArchiveError> {

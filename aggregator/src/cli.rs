@@ -18,6 +18,7 @@ use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Where the store is.
 #[derive(Clone, Debug)]
@@ -45,6 +46,11 @@ pub struct Cli {
     /// Partitions worked on at once [default: one for each processor]
     #[arg(long, env = "RABBIT_REDUCE_THREADS", value_name = "N")]
     threads: Option<NonZeroU16>,
+    /// For how long ended jobs are kept, with results and dead letters, as 12h, 7d or 4weeks [default: for ever]
+    ///
+    /// Also jobs that were never published to their end, and messages that were set aside. What is older is removed.
+    #[arg(long, env = "RABBIT_REDUCE_KEEP", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    keep: Option<Duration>,
     #[command(flatten)]
     broker: BrokerArgs,
     /// How much is logged.
@@ -67,6 +73,7 @@ impl Cli {
                 .0,
             threads: self.threads.map_or(processors, |threads| usize::from(threads.get())),
             segment_bytes: SEGMENT_BYTES,
+            keep: self.keep,
         };
         config.prefetch().map_err(failure)?;
         let ready = async {

@@ -207,7 +207,7 @@ fn fold_alone(archive: &Archive, letter: &Bytes, partial: Partial, body: Bytes) 
     let tend = Tend { archive: archive_too, job: job_file, partition, chunks: None, ledger, delta, losses: Vec::new() };
     let Tended { trouble, .. } = tend.run();
     match trouble {
-        None | Some(Trouble::Removed) => Ok(Buried { send: None, events: vec![Event::Look(job)] }),
+        None | Some(Trouble::Removed | Trouble::GivenUp) => Ok(Buried { send: None, events: vec![Event::Look(job)] }),
         Some(Trouble::Archive(error)) => Err(error),
         Some(Trouble::Disagreement(disagreement)) => {
             let end = archive.end_without_result(job, Outcome::Failed(disagreement.to_string()))?;

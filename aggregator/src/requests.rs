@@ -321,6 +321,7 @@ fn status_of(
         retrying: Vec::new(),
         losses: end.as_ref().map_or_else(Losses::default, |end| end.losses.clone()),
         alarms: Vec::new(),
+        late: 0,
         end,
     };
     match (&status.end, progress) {

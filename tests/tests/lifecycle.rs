@@ -178,8 +178,13 @@ async fn a_second_store_is_refused_by_both_names(home: Home) {
     agree(&text(), &cluster.run(&Order::of("word-count"), &text()).await);
     let second: Arc<dyn Store> = Arc::new(MemoryStore::default());
     let (ours, theirs) = (cluster.crew.store.store_id().unwrap(), second.store_id().unwrap());
-    let config =
-        aggregator::Config { name: "second".to_owned(), memory_bytes: 256 << 20, threads: 1, segment_bytes: 4096 };
+    let config = aggregator::Config {
+        name: "second".to_owned(),
+        memory_bytes: 256 << 20,
+        threads: 1,
+        segment_bytes: 4096,
+        keep: None,
+    };
     let broker = cluster.crew.home.connect().await;
     let running = aggregator::run(config, broker, second, Shutdown::new());
     let refused = within("it is refused", running).await.expect_err("the namespace has a store");
