@@ -3,7 +3,6 @@
 //! Everything blocks. It judges nothing itself: validity is the ledger's. What would surprise: an entry written by somebody
 //! else is made durable before it is acted on, since its writer may not have got that far.
 
-use crate::dead;
 use rabbit_reduce_core::id::{ChunkNumber, JobId, PartitionNumber};
 use rabbit_reduce_core::jobs::Job;
 use rabbit_reduce_core::ledger::append::{Append, Event, Record, Step};
@@ -11,6 +10,8 @@ use rabbit_reduce_core::ledger::{Entry, Invalid, Ledger};
 use rabbit_reduce_core::message::End;
 use rabbit_reduce_core::spec::{Spec, SpecError};
 use rabbit_reduce_runtime::crash_point;
+use rabbit_reduce_runtime::mistake::{self, Mistake};
+use rabbit_reduce_runtime::process::chance;
 use rabbit_reduce_runtime::store::{Put, Store, StoreError};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -31,6 +32,8 @@ pub(crate) struct Archive {
     pub(crate) store_id: String,
     /// Who writes, for people.
     pub(crate) writer: String,
+    /// Live runs of a partition that are none too many.
+    pub(crate) max_runs: usize,
 }
 
 /// "This job has C chunks."
@@ -127,7 +130,7 @@ impl Archive {
     }
 
     pub(crate) fn is_removed(&self, job: JobId) -> Result<bool, ArchiveError> {
-        Ok(self.store.get(&Self::removed_path(job))?.is_some())
+        Ok(self.store.get(&Self::removed_path(job))?.is_some() && !mistake::makes(Mistake::RemovedComesBack))
     }
 
     pub(crate) fn seal(&self, job: JobId) -> Result<Option<Seal>, ArchiveError> {
@@ -224,22 +227,28 @@ impl Archive {
         chunks: Option<u32>,
     ) -> Result<Appended, ArchiveError> {
         let folder = Self::log_folder(job, partition);
-        let record = Record { nonce: Uuid::new_v4(), writer: self.writer.clone(), entry };
+        let record = Record { nonce: chance::id(), writer: self.writer.clone(), entry };
         let bytes = serde_json::to_vec(&record).expect("entries are plain data");
+        let unjudged = match &record.entry {
+            Entry::Commit(_) => mistake::makes(Mistake::CountTwice),
+            Entry::Finish(_) => mistake::makes(Mistake::FinishOfThePast),
+            _ => false,
+        };
         let append = Append::new(record, chunks);
         let mut event = Event::Begin;
         loop {
             event = match append.next(ledger, event) {
                 Step::Appended => return Ok(Appended::Yes),
-                Step::GaveUp(invalid) => return Ok(Appended::No(invalid)),
-                Step::Put(number) => {
+                Step::GaveUp(invalid) if !unjudged => return Ok(Appended::No(invalid)),
+                Step::Put(_) | Step::GaveUp(_) => {
                     crash_point::reached("aggregator.entry_judged");
-                    match self.store.put_new(&entry_path(&folder, number), &bytes) {
+                    match self.store.put_new(&entry_path(&folder, ledger.next()), &bytes) {
                         Ok(Put::Created) => {
                             crash_point::reached("aggregator.entry_put");
                             Event::Created
                         }
                         Ok(Put::Exists) => Event::Exists,
+                        Err(StoreError::Unknown { .. }) if mistake::makes(Mistake::UnknownIsDone) => Event::Created,
                         Err(StoreError::Unknown { .. }) => Event::Unknown,
                         Err(error) => return Err(error.into()),
                     }
@@ -253,13 +262,6 @@ impl Archive {
                 }
             };
         }
-    }
-
-    /// Keeps a message that belongs to no job, named by its digest; its path.
-    pub(crate) fn set_aside(&self, message: &[u8]) -> Result<String, ArchiveError> {
-        let path = format!("{}/{:032x}", dead::folder(None), xxhash_rust::xxh3::xxh3_128(message));
-        self.put_bytes(&path, message)?;
-        Ok(path)
     }
 
     /// Puts a small file; `false` if there was one. An unknown outcome is put again: the same bytes are the same file.
@@ -281,7 +283,7 @@ impl Archive {
         self.put_bytes(path, &serde_json::to_vec(value).expect("files are plain data"))
     }
 
-    fn read<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>, ArchiveError> {
+    pub(crate) fn read<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>, ArchiveError> {
         let Some(bytes) = self.store.get(path)? else { return Ok(None) };
         parse(path, &bytes).map(Some)
     }

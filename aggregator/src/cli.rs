@@ -74,6 +74,7 @@ impl Cli {
             threads: self.threads.map_or(processors, |threads| usize::from(threads.get())),
             segment_bytes: SEGMENT_BYTES,
             keep: self.keep,
+            max_runs: crate::MAX_RUNS,
         };
         config.prefetch().map_err(failure)?;
         let ready = async {

@@ -4,6 +4,7 @@
 //! is found again without reading the others; and the summary is only a saving, made again from the message where it is missing.
 
 use crate::archive::{Archive, ArchiveError};
+use crate::aside::{self, Note};
 use bytes::Bytes;
 use rabbit_reduce_core::id::{ChunkNumber, JobId, SourceNumber};
 use rabbit_reduce_core::ledger::Ledger;
@@ -14,11 +15,12 @@ use std::collections::BTreeSet;
 const LISTED_LETTERS: usize = 100;
 /// What they may take in it, in bytes, about.
 const LISTED_BYTES: usize = 1 << 20;
-const SUMMARY: &str = ".json";
+/// What the name of a summary ends with; the rest is its letter's.
+const SUMMARY: &str = aside::NOTE;
 
 /// Where the letters of a job are, or those of none.
 pub(crate) fn folder(job: Option<JobId>) -> String {
-    job.map_or_else(|| "aside".to_owned(), |job| format!("jobs/{job}/dead"))
+    job.map_or_else(|| aside::FOLDER.to_owned(), |job| format!("jobs/{job}/dead"))
 }
 
 /// What letters of a chunk begin with.
@@ -86,12 +88,16 @@ impl Archive {
     fn letter(&self, job: Option<JobId>, name: String) -> Result<Option<Letter>, ArchiveError> {
         let path = format!("{}/{name}", folder(job));
         let kept = self.store.get(&format!("{path}{SUMMARY}"))?;
-        if let Some(letter) = kept.and_then(|json| serde_json::from_slice::<Letter>(&json).ok()) {
+        if let Some(letter) = kept.as_deref().and_then(|json| serde_json::from_slice::<Letter>(json).ok()) {
             return Ok(Some(letter));
         }
-        // Whoever put it died before it was summed up; or it was dropped just now.
-        let letter = self.store.get(&path)?.map(Bytes::from);
-        Ok(letter.map(|letter| Letter { name, ..summary(&letter) }))
+        // It has a note and no summary, or whoever put it died before that; or it was dropped just now.
+        let Some(letter) = self.store.get(&path)?.map(Bytes::from) else { return Ok(None) };
+        let mut letter = Letter { name, ..summary(&letter) };
+        if let Some(note) = kept.and_then(|json| serde_json::from_slice::<Note>(&json).ok()) {
+            (letter.reason, letter.time_ms) = (note.reason, note.first_seen_ms);
+        }
+        Ok(Some(letter))
     }
 
     /// The task of a chunk that failed, as it was sent last.

@@ -80,7 +80,7 @@ pub(crate) fn losses(ledgers: &[&Ledger]) -> Losses {
     for counted in ledgers.iter().flat_map(|ledger| ledger.chunks()) {
         // The list rides in every partition of the chunk, and is the same in each.
         let Some(skips) = counted.skips.filter(|_| seen.insert(counted.chunk)) else { continue };
-        losses.count += skips.count();
+        losses.count = losses.count.saturating_add(skips.count());
         losses.records.extend(skips.listed.iter().cloned());
     }
     losses.records.sort();
@@ -95,6 +95,17 @@ pub(crate) fn mixed(ledgers: &[&Ledger]) -> BTreeSet<ChunkNumber> {
     let counted = |chunk: &ChunkNumber| ledgers.iter().any(|ledger| ledger.touches(*chunk));
     let first = |chunk: &ChunkNumber| ledgers.iter().all(|ledger| ledger.retries(*chunk) == 0);
     lost.filter(|chunk| counted(chunk) && first(chunk)).collect()
+}
+
+/// A chunk that is counted although a job of so many chunks has none of that number: it came before anybody knew how many
+/// there are. The result holds its pairs, and so is none.
+pub(crate) fn counted_beyond(ledgers: &[&Ledger], chunks: u32) -> Option<String> {
+    let beyond = |counted: &Counted<'_>| counted.chunk.0 >= chunks && counted.digest.is_some();
+    let counted = ledgers.iter().flat_map(|ledger| ledger.chunks_from(ChunkNumber(chunks))).find(beyond)?;
+    Some(format!(
+        "worker {} sent chunk {}, but the job has {chunks} chunks: its messages are not those of its producer",
+        counted.worker, counted.chunk
+    ))
 }
 
 /// The first of them, as many as an answer can carry.
@@ -123,12 +134,13 @@ fn add_up(ledgers: &[&Ledger]) -> Result<Sums, String> {
     let (mut attempts, mut said) = (BTreeMap::new(), 0);
     for counted in ledgers.iter().flat_map(|ledger| ledger.chunks()).filter(|counted| !lost.contains(&counted.chunk)) {
         same_attempt(&mut attempts, &counted).map_err(|disagreement| disagreement.to_string())?;
-        sums.pairs += counted.pairs;
+        sums.pairs = sums.pairs.saturating_add(counted.pairs);
         if let Some(home) = counted.home {
-            said += home.pairs;
+            said = home.pairs.saturating_add(said);
             sums.chunks += 1;
             for (name, count) in &home.counters {
-                *sums.counters.entry(name.clone()).or_default() += count;
+                let sum = sums.counters.entry(name.clone()).or_default();
+                *sum = sum.saturating_add(*count);
             }
         }
     }

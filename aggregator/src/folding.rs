@@ -21,13 +21,19 @@ use rabbit_reduce_core::id::{ChunkNumber, JobId, PartitionNumber};
 use rabbit_reduce_core::ledger::Ledger;
 use rabbit_reduce_core::ledger::delta::{Fold, Held};
 use rabbit_reduce_core::message::{self, End, News, Partial};
-use rabbit_reduce_core::topology::queue;
+use rabbit_reduce_core::skip::short_reason;
+use rabbit_reduce_core::spec::SEGMENT_BYTES;
+use rabbit_reduce_core::topology::{REDUCE_QUEUES, queue};
 use rabbit_reduce_runtime::broker::{Delivery, Receipt};
 use rabbit_reduce_runtime::crash_point;
+use rabbit_reduce_runtime::mistake::{self, Mistake};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
+
+/// The epoch of a consumer between two lives, which count from 1.
+const NOBODY: u64 = 0;
 
 struct JobState {
     file: Arc<JobFile>,
@@ -68,7 +74,7 @@ pub(crate) struct Folding {
 impl Folding {
     /// `prefetches` are those of the reduce queues in order, then of the queue for large pairs.
     pub(crate) fn new(store_id: String, prefetches: &[u16], most_tending: usize) -> Self {
-        let intake = |prefetch: &u16| Intake { prefetch: usize::from(*prefetch), epoch: 0, held: 0 };
+        let intake = |prefetch: &u16| Intake { prefetch: usize::from(*prefetch), epoch: NOBODY, held: 0 };
         Self {
             store_id,
             jobs: BTreeMap::new(),
@@ -175,18 +181,31 @@ impl Folding {
         match news {
             News::Sealed(_) if state.chunks.is_none() => state.shards.iter_mut().for_each(|shard| shard.wanted = true),
             News::Finished(_, partition) => {
-                if let Some(shard) = state.shards.get_mut(partition.index()) {
+                if mistake::makes(Mistake::NewsIsTruth) {
+                    state.shards[partition.index()].seen.finished = true;
+                } else if let Some(shard) = state.shards.get_mut(partition.index()) {
                     shard.wanted = true;
                 }
             }
-            News::Ended(_) if state.end.is_none() && !state.ending => effects.push(Effect::ReadEnd(job)),
-            News::Removed(_) => self.removed(job, effects),
+            News::Ended(_) if state.end.is_none() && !state.ending => {
+                // Until the answer comes no other news has it read again.
+                state.ending = true;
+                effects.push(Effect::ReadEnd(job));
+            }
+            // Whoever tends it looks for the mark in the store: this may be anybody's word.
+            News::Removed(_) => state.shards.iter_mut().for_each(|shard| shard.wanted = true),
             News::Sealed(_) | News::Ended(_) => {}
         }
     }
 
     fn lose_channel(&mut self, channel: Channel) {
-        self.intakes[channel.consumer].held = 0;
+        let intake = &mut self.intakes[channel.consumer];
+        // Nothing of it is live any more, nor is anything else until the next life begins: what is away with a ledger now is
+        // dropped when it comes back.
+        (intake.epoch, intake.held) = (NOBODY, 0);
+        if mistake::makes(Mistake::DeltaOutlivesChannel) {
+            return;
+        }
         // What it delivered comes again: out with it before the next life of this consumer begins.
         for shard in self.jobs.values_mut().flat_map(|job| &mut job.shards) {
             shard.delta.take_out(|held| held.receipt.channel == channel);
@@ -208,6 +227,11 @@ impl Folding {
             Err(error) => self.set_aside(held, message, error.to_string(), effects),
             Ok((partial, _)) if partial.store != self.store_id => {
                 let reason = format!("it belongs to store {}, this is store {}", partial.store, self.store_id);
+                self.set_aside(held, message, short_reason(reason), effects);
+            }
+            Ok((partial, body)) if partial.check().is_err() || self.is_misplaced(channel, &body) => {
+                let misplaced = "its pairs are more than a segment's: it does not belong into this queue";
+                let reason = partial.check().map_or_else(|claim| claim.to_string(), |()| misplaced.to_owned());
                 self.set_aside(held, message, reason, effects);
             }
             Ok((partial, body)) => {
@@ -228,19 +252,23 @@ impl Folding {
         self.relieve(channel.consumer);
     }
 
+    /// The prefetch counts on segments; what is larger comes one at a time, through a queue of its own.
+    fn is_misplaced(&self, channel: Channel, body: &Bytes) -> bool {
+        channel.consumer != self.reduce_queues && body.len() > SEGMENT_BYTES
+    }
+
     fn fold(&mut self, arrival: Arrival, now: Instant, effects: &mut Vec<Effect>) {
-        let Arrival { held, partial, body, message, .. } = arrival;
+        let Arrival { mut held, partial, body, message, .. } = arrival;
         let job = partial.job;
         let state = self.jobs.get_mut(&job).expect("looked up before");
         if state.over {
             return self.drop_late(job, [held], effects);
         }
-        let fits = partial.partitions == state.file.spec.partitions
-            && partial.partition.0 < partial.partitions
-            && state.chunks.is_none_or(|chunks| partial.chunk.0 < chunks);
-        if !fits {
-            let reason = format!("chunk {} of partition {} is not of job {job}", partial.chunk, partial.partition);
-            return self.set_aside(held, message, reason, effects);
+        if let Err(claim) = partial.check_in(&state.file.spec, state.chunks) {
+            return self.set_aside(held, message, claim.to_string(), effects);
+        }
+        if mistake::makes(Mistake::CommitAfterAck) {
+            effects.push(Effect::Ack(vec![std::mem::replace(&mut held.receipt, Receipt::spent())]));
         }
         let shard = &mut state.shards[partial.partition.index()];
         match shard.delta.fold(partial, body, held) {
@@ -449,6 +477,11 @@ impl Folding {
             if state.end.as_ref().is_some_and(|before| before.parts == ending::parts(&ledgers)) {
                 continue;
             }
+            if let Some(reason) = state.chunks.and_then(|chunks| ending::counted_beyond(&ledgers, chunks)) {
+                state.ending = true;
+                effects.push(Effect::Fail { job: *job, reason });
+                continue;
+            }
             let chunks = state.repairs.wanted(&ledgers);
             if !chunks.is_empty() {
                 state.ending = true;
@@ -478,8 +511,11 @@ impl Folding {
     }
 
     fn set_aside(&mut self, held: HeldReceipt, message: Bytes, reason: String, effects: &mut Vec<Effect>) {
+        let place = PartitionNumber(u32::try_from(held.channel.consumer).expect("there are few queues"));
+        let large = held.channel.consumer == self.reduce_queues;
+        let queue = if large { queue::REDUCE_LARGE.to_owned() } else { queue::reduce(place, REDUCE_QUEUES) };
         let receipt = self.release(held);
-        effects.push(Effect::SetAside { message, reason, receipt });
+        effects.push(Effect::SetAside { queue, message, reason, receipt });
     }
 
     fn release(&mut self, held: HeldReceipt) -> Receipt {

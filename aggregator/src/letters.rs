@@ -4,6 +4,7 @@
 //! only when that has happened too often.
 
 use crate::archive::{Appended, Archive, ArchiveError, JobFile};
+use crate::aside::Note;
 use crate::folding::Event;
 use crate::repair;
 use crate::tend::{Tend, Tended, Trouble};
@@ -11,11 +12,13 @@ use bytes::Bytes;
 use rabbit_reduce_core::id::{ChunkNumber, JobId, PartitionNumber};
 use rabbit_reduce_core::ledger::delta::Delta;
 use rabbit_reduce_core::ledger::{Entry, Ledger};
-use rabbit_reduce_core::message::{self, Failure, Outcome, Partial, Refused, Task};
+use rabbit_reduce_core::message::{self, Failure, FalseClaim, Kind, Outcome, Partial, Refused, Request, Task};
 use rabbit_reduce_core::skip::Skip;
 use rabbit_reduce_core::spec::SEGMENT_BYTES;
 use rabbit_reduce_core::topology::{REDUCE_QUEUES, queue};
 use rabbit_reduce_runtime::crash_point;
+use rabbit_reduce_runtime::mistake::{self, Mistake};
+use rabbit_reduce_runtime::process::start;
 use std::sync::Arc;
 
 /// Times that a task or partial is sent again before it is taken for what the broker takes it for.
@@ -38,9 +41,52 @@ pub(crate) struct Letters {
     last: Option<(JobId, Vec<Ledger>)>,
 }
 
+/// What a letter is: who gave up on what.
+enum Given {
+    /// A worker, on a task.
+    Failure(Failure, Bytes),
+    /// A program, on records.
+    Refused(Refused),
+    /// The broker, on a task.
+    Task(Task, Bytes),
+    /// The broker, on a partial.
+    Partial(Partial, Bytes),
+}
+
+/// A letter that can be dealt with: it speaks of a job that is here.
+struct Read<'l> {
+    archive: &'l Archive,
+    letter: &'l Bytes,
+    file: JobFile,
+    /// C, once it is known.
+    chunks: Option<u32>,
+}
+
+/// Why a letter is not dealt with.
+enum Refusal {
+    /// It goes back, and comes again.
+    Later(ArchiveError),
+    /// However often it came, it could not be.
+    Never(String),
+}
+
+impl From<ArchiveError> for Refusal {
+    fn from(error: ArchiveError) -> Self {
+        match error {
+            ArchiveError::Store(_) => Self::Later(error),
+            ArchiveError::Damaged { .. } | ArchiveError::Spec { .. } => Self::Never(start::chain(&error)),
+        }
+    }
+}
+
+impl From<FalseClaim> for Refusal {
+    fn from(claim: FalseClaim) -> Self {
+        Self::Never(claim.to_string())
+    }
+}
+
 /// A chunk that is lost.
 struct Loss<'l> {
-    job: JobId,
     chunk: ChunkNumber,
     /// In one partition only.
     only: Option<PartitionNumber>,
@@ -50,93 +96,111 @@ struct Loss<'l> {
 }
 
 impl Letters {
-    /// Buries one letter, which came back `returns` times.
+    /// Buries one letter, which came back `returns` times. One that cannot be dealt with however often it comes is set aside:
+    /// it would stand before all others.
     pub(crate) fn bury(&mut self, archive: &Archive, letter: &Bytes, returns: u32) -> Result<Buried, ArchiveError> {
-        if let Ok((failure, task)) = message::decode::<Failure>(letter) {
-            if let Some(buried) = self.skip(archive, letter, &failure, &task)? {
-                return Ok(buried);
+        match self.try_bury(archive, letter, returns) {
+            Ok(buried) => Ok(buried),
+            Err(Refusal::Later(error)) => Err(error),
+            Err(Refusal::Never(reason)) => {
+                archive.set_aside(letter, Note::of(letter, queue::DEAD, reason))?;
+                Ok(Buried::default())
             }
-            let Failure { job, chunk, ref reason, retry, .. } = failure;
-            return self.lose(archive, letter, &Loss { job, chunk, only: None, reason, retry: Some(retry) });
         }
-        if let Ok((refused, _)) = message::decode::<Refused>(letter) {
-            return keep_refused(archive, letter, &refused);
-        }
-        if let Ok((task, body)) = message::decode::<Task>(letter) {
-            return self.bury_task(archive, letter, task, &body);
-        }
-        if let Ok((partial, body)) = message::decode::<Partial>(letter) {
-            return self.bury_partial(archive, letter, partial, body, returns);
-        }
-        let path = archive.set_aside(letter)?;
-        tracing::error!(path, "a dead letter that cannot be read is kept");
-        Ok(Buried::default())
     }
 
-    fn bury_task(
+    fn try_bury(&mut self, archive: &Archive, letter: &Bytes, returns: u32) -> Result<Buried, Refusal> {
+        if message::decode::<Request>(letter).is_ok() {
+            tracing::debug!("the broker gave up on a request; whoever waits for its answer asks again");
+            return Ok(Buried::default());
+        }
+        let none = || Refusal::Never("it is neither a failure nor a task nor a partial".to_owned());
+        let given = Given::read(letter).ok_or_else(none)?;
+        let (job, chunk) = given.about();
+        if archive.is_removed(job)? {
+            return Ok(Buried::default());
+        }
+        let unknown = || Refusal::Never(format!("no job {job} is known to this store"));
+        let file = archive.job(job)?.ok_or_else(unknown)?;
+        let chunks = archive.seal(job)?.map(|seal| seal.chunks);
+        chunk.check(chunks)?;
+        let read = Read { archive, letter, file, chunks };
+        match given {
+            Given::Failure(failure, task) => self.bury_failure(&read, &failure, &task),
+            Given::Refused(refused) => read.keep_refused(&refused),
+            Given::Task(task, body) => self.bury_task(&read, task, &body),
+            Given::Partial(partial, body) => self.bury_partial(read, partial, body, returns),
+        }
+    }
+
+    fn bury_failure(&mut self, read: &Read<'_>, failure: &Failure, task: &Bytes) -> Result<Buried, Refusal> {
+        failure.check()?;
+        if let Some(place) = failure.record
+            && let Ok((task, body)) = message::decode::<Task>(task)
+        {
+            let skip = Skip::new(place.source, place.offset, failure.reason.clone());
+            if let Some(again) = self.leave_out(read, failure, &skip, (task, body))? {
+                return Ok(again);
+            }
+        }
+        let Failure { chunk, ref reason, retry, .. } = *failure;
+        self.lose(read, &Loss { chunk, only: None, reason, retry: Some(retry) })
+    }
+
+    /// Has a record left out that kills who maps it, and the rest of its chunk mapped; `None` if it is too late for that.
+    fn leave_out(
         &mut self,
-        archive: &Archive,
-        letter: &Bytes,
-        task: Task,
-        body: &Bytes,
-    ) -> Result<Buried, ArchiveError> {
+        Read { archive, file, .. }: &Read<'_>,
+        failure: &Failure,
+        skip: &Skip,
+        task: (Task, Bytes),
+    ) -> Result<Option<Buried>, Refusal> {
+        let Failure { job, chunk, retry, .. } = *failure;
+        let ledgers = self.ledgers(archive, file)?;
+        if !repair::leave_out(archive, job, ledgers, chunk, skip)? {
+            return Ok(None);
+        }
+        let skips = ledgers.first().map(|ledger| ledger.agreed(chunk).to_vec()).unwrap_or_default();
+        let (source, offset, reason) = (skip.source.0, skip.offset, &skip.reason);
+        tracing::error!(%job, %chunk, source, offset, reason, "a record is left out");
+        let send = Some((queue::SUSPECT.to_owned(), repair::fresh(task, retry, skips)));
+        Ok(Some(Buried { send, events: Vec::new() }))
+    }
+
+    fn bury_task(&mut self, read: &Read<'_>, task: Task, body: &Bytes) -> Result<Buried, Refusal> {
+        task.check()?;
         let Task { job, chunk, retry, .. } = task;
-        if task.strikes >= STRIKES {
+        if task.strikes >= STRIKES || mistake::makes(Mistake::LimitIsVerdict) {
             let reason = "the broker gave up delivering its task, again and again";
-            return self.lose(archive, letter, &Loss { job, chunk, only: None, reason, retry: Some(retry) });
+            return self.lose(read, &Loss { chunk, only: None, reason, retry: Some(retry) });
         }
         tracing::warn!(%job, %chunk, "the broker gave up on a task; it is sent again, set apart");
         let again = Task { strikes: task.strikes + 1, ..task };
-        Ok(sent(queue::SUSPECT.to_owned(), message::encode(&again, body)))
+        sent(queue::SUSPECT.to_owned(), &again, body)
     }
 
-    fn bury_partial(
-        &mut self,
-        archive: &Archive,
-        letter: &Bytes,
-        partial: Partial,
-        body: Bytes,
-        returns: u32,
-    ) -> Result<Buried, ArchiveError> {
+    fn bury_partial(&mut self, read: Read<'_>, partial: Partial, body: Bytes, returns: u32) -> Result<Buried, Refusal> {
+        partial.check()?;
+        partial.check_in(&read.file.spec, read.chunks)?;
         let Partial { job, chunk, partition, .. } = partial;
-        if partial.strikes < STRIKES {
+        if partial.strikes < STRIKES && !mistake::makes(Mistake::LimitIsVerdict) {
             tracing::warn!(%job, %chunk, %partition, "the broker gave up on a partial; it is sent again");
             let again = Partial { strikes: partial.strikes + 1, ..partial };
             let large = body.len() > SEGMENT_BYTES;
             let name = if large { queue::REDUCE_LARGE.to_owned() } else { queue::reduce(partition, REDUCE_QUEUES) };
-            return Ok(sent(name, message::encode(&again, &body)));
+            return sent(name, &again, &body);
         }
-        if returns < DEATHS {
+        if returns < DEATHS && !mistake::makes(Mistake::LimitIsVerdict) {
             tracing::warn!(%job, %chunk, %partition, "the broker gave up on a partial, again and again; it is folded alone");
-            return fold_alone(archive, letter, partial, body);
+            return read.fold_alone(partial, body);
         }
         let reason = "aggregators died folding one of its partials";
-        self.lose(archive, letter, &Loss { job, chunk, only: Some(partition), reason, retry: None })
-    }
-
-    /// Has a record left out that kills who maps it, and the rest of its chunk mapped; `None` if it is too late for that.
-    fn skip(
-        &mut self,
-        archive: &Archive,
-        letter: &Bytes,
-        failure: &Failure,
-        task: &Bytes,
-    ) -> Result<Option<Buried>, ArchiveError> {
-        let (Some(place), Ok((task, body))) = (failure.record, message::decode::<Task>(task)) else { return Ok(None) };
-        let Some(file) = job_of(archive, letter, failure.job)? else { return Ok(Some(Buried::default())) };
-        let ledgers = self.ledgers(archive, failure.job, &file)?;
-        let skip = Skip::new(place.source, place.offset, failure.reason.clone());
-        if !repair::leave_out(archive, failure.job, ledgers, failure.chunk, &skip)? {
-            return Ok(None);
-        }
-        let skips = ledgers.first().map(|ledger| ledger.agreed(failure.chunk).to_vec()).unwrap_or_default();
-        let (job, chunk, offset) = (failure.job, failure.chunk, place.offset);
-        tracing::error!(%job, %chunk, source = place.source.0, offset, reason = skip.reason, "a record is left out");
-        Ok(Some(sent(queue::SUSPECT.to_owned(), repair::fresh((task, body), failure.retry, skips))))
+        self.lose(&read, &Loss { chunk, only: Some(partition), reason, retry: None })
     }
 
     /// The ledgers of a job as they are now.
-    fn ledgers(&mut self, archive: &Archive, job: JobId, file: &JobFile) -> Result<&mut [Ledger], ArchiveError> {
+    fn ledgers(&mut self, archive: &Archive, file: &JobFile) -> Result<&mut [Ledger], ArchiveError> {
+        let job = file.spec.job;
         if self.last.as_ref().is_none_or(|(known, _)| *known != job) {
             self.last = Some((job, vec![Ledger::default(); file.spec.partitions as usize]));
         }
@@ -148,13 +212,13 @@ impl Letters {
     }
 
     /// Notes a loss, everywhere or in one partition only.
-    fn lose(&mut self, archive: &Archive, letter: &Bytes, loss: &Loss<'_>) -> Result<Buried, ArchiveError> {
-        let Loss { job, chunk, only, reason, retry } = *loss;
-        let Some(file) = job_of(archive, letter, job)? else { return Ok(Buried::default()) };
+    fn lose(&mut self, Read { archive, letter, file, .. }: &Read<'_>, loss: &Loss<'_>) -> Result<Buried, Refusal> {
+        let Loss { chunk, only, reason, retry } = *loss;
+        let job = file.spec.job;
         let name = archive.keep_letter(job, chunk, letter, reason)?;
         crash_point::reached("aggregator.letter_stored");
         tracing::error!(%job, %chunk, reason, name, "a chunk is lost");
-        for (partition, ledger) in (0..).map(PartitionNumber).zip(self.ledgers(archive, job, &file)?) {
+        for (partition, ledger) in (0..).map(PartitionNumber).zip(self.ledgers(archive, file)?) {
             if only.is_some_and(|only| only != partition) {
                 continue;
             }
@@ -168,54 +232,62 @@ impl Letters {
     }
 }
 
-/// A letter's job. Without one there is nothing to note: it was removed, or nobody knows it and the letter is kept.
-fn job_of(archive: &Archive, letter: &Bytes, job: JobId) -> Result<Option<JobFile>, ArchiveError> {
-    if archive.is_removed(job)? {
-        return Ok(None);
+impl Given {
+    fn read(letter: &Bytes) -> Option<Self> {
+        match message::kind(letter).ok()? {
+            Failure::NUMBER => message::decode(letter).ok().map(|(failure, task)| Self::Failure(failure, task)),
+            Refused::NUMBER => message::decode(letter).ok().map(|(refused, _)| Self::Refused(refused)),
+            Task::NUMBER => message::decode(letter).ok().map(|(task, body)| Self::Task(task, body)),
+            Partial::NUMBER => message::decode(letter).ok().map(|(partial, body)| Self::Partial(partial, body)),
+            _ => None,
+        }
     }
-    let file = archive.job(job)?;
-    if file.is_none() {
-        let path = archive.set_aside(letter)?;
-        tracing::error!(%job, path, "a dead letter of a job that this store does not know is kept");
-    }
-    Ok(file)
-}
 
-/// Records that were refused are losses by the partials of their chunk; here they are only kept.
-fn keep_refused(archive: &Archive, letter: &Bytes, refused: &Refused) -> Result<Buried, ArchiveError> {
-    let Refused { job, chunk, records } = refused;
-    if job_of(archive, letter, *job)?.is_some() {
-        let reason = records.first().map_or("", |record| record.skip.reason.as_str());
-        archive.keep_letter(*job, *chunk, letter, reason)?;
-        tracing::warn!(%job, %chunk, records = records.len(), reason, "records are refused by their program");
-    }
-    Ok(Buried::default())
-}
-
-/// Folds and commits one partial with nothing else in hand, so that what dies of it loses nothing else.
-fn fold_alone(archive: &Archive, letter: &Bytes, partial: Partial, body: Bytes) -> Result<Buried, ArchiveError> {
-    let Partial { job, partition, .. } = partial;
-    let Some(file) = job_of(archive, letter, job)? else { return Ok(Buried::default()) };
-    if partition.0 >= file.spec.partitions || partial.partitions != file.spec.partitions {
-        let path = archive.set_aside(letter)?;
-        tracing::error!(%job, %partition, path, "a partial that does not fit its job is kept");
-        return Ok(Buried::default());
-    }
-    let mut delta = Delta::default();
-    delta.fold(partial, body, ());
-    let (archive_too, job_file, ledger) = (archive.clone(), Arc::new(file), Ledger::default());
-    let tend = Tend { archive: archive_too, job: job_file, partition, chunks: None, ledger, delta, losses: Vec::new() };
-    let Tended { trouble, .. } = tend.run();
-    match trouble {
-        None | Some(Trouble::Removed | Trouble::GivenUp) => Ok(Buried { send: None, events: vec![Event::Look(job)] }),
-        Some(Trouble::Archive(error)) => Err(error),
-        Some(Trouble::Disagreement(disagreement)) => {
-            let end = archive.end_without_result(job, Outcome::Failed(disagreement.to_string()))?;
-            Ok(Buried { send: None, events: vec![Event::Ended(job, Ok(Some(end)))] })
+    const fn about(&self) -> (JobId, ChunkNumber) {
+        match self {
+            Self::Failure(failure, _) => (failure.job, failure.chunk),
+            Self::Refused(refused) => (refused.job, refused.chunk),
+            Self::Task(task, _) => (task.job, task.chunk),
+            Self::Partial(partial, _) => (partial.job, partial.chunk),
         }
     }
 }
 
-fn sent(queue: String, message: Bytes) -> Buried {
-    Buried { send: Some((queue, message)), events: Vec::new() }
+impl Read<'_> {
+    /// Records that were refused are losses by the partials of their chunk; here they are only kept.
+    fn keep_refused(&self, refused: &Refused) -> Result<Buried, Refusal> {
+        refused.check()?;
+        let Refused { job, chunk, records } = refused;
+        let reason = records.first().map_or("", |record| record.skip.reason.as_str());
+        self.archive.keep_letter(*job, *chunk, self.letter, reason)?;
+        tracing::warn!(%job, %chunk, records = records.len(), reason, "records are refused by their program");
+        Ok(Buried::default())
+    }
+
+    /// Folds and commits one partial with nothing else in hand, so that what dies of it loses nothing else.
+    fn fold_alone(self, partial: Partial, body: Bytes) -> Result<Buried, Refusal> {
+        let Partial { job, partition, .. } = partial;
+        let mut delta = Delta::default();
+        delta.fold(partial, body, ());
+        let (archive, file, ledger) = (self.archive.clone(), Arc::new(self.file), Ledger::default());
+        let tend = Tend { archive, job: file, partition, chunks: None, ledger, delta, losses: Vec::new() };
+        let Tended { trouble, .. } = tend.run();
+        match trouble {
+            None | Some(Trouble::Removed | Trouble::GivenUp) => {
+                Ok(Buried { send: None, events: vec![Event::Look(job)] })
+            }
+            Some(Trouble::Archive(error)) => Err(error.into()),
+            Some(Trouble::Disagreement(disagreement)) => {
+                let end = self.archive.end_without_result(job, Outcome::Failed(disagreement.to_string()))?;
+                Ok(Buried { send: None, events: vec![Event::Ended(job, Ok(Some(end)))] })
+            }
+        }
+    }
+}
+
+/// One that says more of itself than a message can carry is never sent again.
+fn sent<K: Kind>(queue: String, again: &K, body: &Bytes) -> Result<Buried, Refusal> {
+    let unsendable = |error| Refusal::Never(format!("it cannot be sent again: {error}"));
+    let message = message::try_encode(again, body).map_err(unsendable)?;
+    Ok(Buried { send: Some((queue, message)), events: Vec::new() })
 }

@@ -4,12 +4,14 @@
 //! would surprise: any number of aggregators may run on one store, and none of them knows of another.
 
 mod archive;
+mod aside;
 pub mod cli;
 mod closing;
 mod dead;
 mod ending;
 mod folding;
 mod letters;
+mod received;
 mod repair;
 mod requests;
 mod shard;
@@ -17,6 +19,7 @@ mod sweeping;
 mod tend;
 
 use crate::archive::{Archive, ArchiveError};
+use crate::aside::Note;
 use crate::folding::{Effect, Event, Folding, Opened, OpenedJob};
 use crate::letters::Letters;
 use crate::repair::Again;
@@ -31,6 +34,7 @@ use rabbit_reduce_runtime::broker::{Broker, BrokerError, Delivery, Receipt, Rout
 use rabbit_reduce_runtime::crash_point;
 use rabbit_reduce_runtime::process::byte_size::ByteSize;
 use rabbit_reduce_runtime::process::clock;
+use rabbit_reduce_runtime::process::compute::blocking;
 use rabbit_reduce_runtime::process::joined::joined;
 use rabbit_reduce_runtime::process::shutdown::Shutdown;
 use rabbit_reduce_runtime::store::{Store, StoreError};
@@ -69,7 +73,12 @@ pub struct Config {
     pub segment_bytes: usize,
     /// For how long ended jobs, abandoned ones, and what was set aside are kept; for ever without.
     pub keep: Option<Duration>,
+    /// Live runs of a partition beyond which the smallest are merged.
+    pub max_runs: usize,
 }
+
+/// For [`Config::max_runs`]: each open run costs a merge some 400 KiB.
+pub const MAX_RUNS: usize = 64;
 
 /// Why an aggregator did not start, or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -147,7 +156,7 @@ pub async fn run(
         BrokerError::Mismatch { .. } => AggregatorError::OtherStore { store: store_id.clone(), source },
         other => other.into(),
     })?;
-    let archive = Archive { store, store_id: store_id.clone(), writer: config.name.clone() };
+    let archive = Archive { store, store_id: store_id.clone(), writer: config.name.clone(), max_runs: config.max_runs };
     let mut prefetches = vec![prefetch; REDUCE_QUEUES as usize];
     prefetches.push(1);
     let (incoming, arrivals) = mpsc::channel(64);
@@ -190,13 +199,16 @@ impl Loop {
         let mut tick = tokio::time::interval(TICK);
         let mut sweep = tokio::time::interval(SWEEP);
         loop {
+            // In this order, so that what is rare is never starved by what always comes, and the same happens again in the
+            // same order.
             tokio::select! {
+                biased;
                 () = shutdown.graceful() => break,
                 Some(ended) = feeds.join_next() => joined(ended).await?,
+                _ = sweep.tick() => self.sweep(),
+                _ = tick.tick() => self.event(Event::Tick),
                 Some(done) = self.work.join_next(), if !self.work.is_empty() => self.events(joined(done).await),
                 Some(incoming) = arrivals.recv() => self.take(incoming),
-                _ = tick.tick() => self.event(Event::Tick),
-                _ = sweep.tick() => self.sweep(),
             }
         }
         // The feeds live on until the last ack. What they still bring is left to come again elsewhere.
@@ -204,12 +216,13 @@ impl Loop {
         self.event(Event::Tick);
         while !(self.work.is_empty() && self.folding.is_empty()) {
             tokio::select! {
+                biased;
                 () = shutdown.now() => break,
-                Some(done) = self.work.join_next(), if !self.work.is_empty() => self.events(joined(done).await),
                 _ = tick.tick() => {
                     self.folding.flush();
                     self.event(Event::Tick);
                 }
+                Some(done) = self.work.join_next(), if !self.work.is_empty() => self.events(joined(done).await),
             }
         }
         Ok(())
@@ -263,16 +276,13 @@ impl Loop {
                     vec![Event::Ended(job, end.map(Some))]
                 });
             }
-            Effect::SetAside { message, reason, receipt } => {
+            Effect::SetAside { queue, message, reason, receipt } => {
                 self.work.spawn(async move {
-                    let kept = blocking(move || archive.set_aside(&message)).await;
+                    let kept = blocking(move || archive.set_aside(&message, Note::of(&message, queue, reason))).await;
                     let _counted: bool = match kept {
-                        Ok(path) => {
-                            tracing::error!(reason, path, "a message that nobody can use is kept");
-                            receipt.ack().await
-                        }
+                        Ok(_) => receipt.ack().await,
                         Err(error) => {
-                            tracing::error!(reason, %error, "a message that nobody can use cannot be kept");
+                            tracing::error!(%error, "a message that nobody can use cannot be kept");
                             pause_before(9).await;
                             receipt.give_back().await
                         }
@@ -374,7 +384,10 @@ impl Loop {
         let (request, body) = match message::decode::<Request>(&message) {
             Ok(request) => request,
             Err(error) if error.is_newer() => return self.pass_on(receipt, returns),
-            Err(error) => return self.carry_out(Effect::SetAside { message, reason: error.to_string(), receipt }),
+            Err(error) => {
+                let queue = queue::CONTROL.to_owned();
+                return self.carry_out(Effect::SetAside { queue, message, reason: error.to_string(), receipt });
+            }
         };
         let (progress, late) = match &request.ask {
             Ask::Status { job, .. } => (self.folding.progress(*job), self.folding.late(*job)),
@@ -424,8 +437,14 @@ impl Loop {
         let (archive, broker) = (self.archive.clone(), Arc::clone(&self.broker));
         let letters = Arc::clone(&self.letters);
         self.work.spawn(async move {
-            let bury = move || letters.lock().expect("nobody panics with it").bury(&archive, &body, returns);
-            let buried = blocking(bury).await;
+            // Taken out meanwhile: nobody waits for a lock while the store is slow. Who comes in between reads for itself.
+            let buried = blocking(move || {
+                let mut known = std::mem::take(&mut *letters.lock().expect("nobody panics with it"));
+                let buried = known.bury(&archive, &body, returns);
+                *letters.lock().expect("nobody panics with it") = known;
+                buried
+            })
+            .await;
             let sent = match buried {
                 Err(error) => Err(error.to_string()),
                 Ok(buried) => match buried.send {
@@ -497,10 +516,6 @@ fn open(archive: &Archive, job: JobId) -> Result<Opened, ArchiveError> {
     let chunks = archive.seal(job)?.map(|seal| seal.chunks);
     let end = archive.end(job)?;
     Ok(Opened::Job(Box::new(OpenedJob { file, chunks, end, ledgers })))
-}
-
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    joined(tokio::task::spawn_blocking(work).await).await
 }
 
 /// Consumes a reduce queue, again whenever its channel is gone, and says so before anything else comes.

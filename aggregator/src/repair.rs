@@ -107,7 +107,7 @@ impl Archive {
             let open = ledgers.iter().any(|ledger| ledger.is_retrying(chunk));
             return Ok(if open { PutBack::UnderWay } else { PutBack::No(format!("chunk {chunk} is not lost")) });
         }
-        let retry = ledgers.iter().map(|ledger| ledger.retries(chunk)).max().unwrap_or(0) + 1;
+        let retry = ledgers.iter().map(|ledger| ledger.retries(chunk)).max().unwrap_or(0).saturating_add(1);
         if retry > most {
             return Ok(PutBack::No(format!("chunk {chunk} was sent again before")));
         }

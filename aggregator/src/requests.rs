@@ -12,12 +12,13 @@ use bytes::Bytes;
 use rabbit_reduce_core::id::{ChunkNumber, JobId, PartitionNumber};
 use rabbit_reduce_core::ledger::Ledger;
 use rabbit_reduce_core::message::{Answer, Ask, Losses, News, Outcome, Status};
-use rabbit_reduce_core::spec::{SourceList, Spec};
+use rabbit_reduce_core::spec::{MAX_CHUNKS, PagesDigest, Spec};
 use rabbit_reduce_runtime::crash_point;
 use rabbit_reduce_runtime::process::start;
 use rabbit_reduce_runtime::store::StoreError;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
+use uuid::Uuid;
 
 /// The most bytes of a page of a part.
 const PAGE_BYTES: usize = 1 << 20;
@@ -107,13 +108,14 @@ fn submit(archive: &Archive, spec: &Spec) -> Answering {
     if archive.is_removed(job)? {
         return Ok(Answer::Refused(format!("job {job} was removed")).into());
     }
-    let mut pages = Vec::new();
+    // One page at a time is held: who asks says how many there are.
+    let mut digest = PagesDigest::default();
     for page in 0..spec.sources.pages {
         let path = Archive::sources_path(job, page);
-        pages
-            .push(archive.store.get(&path)?.ok_or(ArchiveError::Damaged { path, reason: "it is missing".to_owned() })?);
+        let missing = ArchiveError::Damaged { path: path.clone(), reason: "it is missing".to_owned() };
+        digest.add(&archive.store.get(&path)?.ok_or(missing)?);
     }
-    if SourceList::digest(&pages) != spec.sources.digest {
+    if digest.get() != spec.sources.digest {
         return Ok(Answer::Refused("the source list is not the one that the job names".to_owned()).into());
     }
     let bytes = serde_json::to_vec(spec).expect("specs are plain data");
@@ -127,6 +129,9 @@ fn submit(archive: &Archive, spec: &Spec) -> Answering {
 }
 
 fn seal(archive: &Archive, job: JobId, chunks: u32) -> Answering {
+    if u64::from(chunks) > MAX_CHUNKS {
+        return Ok(too_many_chunks(chunks));
+    }
     if archive.job(job)?.is_none() {
         return Ok(Answer::Unknown.into());
     }
@@ -138,6 +143,10 @@ fn seal(archive: &Archive, job: JobId, chunks: u32) -> Answering {
     }
     let (events, news) = (vec![Event::Sealed(job, chunks)], Some(News::Sealed(job)));
     Ok(Answered { events, news, ..Answer::Done.into() })
+}
+
+fn too_many_chunks(chunks: u32) -> Answered {
+    Answer::Refused(format!("a job has at most {MAX_CHUNKS} chunks, not {chunks}")).into()
 }
 
 fn spec(archive: &Archive, job: JobId) -> Answering {
@@ -152,7 +161,7 @@ fn file(archive: &Archive, path: &str) -> Answering {
 }
 
 fn part_page(archive: &Archive, job: JobId, part: &str, offset: u64, length: u32) -> Answering {
-    if !part.starts_with("runs/") {
+    if !is_part(part) || i64::try_from(offset).is_err() {
         return Ok(Answer::Unknown.into());
     }
     page(archive, format!("jobs/{job}/{part}"), offset, length)
@@ -167,6 +176,12 @@ fn page(archive: &Archive, path: String, offset: u64, length: u32) -> Answering 
     let more = page.len() > wanted;
     page.truncate(wanted);
     Ok(Answered { body: page.into(), ..Answer::Bytes { more }.into() })
+}
+
+/// Whether a name is one that an end tells: any other would lead elsewhere in the store, or out of it.
+fn is_part(name: &str) -> bool {
+    let file = name.strip_prefix("runs/").and_then(|rest| rest.split_once('/'));
+    file.is_some_and(|(partition, run)| partition.parse::<u32>().is_ok() && Uuid::try_parse(run).is_ok())
 }
 
 fn cancel(archive: &Archive, job: JobId) -> Answering {
@@ -291,7 +306,16 @@ fn jobs(archive: &Archive) -> Answering {
     Ok(Answer::Jobs(statuses).into())
 }
 
-fn status(archive: &Archive, job: JobId, detail: bool, progress: Option<Progress>, alarms: Vec<String>) -> Answering {
+fn status(
+    archive: &Archive,
+    job: JobId,
+    detail: bool,
+    progress: Option<Progress>,
+    mut alarms: Vec<String>,
+) -> Answering {
+    if detail {
+        alarms.extend(archive.aside_alarm()?);
+    }
     let status = status_of(archive, job, detail, progress)?;
     Ok(status.map_or(Answer::Unknown, |status| Answer::Status(Box::new(Status { alarms, ..status }))).into())
 }
@@ -368,6 +392,9 @@ fn read_progress(archive: &Archive, status: &mut Status) -> Result<(), ArchiveEr
 }
 
 fn uncovered(archive: &Archive, job: JobId, chunks: u32) -> Answering {
+    if u64::from(chunks) > MAX_CHUNKS {
+        return Ok(too_many_chunks(chunks));
+    }
     let Some(found) = archive.job(job)? else { return Ok(Answer::Unknown.into()) };
     let ledgers = archive.ledgers(job, found.spec.partitions)?;
     // A lost chunk is decided; sending it again is another request.

@@ -1,17 +1,17 @@
 //! What is looked after once a minute: jobs that nobody goes on with, what removals left, and what is older than is kept.
 //!
 //! Blocks. What would surprise: nothing is ever too old unless somebody said how long things are kept; a store does not know
-//! how old its files are, so the age of what bears no time is counted from the first sweep that saw it.
+//! how old its files are, so the mark of a removed job ages from the first sweep that saw it.
 
 use crate::archive::{Archive, ArchiveError};
+use crate::aside::{self, Note};
 use crate::folding::Event;
 use rabbit_reduce_core::id::{JobId, PartitionNumber};
-use std::collections::BTreeSet;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// When what was set aside, or the mark of a removed job, was first seen.
-const AGING: &str = "aging";
+/// When the marks of removed jobs were first seen.
+const MARKS: &str = "marks";
 /// A removed job's mark is kept for this long at least: by then nobody comes back who still works on it. Should a message of it
 /// turn up after that, it is set aside as that of any unknown job.
 const LEAST_MARK_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -61,10 +61,10 @@ impl Sweep {
             self.archive.remove(job)?;
         }
         if let Some(keep) = self.keep
-            && self.has_aged(&job.to_string(), keep.max(LEAST_MARK_AGE))?
+            && self.mark_has_aged(job, keep.max(LEAST_MARK_AGE))?
         {
             self.archive.store.remove(&folder)?;
-            self.archive.store.remove(&format!("{AGING}/{job}"))?;
+            self.archive.store.remove(&format!("{MARKS}/{job}"))?;
         }
         Ok(())
     }
@@ -100,27 +100,23 @@ impl Sweep {
     fn clear_aside(&self) -> Result<(), ArchiveError> {
         let Some(keep) = self.keep else { return Ok(()) };
         let store = &self.archive.store;
-        let aside = store.list("aside")?;
-        for name in &aside {
-            if self.has_aged(name, keep)? {
+        for name in store.list(aside::FOLDER)?.iter().filter(|name| !name.ends_with(aside::NOTE)) {
+            let (message, note) =
+                (format!("{}/{name}", aside::FOLDER), format!("{}/{name}{}", aside::FOLDER, aside::NOTE));
+            // Without a note it is just being put, or will come again.
+            let Some(Note { first_seen_ms, .. }) = self.archive.read(&note)? else { continue };
+            if self.age(first_seen_ms) > keep {
                 tracing::warn!(name, ?keep, "a message that was set aside is older than --keep; it is removed");
-                store.remove(&format!("aside/{name}"))?;
-                store.remove(&format!("{AGING}/{name}"))?;
-            }
-        }
-        let known: BTreeSet<&String> = aside.iter().collect();
-        for name in store.list(AGING)? {
-            // Somebody dropped what it was about.
-            if name.parse::<JobId>().is_err() && !known.contains(&name) {
-                store.remove(&format!("{AGING}/{name}"))?;
+                store.remove(&message)?;
+                store.remove(&note)?;
             }
         }
         Ok(())
     }
 
-    /// Whether the first sweep that saw this name is longer ago than that. If none did, this one does.
-    fn has_aged(&self, name: &str, least: Duration) -> Result<bool, ArchiveError> {
-        let path = format!("{AGING}/{name}");
+    /// Whether a removed job's mark was first seen longer ago than that. If it was not seen before, it is now.
+    fn mark_has_aged(&self, job: JobId, least: Duration) -> Result<bool, ArchiveError> {
+        let path = format!("{MARKS}/{job}");
         let Some(seen) = self.archive.store.get(&path)? else {
             self.archive.put_bytes(&path, self.now_ms.to_string().as_bytes())?;
             return Ok(false);

@@ -4,8 +4,9 @@
 //! does everything that can be done, whatever it was called for, so that nothing depends on who comes last.
 
 use crate::archive::{Appended, Archive, ArchiveError, JobFile};
+use crate::received::{Expected, Received, is_readable};
 use rabbit_reduce_core::id::{ChunkNumber, PartitionNumber};
-use rabbit_reduce_core::job::{Program, Value};
+use rabbit_reduce_core::job::Program;
 use rabbit_reduce_core::ledger::delta::{Delta, Held};
 use rabbit_reduce_core::ledger::{Disagreement, Entry, Finish, Invalid, Ledger};
 use rabbit_reduce_core::merge::{Merge, combine};
@@ -14,16 +15,14 @@ use rabbit_reduce_core::pairs::{Cursor, PairReader};
 use rabbit_reduce_core::run::{RunReader, RunSize, RunWriter};
 use rabbit_reduce_core::with_program;
 use rabbit_reduce_runtime::crash_point;
+use rabbit_reduce_runtime::mistake::{self, Mistake};
+use rabbit_reduce_runtime::process::chance;
 use rabbit_reduce_runtime::store::{StoreError, Upload};
 use std::io::{self, BufReader, BufWriter};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use uuid::Uuid;
 
-/// Live runs of a partition beyond which the smallest are merged: each open run costs a merge some 400 KiB.
-const MAX_RUNS: usize = 64;
-/// Runs that one such merge takes.
-const MERGED_RUNS: usize = 48;
 /// Bytes written to the store at once.
 const WRITE_BYTES: usize = 256 << 10;
 
@@ -103,6 +102,9 @@ impl<R> Tend<R> {
         if self.chunks.is_none() {
             self.chunks = self.archive.seal(id)?.map(|seal| seal.chunks);
         }
+        if mistake::makes(Mistake::FinishUnsealed) {
+            self.chunks = self.chunks.or_else(|| Some(self.ledger.whole()));
+        }
         self.commit(done)?;
         self.lose()?;
         self.compact()?;
@@ -118,13 +120,17 @@ impl<R> Tend<R> {
     /// Puts what the delta holds into a run, and the run into the ledger.
     fn commit(&mut self, done: &mut Vec<R>) -> Result<(), Trouble> {
         loop {
-            let covered = self.delta.drop_covered(&self.ledger).map_err(Trouble::Disagreement)?;
+            let covered = match mistake::makes(Mistake::CountTwice) {
+                true => Vec::new(),
+                false => self.delta.drop_covered(&self.ledger).map_err(Trouble::Disagreement)?,
+            };
             done.extend(covered.into_iter().map(|held| held.receipt));
             if self.delta.is_empty() {
                 return Ok(());
             }
             let cursors = self.delta.held().map(|held| PairReader::new(io::Cursor::new(held.body.clone()))).collect();
-            let (run, size) = match self.write(cursors, false) {
+            let expected = Some(self.expected());
+            let (run, size) = match self.write(cursors, expected, false) {
                 Err(Trouble::Archive(ArchiveError::Damaged { .. })) if self.set_spoiled_aside(done)? => continue,
                 written => written?,
             };
@@ -146,9 +152,10 @@ impl<R> Tend<R> {
 
     /// Takes out segments whose pairs cannot be read: kept with the dead letters, their chunks lost. `false` if there are none.
     fn set_spoiled_aside(&mut self, done: &mut Vec<R>) -> Result<bool, Trouble> {
-        let job = Arc::clone(&self.job);
-        let spoiled =
-            self.delta.take_out(|held| !with_program!(&job.program, program => readable(program, &held.body)));
+        let (job, expected) = (Arc::clone(&self.job), self.expected());
+        let spoiled = self
+            .delta
+            .take_out(|held| !with_program!(&job.program, program => is_readable(program, expected, &held.body)));
         for held in &spoiled {
             let message = message::encode(&held.partial, &held.body);
             let (chunk, partition) = (held.partial.chunk, self.partition);
@@ -174,20 +181,22 @@ impl<R> Tend<R> {
 
     /// Merges the smallest runs while there are too many.
     fn compact(&mut self) -> Result<(), Trouble> {
-        while self.ledger.runs().len() > MAX_RUNS {
+        while self.ledger.runs().len() > self.archive.max_runs {
             let mut by_size: Vec<(u64, Uuid)> =
                 self.ledger.runs().iter().map(|(run, size)| (size.bytes, *run)).collect();
             by_size.sort_unstable();
-            let runs: Vec<Uuid> = by_size[..MERGED_RUNS].iter().map(|(_, run)| *run).collect();
+            let runs: Vec<Uuid> = by_size[..merged_runs(self.archive.max_runs)].iter().map(|(_, run)| *run).collect();
             let Some(cursors) = self.open(&runs)? else {
                 self.look_for_missing_run()?;
                 continue;
             };
-            let (run, size) = self.write(cursors, false)?;
+            let (run, size) = self.write(cursors, None, false)?;
             crash_point::reached("aggregator.runs_merged");
-            if self.append_or_drop(Entry::Replace { runs: runs.clone(), run, size }, run)?.is_none() {
+            let lost = self.append_or_drop(Entry::Replace { runs: runs.clone(), run, size }, run)?.is_some();
+            let anyway = mistake::makes(Mistake::DeleteAfterLostRace);
+            if !lost || anyway {
                 crash_point::reached("aggregator.runs_replaced");
-                for old in runs.into_iter().filter(|old| self.ledger.gave_up(*old)) {
+                for old in runs.into_iter().filter(|old| anyway || self.ledger.gave_up(*old)) {
                     self.remove_run(old)?;
                     crash_point::reached("aggregator.replaced_run_deleted");
                 }
@@ -228,7 +237,7 @@ impl<R> Tend<R> {
                         self.look_for_missing_run()?;
                         continue;
                     };
-                    let (part, size) = self.write(cursors, true)?;
+                    let (part, size) = self.write(cursors, None, true)?;
                     crash_point::reached("aggregator.part_written");
                     (part, size, true)
                 }
@@ -296,13 +305,24 @@ impl<R> Tend<R> {
         Ok(Some(cursors))
     }
 
-    /// Merges streams into a new, durable run, reduced if it is to be a part.
-    fn write<C: Cursor>(&self, cursors: Vec<C>, reduced: bool) -> Result<(Uuid, RunSize), Trouble> {
-        let run = Uuid::now_v7();
+    /// What can be in this partition.
+    fn expected(&self) -> Expected {
+        Expected { partition: self.partition, partitions: self.job.spec.partitions }
+    }
+
+    /// Merges streams into a new, durable run, reduced if it is to be a part. What came in messages is checked on the way.
+    fn write<C: Cursor>(
+        &self,
+        cursors: Vec<C>,
+        expected: Option<Expected>,
+        reduced: bool,
+    ) -> Result<(Uuid, RunSize), Trouble> {
+        let run = chance::dated_id();
         let path = Archive::run_path(self.job.spec.job, self.partition, run);
         let upload = self.archive.store.create(&path)?;
         let given_up = &self.job.given_up;
         let merged = with_program!(&self.job.program, program => {
+            let cursors = cursors.into_iter().map(|pairs| Received { program, expected, pairs }).collect();
             merge_into(program, cursors, reduced, upload, given_up)
         });
         let (upload, size) = merged.map_err(|error| match given_up.load(Ordering::Relaxed) {
@@ -316,19 +336,13 @@ impl<R> Tend<R> {
     }
 }
 
-type OpenRun = RunReader<BufReader<Box<dyn io::Read + Send>>>;
-
-/// Whether bytes are sorted pairs whose values are the program's.
-fn readable<P: Program>(_: &P, body: &[u8]) -> bool {
-    let mut pairs = PairReader::new(body);
-    loop {
-        match pairs.advance() {
-            Ok(true) if P::Value::decode(pairs.value()).is_ok() => {}
-            Ok(more) => return !more,
-            Err(_) => return false,
-        }
-    }
+/// Of so many runs and one more, those that one merge takes: most of them, so that merges are few.
+const fn merged_runs(max_runs: usize) -> usize {
+    let most = max_runs - max_runs / 4;
+    if most < 2 { 2 } else { most }
 }
+
+type OpenRun = RunReader<BufReader<Box<dyn io::Read + Send>>>;
 
 fn merge_into<P: Program, C: Cursor>(
     program: &P,

@@ -85,6 +85,10 @@ impl<G: GroupingProgram> Program for Grouping<G> {
         key::split_part(key).map_or(key, |(part, _)| part)
     }
 
+    fn makes(&self, key: &[u8], _value: &[u8]) -> bool {
+        key::split_part(key).is_some_and(|(_, place)| place.len() == PLACE_BYTES)
+    }
+
     fn reduce(&self, pairs: &mut dyn PairSource, out: &mut PairTaker<'_>) -> io::Result<()> {
         let mut groups = Groups { pairs, part: Vec::new(), first: None, next: None, failure: None };
         let (mut key, mut value) = (Vec::new(), Vec::new());

@@ -102,6 +102,12 @@ pub trait Program: Send + Sync + 'static {
         key
     }
 
+    /// Whether it can have mapped to such a pair. What came in a message is asked about before it is merged: a pair that nobody
+    /// can read would spoil the whole result in the end.
+    fn makes(&self, _key: &[u8], value: &[u8]) -> bool {
+        Self::Value::decode(value).is_ok()
+    }
+
     /// Whether [`Program::reduce`] does anything: if not, combined pairs are a part as they stand.
     fn groups(&self) -> bool {
         false

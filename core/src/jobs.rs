@@ -15,7 +15,7 @@ pub use self::count::Count;
 pub use self::grep::Grep;
 pub use self::index::Index;
 pub use self::letter_count::LetterCount;
-pub use self::options::{Flag, Options, TokensName};
+pub use self::options::{Flag, MAX_EXPRESSION_BYTES, Options, TokensName};
 pub use self::sum::Sum;
 pub use self::word_count::WordCount;
 pub use crate::with_program;
@@ -91,6 +91,14 @@ pub enum JobError {
         job: &'static str,
         /// The option.
         flag: Flag,
+    },
+    /// An expression is longer than any that is looked at.
+    #[error("{flag}: an expression of {bytes} bytes is too long; at most {MAX_EXPRESSION_BYTES} are taken")]
+    Long {
+        /// The option that gives it.
+        flag: Flag,
+        /// Its length.
+        bytes: usize,
     },
     /// An expression is not well formed, or too large. The source says where.
     #[error("{flag}: `{expression}` is no regular expression that can be used")]

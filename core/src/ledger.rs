@@ -327,12 +327,12 @@ impl Ledger {
             chunk.worker = places.get(part.worker as usize).copied().unwrap_or(u32::MAX);
             chunk.skips = chunk.skips.take().or_else(|| part.skips.clone().filter(|skips| skips.count() > 0));
             if let (None, Some(home)) = (&chunk.home, &part.home) {
-                self.home_bytes += home.counters.get("bytes").copied().unwrap_or(0);
+                self.home_bytes = self.home_bytes.saturating_add(home.counters.get("bytes").copied().unwrap_or(0));
                 chunk.home = Some(home.clone());
             }
             for &(segment, last, pairs) in &part.units {
                 chunk.segments.insert(segment);
-                chunk.pairs += pairs;
+                chunk.pairs = chunk.pairs.saturating_add(pairs);
                 if last {
                     chunk.last = Some(segment);
                 }
@@ -431,8 +431,15 @@ impl Ledger {
     /// Whether every one of `chunks` chunks would be counted or lost if `units` (sorted) were counted too.
     #[must_use]
     pub fn complete_with(&self, units: impl Iterator<Item = Unit>, chunks: u32) -> bool {
-        let (mut whole, mut lost) = (self.whole, self.lost.len());
+        // What stands beyond the job's chunks, noted before anybody knew how many there are, stands for none of them.
+        let beyond = |state: &&ChunkState| state.whole;
+        let strange = self.chunks.range(ChunkNumber(chunks)..).map(|(_, state)| state).filter(beyond).count();
+        let mut whole = u64::from(self.whole).saturating_sub(strange as u64);
+        let mut lost = self.lost.len() - self.lost.range(ChunkNumber(chunks)..).count();
         let mut count = |chunk: ChunkNumber, more: &BTreeSet<u32>, last: Option<u32>| {
+            if chunk.0 >= chunks {
+                return;
+            }
             let state = self.chunks.get(&chunk);
             let known = state.map(|state| &state.segments);
             let segments = more.len() + known.map_or(0, |known| known.difference(more).count());
@@ -455,7 +462,7 @@ impl Ledger {
         if let Some((chunk, segments, last)) = open {
             count(chunk, &segments, last);
         }
-        u64::from(whole) + lost as u64 >= u64::from(chunks)
+        whole + lost as u64 >= u64::from(chunks)
     }
 
     /// Whether something was decided that no part holds yet.
@@ -485,7 +492,7 @@ impl Ledger {
     /// Records that counted chunks left out.
     #[must_use]
     pub fn skipped(&self) -> u64 {
-        self.chunks.values().filter_map(|chunk| chunk.skips.as_ref()).map(SkipList::count).sum()
+        self.chunks.values().filter_map(|chunk| chunk.skips.as_ref()).map(SkipList::count).fold(0, u64::saturating_add)
     }
 
     /// Chunks that are not, and the reasons.
@@ -518,7 +525,12 @@ impl Ledger {
 
     /// What is counted of each chunk: the basis of the last checks over all partitions.
     pub fn chunks(&self) -> impl Iterator<Item = Counted<'_>> {
-        self.chunks.iter().map(|(chunk, state)| Counted {
+        self.chunks_from(ChunkNumber(0))
+    }
+
+    /// The same from a chunk on.
+    pub fn chunks_from(&self, first: ChunkNumber) -> impl Iterator<Item = Counted<'_>> {
+        self.chunks.range(first..).map(|(chunk, state)| Counted {
             chunk: *chunk,
             whole: state.whole,
             lost: !state.whole && state.lost.is_some(),

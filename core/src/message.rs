@@ -4,8 +4,10 @@
 //! little-endian, the checksum over all else. The header is JSON, so that a field can be added without a new version; the body
 //! is bytes: a task's input, a partial's pairs, a page of a part. Limits are checked before anything is believed.
 
+mod claims;
 mod request;
 
+pub use self::claims::FalseClaim;
 pub use self::request::{
     Answer, Ask, End, LETTER_SOURCES, Letter, LetterKind, Losses, LostChunk, News, Outcome, Part, Reply, Request,
     Status,
@@ -128,8 +130,17 @@ pub fn decode<K: Kind>(message: &Bytes) -> Result<(K, Bytes), MessageError> {
     if message[12..PRELUDE_BYTES] != checksum(&message[..12], header, &body).to_le_bytes() {
         return Err(MessageError::Checksum);
     }
-    let header = serde_json::from_slice(header).map_err(|error| MessageError::Header(error.to_string()))?;
+    let header = serde_json::from_slice(header).map_err(|error| MessageError::Header(short(error.to_string())))?;
     Ok((header, body))
+}
+
+/// What the parser says may quote the header, which is as long as its writer liked.
+fn short(said: String) -> String {
+    const SHOWN_CHARS: usize = 200;
+    match said.char_indices().nth(SHOWN_CHARS) {
+        Some((end, _)) => format!("{}…", &said[..end]),
+        None => said,
+    }
 }
 
 /// The kind of a message, its bytes not checked further.
@@ -147,7 +158,21 @@ pub fn kind(message: &[u8]) -> Result<u8, MessageError> {
     Ok(prelude[3])
 }
 
-fn checksum(prelude: &[u8], header: &[u8], body: &[u8]) -> u64 {
+/// The job that a task, a partial, a failure or refused records speak of; `None` for anything else.
+#[must_use]
+pub fn job(message: &Bytes) -> Option<JobId> {
+    match kind(message).ok()? {
+        Task::NUMBER => decode::<Task>(message).ok().map(|(task, _)| task.job),
+        Partial::NUMBER => decode::<Partial>(message).ok().map(|(partial, _)| partial.job),
+        Failure::NUMBER => decode::<Failure>(message).ok().map(|(failure, _)| failure.job),
+        Refused::NUMBER => decode::<Refused>(message).ok().map(|(refused, _)| refused.job),
+        _ => None,
+    }
+}
+
+/// The checksum of a message, over the bytes before it and what follows.
+#[must_use]
+pub fn checksum(prelude: &[u8], header: &[u8], body: &[u8]) -> u64 {
     let mut checksum = Xxh3::new();
     checksum.update(prelude);
     checksum.update(header);
@@ -404,6 +429,14 @@ mod tests {
         let piece = TaskPiece { source, name, offset: number, length: number, continues: true, ends: true, file };
         let header = serde_json::to_vec(&vec![piece; MAX_PIECES]).expect("plain data");
         assert!(header.len() < MAX_HEADER_BYTES - (64 << 10), "{} bytes", header.len());
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_header_is_told_in_a_line() {
+        let header = format!(r#"{{"{}":1}}"#, "x".repeat(MAX_HEADER_BYTES - 100));
+        let error = serde_json::from_str::<ProgramSpec>(&header).unwrap_err();
+        assert!(error.to_string().len() > 1 << 20, "the parser quotes it");
+        assert!(short(error.to_string()).len() < 300);
     }
 
     #[test]

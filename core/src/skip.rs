@@ -35,12 +35,8 @@ pub struct Skip {
 impl Skip {
     /// A skip whose reason is cut where it is too long for a message.
     #[must_use]
-    pub fn new(source: SourceNumber, offset: u64, mut reason: String) -> Self {
-        if reason.len() > MAX_REASON_BYTES {
-            reason.truncate(reason.floor_char_boundary(MAX_REASON_BYTES));
-            reason.push('…');
-        }
-        Self { source, offset, reason }
+    pub fn new(source: SourceNumber, offset: u64, reason: String) -> Self {
+        Self { source, offset, reason: short_reason(reason) }
     }
 
     /// Where the record is.
@@ -48,6 +44,16 @@ impl Skip {
     pub const fn place(&self) -> Place {
         Place { source: self.source, offset: self.offset }
     }
+}
+
+/// A reason, cut where it is too long for a message.
+#[must_use]
+pub fn short_reason(mut reason: String) -> String {
+    if reason.len() > MAX_REASON_BYTES {
+        reason.truncate(reason.floor_char_boundary(MAX_REASON_BYTES));
+        reason.push('…');
+    }
+    reason
 }
 
 /// Records of a chunk that are not counted.
@@ -69,7 +75,7 @@ impl SkipList {
     /// How many records are skipped.
     #[must_use]
     pub fn count(&self) -> u64 {
-        self.listed.len() as u64 + self.more
+        self.more.saturating_add(self.listed.len() as u64)
     }
 
     /// Adds one.
@@ -77,7 +83,7 @@ impl SkipList {
         if self.listed.len() < LISTED_SKIPS {
             self.listed.push(skip);
         } else {
-            self.more += 1;
+            self.more = self.more.saturating_add(1);
         }
     }
 }

@@ -8,6 +8,8 @@ use crate::jobs::{Job, JobError, Options};
 use crate::split::MAX_RECORD_BYTES;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use xxhash_rust::xxh3::Xxh3;
@@ -45,29 +47,49 @@ impl fmt::Debug for ByteText {
     }
 }
 
+/// The form of what is no text.
 #[derive(Serialize, Deserialize)]
-#[serde(untagged, deny_unknown_fields)]
-enum ByteForm<'a> {
-    Text(std::borrow::Cow<'a, str>),
-    Bytes { base64: String },
+#[serde(deny_unknown_fields)]
+struct Base64 {
+    base64: String,
 }
 
 impl Serialize for ByteText {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match std::str::from_utf8(&self.0) {
-            Ok(text) => ByteForm::Text(text.into()),
-            Err(_) => ByteForm::Bytes { base64: STANDARD.encode(&self.0) },
+            Ok(text) => serializer.serialize_str(text),
+            Err(_) => Base64 { base64: STANDARD.encode(&self.0) }.serialize(serializer),
         }
-        .serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for ByteText {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(Self(match ByteForm::deserialize(deserializer)? {
-            ByteForm::Text(text) => text.into_owned().into_bytes(),
-            ByteForm::Bytes { base64 } => STANDARD.decode(base64).map_err(serde::de::Error::custom)?,
-        }))
+        deserializer.deserialize_any(ByteTextVisitor)
+    }
+}
+
+/// Looks at the form as it comes. An untagged enum would keep all of it first, whatever it is: sixty times its bytes in memory.
+struct ByteTextVisitor;
+
+impl<'de> Visitor<'de> for ByteTextVisitor {
+    type Value = ByteText;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("a string, or bytes in base64")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<ByteText, E> {
+        Ok(ByteText(text.as_bytes().to_vec()))
+    }
+
+    fn visit_string<E: serde::de::Error>(self, text: String) -> Result<ByteText, E> {
+        Ok(ByteText(text.into_bytes()))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<ByteText, A::Error> {
+        let Base64 { base64 } = Base64::deserialize(MapAccessDeserializer::new(map))?;
+        Ok(ByteText(STANDARD.decode(base64).map_err(serde::de::Error::custom)?))
     }
 }
 
@@ -137,12 +159,27 @@ impl SourceList {
     /// The digest of pages.
     #[must_use]
     pub fn digest(pages: &[Vec<u8>]) -> u64 {
-        let mut digest = Xxh3::new();
-        for page in pages {
-            digest.update(&(page.len() as u64).to_le_bytes());
-            digest.update(page);
-        }
-        digest.digest()
+        let mut digest = PagesDigest::default();
+        pages.iter().for_each(|page| digest.add(page));
+        digest.get()
+    }
+}
+
+/// The digest of a source list, page by page.
+#[derive(Default)]
+pub struct PagesDigest(Xxh3);
+
+impl PagesDigest {
+    /// Adds the next page.
+    pub fn add(&mut self, page: &[u8]) {
+        self.0.update(&(page.len() as u64).to_le_bytes());
+        self.0.update(page);
+    }
+
+    /// Of the pages so far.
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.digest()
     }
 }
 

@@ -8,7 +8,7 @@ use rabbit_reduce_core::message::{self, Answer, Ask, News, Reply, Request};
 use rabbit_reduce_core::topology::queue;
 use rabbit_reduce_runtime::broker::stored::{pause_before, publish_stored};
 use rabbit_reduce_runtime::broker::{Broker, BrokerError, Route};
-use rabbit_reduce_runtime::process::clock;
+use rabbit_reduce_runtime::process::{chance, clock};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -120,7 +120,7 @@ impl Client {
         body: &[u8],
         notice: &(dyn Fn(&str) + Sync),
     ) -> Result<(Answer, Bytes), ClientError> {
-        let id = Uuid::new_v4();
+        let id = chance::id();
         let (answered, mut answer) = oneshot::channel();
         self.waiting.lock().expect("nobody panics with it").insert(id, answered);
         let _forget = Forget(&self.waiting, id);

@@ -79,6 +79,7 @@ impl Embedded {
             threads,
             segment_bytes,
             keep: None,
+            max_runs: aggregator::MAX_RUNS,
         };
         let (to, kept, until) = (Arc::clone(&broker), Arc::clone(&store), shutdown.clone());
         roles.spawn(async move { Ok(aggregator::run(config, to, kept, until).await?) });
@@ -135,8 +136,14 @@ mod tests {
     fn the_least_memory_is_enough_for_an_aggregator() {
         for memory_bytes in [MIN_MEMORY_BYTES, MIN_MEMORY_BYTES + 1, 100 << 20, 1 << 30, 1 << 40] {
             let (name, segment_bytes) = (String::new(), segment_bytes(memory_bytes));
-            let config =
-                aggregator::Config { name, memory_bytes: memory_bytes / 2, threads: 1, segment_bytes, keep: None };
+            let config = aggregator::Config {
+                name,
+                memory_bytes: memory_bytes / 2,
+                threads: 1,
+                segment_bytes,
+                max_runs: aggregator::MAX_RUNS,
+                keep: None,
+            };
             assert!(config.prefetch().is_ok(), "{memory_bytes}");
         }
     }

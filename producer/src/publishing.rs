@@ -13,10 +13,12 @@ use rabbit_reduce_core::topology::{REDUCE_QUEUES, queue};
 use rabbit_reduce_runtime::broker::stored::publish_stored;
 use rabbit_reduce_runtime::broker::{Broker, BrokerError, Route};
 use rabbit_reduce_runtime::crash_point;
+use rabbit_reduce_runtime::process::compute;
 use rabbit_reduce_runtime::process::joined::joined;
 use rabbit_reduce_runtime::process::shutdown::Shutdown;
 use std::collections::BTreeSet;
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -66,12 +68,15 @@ impl Publishing {
         mut confirmed: impl FnMut(u32, u64),
     ) -> Result<u32, PublishError> {
         let (made, mut tasks) = mpsc::channel::<io::Result<(Bytes, u64)>>(READ_AHEAD);
-        let splitting = tokio::task::spawn_blocking(move || self.split(&made));
+        let mut splitting = pin!(compute::blocking(move || self.split(&made)));
+        let mut split = None;
         let mut publishing: JoinSet<Result<u64, BrokerError>> = JoinSet::new();
         let (mut chunks, mut open) = (0, true);
         while open || !publishing.is_empty() {
             tokio::select! {
+                biased;
                 () = shutdown.graceful() => return Err(PublishError::Interrupted),
+                all = &mut splitting, if split.is_none() => split = Some(all),
                 Some(done) = publishing.join_next(), if !publishing.is_empty() => {
                     let bytes = joined(done).await?;
                     crash_point::reached("producer.confirmed");
@@ -92,7 +97,10 @@ impl Publishing {
                 },
             }
         }
-        Ok(joined(splitting.await).await)
+        match split {
+            Some(chunks) => Ok(chunks),
+            None => Ok(splitting.await),
+        }
     }
 
     /// Splits to the end and tells C, or sends what failed.
@@ -106,7 +114,7 @@ impl Publishing {
                 Ok(None) => return chunks,
                 Err(error) => {
                     // Nobody listens any more if the publishing stopped first.
-                    drop(made.blocking_send(Err(error)));
+                    drop(compute::wait(made.send(Err(error))));
                     return chunks;
                 }
             };
@@ -117,7 +125,7 @@ impl Publishing {
             let bytes = plan.bytes();
             let task = self.task(&plan, &mut reader).map(|task| (task, bytes));
             let failed = task.is_err();
-            if made.blocking_send(task).is_err() || failed {
+            if compute::wait(made.send(task)).is_err() || failed {
                 return chunks;
             }
         }

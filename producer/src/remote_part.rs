@@ -8,9 +8,9 @@ use bytes::{Buf, Bytes};
 use rabbit_reduce_core::id::JobId;
 use rabbit_reduce_core::message::{Answer, Ask};
 use rabbit_reduce_runtime::crash_point;
+use rabbit_reduce_runtime::process::compute;
 use rabbit_reduce_runtime::process::shutdown::Shutdown;
 use std::io::{self, Read};
-use tokio::runtime::Handle;
 
 /// Bytes that the pages of all parts hold together.
 const PAGES_BYTES: usize = 32 << 20;
@@ -20,7 +20,6 @@ const PAGE_BYTES: (usize, usize) = (64 << 10, 1 << 20);
 /// See the module.
 pub struct RemotePart {
     client: Client,
-    runtime: Handle,
     shutdown: Shutdown,
     job: JobId,
     part: String,
@@ -31,24 +30,27 @@ pub struct RemotePart {
 }
 
 impl RemotePart {
-    /// One of `parts` parts. Call it within the runtime that asks.
+    /// One of `parts` parts.
     #[must_use]
     pub fn new(client: Client, shutdown: Shutdown, job: JobId, part: String, parts: usize) -> Self {
         let length = (PAGES_BYTES / parts.max(1)).clamp(PAGE_BYTES.0, PAGE_BYTES.1);
         let length = u32::try_from(length).expect("a page is small");
-        let runtime = Handle::current();
-        Self { client, runtime, shutdown, job, part, offset: 0, length, page: Bytes::new(), more: true }
+        Self { client, shutdown, job, part, offset: 0, length, page: Bytes::new(), more: true }
     }
 
     fn fetch(&mut self) -> io::Result<()> {
         let ask = Ask::Part { job: self.job, part: self.part.clone(), offset: self.offset, length: self.length };
-        let asked = self.runtime.block_on(async {
+        let asked = compute::wait(async {
             tokio::select! {
-                answer = self.client.ask(ask, &[], Some(6 * SHORT), &|text| tracing::warn!("{text}")) => Ok(answer),
+                biased;
                 () = self.shutdown.graceful() => Err(io::Error::other("interrupted")),
+                answer = self.client.ask(ask, &[], Some(6 * SHORT), &|text| tracing::warn!("{text}")) => Ok(answer),
             }
         })?;
         match asked.map_err(io::Error::other)? {
+            (Answer::Bytes { more: true }, page) if page.is_empty() => {
+                Err(io::Error::new(io::ErrorKind::InvalidData, "a page of the result is empty and not the last"))
+            }
             (Answer::Bytes { more }, page) => {
                 crash_point::reached("producer.page_read");
                 self.offset += page.len() as u64;

@@ -133,6 +133,9 @@ pub fn status_text(status: &Status, sources: &[Vec<u8>], now_ms: u64) -> String 
         }
         None => field("time", made),
     }
+    for alarm in &status.alarms {
+        field("alarm", Shown(alarm.as_bytes()).to_string());
+    }
     text + &losses_text(losses, sources)
 }
 

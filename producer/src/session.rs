@@ -16,16 +16,17 @@ use rabbit_reduce_core::message::{Answer, Ask, End, Status};
 use rabbit_reduce_core::spec::{By, OUTPUT_BYTES, Source, SourceList, Spec, SpecError, chunk_bytes_for};
 use rabbit_reduce_core::topology::queue;
 use rabbit_reduce_runtime::crash_point;
+use rabbit_reduce_runtime::process::chance;
 use rabbit_reduce_runtime::process::clock;
+use rabbit_reduce_runtime::process::compute;
 use rabbit_reduce_runtime::process::files::OutputError;
-use rabbit_reduce_runtime::process::joined::joined;
 use rabbit_reduce_runtime::process::shutdown::Shutdown;
 use rabbit_reduce_runtime::scratch::ScratchFolder;
 use std::collections::BTreeSet;
 use std::io::Read;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
-use uuid::Uuid;
 
 /// How often a job is asked about while no news comes.
 pub(crate) const POLL: Duration = Duration::from_millis(500);
@@ -96,8 +97,9 @@ impl Session {
             Some(_) => tracing::info!("{text}"),
         };
         tokio::select! {
-            answer = self.client.ask(ask, body, self.patience, &notice) => Ok(answer?),
+            biased;
             () = self.shutdown.graceful() => Err(SessionError::Interrupted),
+            answer = self.client.ask(ask, body, self.patience, &notice) => Ok(answer?),
         }
     }
 
@@ -113,7 +115,7 @@ impl Session {
         sources: Vec<Source>,
     ) -> Result<Known, SessionError> {
         let (list, pages) = SourceList::of(&sources);
-        let job = JobId(Uuid::now_v7());
+        let job = JobId(chance::dated_id());
         let spec = Spec {
             job,
             program: config.program(),
@@ -180,6 +182,7 @@ impl Session {
         };
         let published = publishing.run(Arc::clone(&self.client.broker), &self.shutdown, confirmed);
         let chunks = tokio::select! {
+            biased;
             chunks = published => chunks.map_err(|error| match error {
                 PublishError::Interrupted => SessionError::Interrupted,
                 error => error.into(),
@@ -251,13 +254,14 @@ impl Session {
             if (status.covered, status.finished) != last {
                 last = (status.covered, status.finished);
                 still = clock::instant();
-            } else if still.elapsed() >= STILL {
+            } else if clock::since(still) >= STILL {
                 self.say_what_it_waits_for().await;
             }
             tokio::select! {
+                biased;
+                () = self.shutdown.graceful() => return Err(SessionError::Interrupted),
                 () = self.client.news() => {}
                 () = tokio::time::sleep(POLL) => {}
-                () = self.shutdown.graceful() => return Err(SessionError::Interrupted),
             }
         }
     }
@@ -310,15 +314,17 @@ impl Session {
         let job = known.job.clone();
         let names: Vec<Vec<u8>> = known.sources.iter().map(|source| source.name.0.clone()).collect();
         let leaves_nothing = destination.leaves_nothing();
-        let mut printing = tokio::task::spawn_blocking(move || {
+        let mut printing = pin!(compute::blocking(move || {
             let scratch = ScratchFolder(std::env::temp_dir());
             destination.print(|out| print_result(&job, &names, parts, &options, &scratch, out))
-        });
+        }));
         tokio::select! {
-            printed = &mut printing => Ok(joined(printed).await?),
+            biased;
+            printed = &mut printing => Ok(printed?),
             () = self.shutdown.graceful() => {
                 // The unfinished file goes with the thread that writes it, which has nothing more to read.
                 tokio::select! {
+                    biased;
                     _gone = printing, if !leaves_nothing => {}
                     () = self.shutdown.now(), if !leaves_nothing => {}
                     else => {}

@@ -91,8 +91,8 @@ pub struct Death {
 
 /// Settles one delivery, once. Dropping it settles nothing: the delivery stays unsettled until its channel ends.
 pub struct Receipt {
-    pub(crate) channel: Arc<dyn Settle>,
-    pub(crate) tag: u64,
+    channel: Arc<dyn Settle>,
+    tag: u64,
 }
 
 impl fmt::Debug for Receipt {
@@ -112,12 +112,31 @@ pub enum Settlement {
 
 /// What settles deliveries of one channel.
 #[async_trait]
-pub(crate) trait Settle: Send + Sync {
+pub trait Settle: Send + Sync {
     /// Whether it counted: `false` if the channel is gone.
     async fn settle(&self, tag: u64, how: Settlement) -> bool;
 }
 
 impl Receipt {
+    /// For the delivery that a channel knows by a tag.
+    #[must_use]
+    pub const fn new(channel: Arc<dyn Settle>, tag: u64) -> Self {
+        Self { channel, tag }
+    }
+
+    /// For no delivery: settling it does nothing, and counts. For mistakes that are made on purpose.
+    #[must_use]
+    pub fn spent() -> Self {
+        struct Nothing;
+        #[async_trait]
+        impl Settle for Nothing {
+            async fn settle(&self, _: u64, _: Settlement) -> bool {
+                true
+            }
+        }
+        Self::new(Arc::new(Nothing), 0)
+    }
+
     /// The delivery is done. `false` if its channel is gone: it may come again. `true` says that a live channel took it, which is
     /// all that the protocol can say: if the connection breaks at once, the delivery comes again nevertheless.
     pub async fn ack(self) -> bool {

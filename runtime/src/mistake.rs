@@ -10,10 +10,46 @@ pub enum Mistake {
     AckBeforeConfirm,
     /// An aggregator acks partials before the commit that contains them.
     CommitAfterAck,
+    /// A commit is put although some of its units are counted already.
+    CountTwice,
+    /// A store lets the second writer of a name have it. Asked by the stores of tests.
+    PutOverwrites,
+    /// A finish is put although the state that was merged is no more.
+    FinishOfThePast,
+    /// A partition is finished before its job is sealed.
+    FinishUnsealed,
+    /// A merge of runs that lost its race deletes what it merged.
+    DeleteAfterLostRace,
+    /// A worker leaves out a part of a task that came back to it.
+    LeaveOutOnReturn,
+    /// A message that the broker gave up on once is a loss.
+    LimitIsVerdict,
+    /// A job that was removed is not known to have been.
+    RemovedComesBack,
+    /// What a lost channel delivered stays in the delta.
+    DeltaOutlivesChannel,
+    /// That a partition is finished is believed when it is told.
+    NewsIsTruth,
+    /// A write of unknown outcome is taken for one that happened.
+    UnknownIsDone,
 }
 
 /// Every mistake.
-pub const ALL: [Mistake; 2] = [Mistake::AckBeforeConfirm, Mistake::CommitAfterAck];
+pub const ALL: [Mistake; 13] = [
+    Mistake::AckBeforeConfirm,
+    Mistake::CommitAfterAck,
+    Mistake::CountTwice,
+    Mistake::PutOverwrites,
+    Mistake::FinishOfThePast,
+    Mistake::FinishUnsealed,
+    Mistake::DeleteAfterLostRace,
+    Mistake::LeaveOutOnReturn,
+    Mistake::LimitIsVerdict,
+    Mistake::RemovedComesBack,
+    Mistake::DeltaOutlivesChannel,
+    Mistake::NewsIsTruth,
+    Mistake::UnknownIsDone,
+];
 
 /// Whether this thread makes a mistake.
 #[inline]

@@ -6,7 +6,9 @@
 pub mod args;
 pub mod broker;
 pub mod byte_size;
+pub mod chance;
 pub mod clock;
+pub mod compute;
 pub mod exit;
 pub mod files;
 pub mod identity;

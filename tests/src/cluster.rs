@@ -165,7 +165,9 @@ impl Order {
         Job::new(&self.job, &self.options).expect("the job exists")
     }
 
-    fn config(&self) -> JobConfig {
+    /// As the command line would say it.
+    #[must_use]
+    pub fn config(&self) -> JobConfig {
         JobConfig {
             job: self.program(),
             options: self.options.clone(),
@@ -377,7 +379,19 @@ impl Cluster {
     /// If the store cannot be read.
     #[must_use]
     pub fn set_aside(&self) -> Vec<String> {
-        self.crew.store.list("aside").expect("the store can be read")
+        let mut names = self.crew.store.list("aside").expect("the store can be read");
+        names.retain(|name| !name.ends_with(".json"));
+        names
+    }
+
+    /// What the note beside a kept message says; `None` while there is none.
+    ///
+    /// # Panics
+    /// If the store cannot be read, or the note is none.
+    #[must_use]
+    pub fn note(&self, message: &str) -> Option<serde_json::Value> {
+        let note = self.crew.store.get(&format!("{message}.json")).expect("the store can be read")?;
+        Some(serde_json::from_slice(&note).expect("a note is JSON"))
     }
 
     /// Names in a folder of a job.

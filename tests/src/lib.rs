@@ -15,6 +15,7 @@ pub mod namespaces;
 pub mod node;
 pub mod processes;
 pub mod seen;
+pub mod simulation;
 pub mod troubled_store;
 pub mod troubles;
 pub mod wait;

@@ -269,9 +269,9 @@ pub struct Cluster {
 }
 
 impl Default for Cluster {
-    /// Starts them. Who is cut off from the others stops taking clients, and a cut is noticed within seconds.
+    /// Starts them. Who is cut off from the others stops taking clients.
     fn default() -> Self {
-        let settings = "cluster_partition_handling = pause_minority\nnet_ticktime = 8";
+        let settings = "cluster_partition_handling = pause_minority";
         let first = Node::with(settings);
         let read = |name: &str| fs::read_to_string(first.folder.path().join(name)).expect("it is written");
         let mapper = read("node").lines().find_map(|line| line.strip_prefix("MAPPER_PORT=")?.parse().ok());

@@ -23,8 +23,9 @@ use std::path::{Path, PathBuf};
 /// Commands of others that the pages may use; what they do is theirs.
 const OTHERS: [&str; 9] = ["cargo", "docker", "export", "cat", "curl", "git", "sudo", "cd", ".ci/run"];
 /// Variables that no flag has.
-const VARIABLES: [&str; 8] = [
+const VARIABLES: [&str; 9] = [
     "RABBIT_REDUCE_LOG",
+    "RABBIT_REDUCE_SEEDS",
     "RABBIT_REDUCE_BROKER_URL",
     "RABBIT_REDUCE_CRASH_AT",
     "RABBIT_REDUCE_RABBITMQ_ROOT",

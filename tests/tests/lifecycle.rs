@@ -184,6 +184,7 @@ async fn a_second_store_is_refused_by_both_names(home: Home) {
         threads: 1,
         segment_bytes: 4096,
         keep: None,
+        max_runs: aggregator::MAX_RUNS,
     };
     let broker = cluster.crew.home.connect().await;
     let running = aggregator::run(config, broker, second, Shutdown::new());

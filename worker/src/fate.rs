@@ -2,7 +2,7 @@
 //! decision.
 
 use rabbit_reduce_core::message::{Attempt, Failure, Task};
-use rabbit_reduce_core::skip::{AGREED_SKIPS, Place};
+use rabbit_reduce_core::skip::{AGREED_SKIPS, Place, short_reason};
 use rabbit_reduce_core::spec::PROGRAM_VERSION;
 
 /// Attempts after which a failure that may pass is taken for one that does not.
@@ -29,7 +29,7 @@ pub(crate) fn failed(mut task: Task, attempt: Attempt, may_pass: bool) -> Fate {
         return Fate::Dead(failure(&task, attempt));
     }
     // The n-th pause is n rounds through `retry`; the task counts them itself, so nobody needs a clock.
-    task.rounds = task.attempt - 1;
+    task.rounds = task.attempt.saturating_sub(1);
     task.attempt += 1;
     task.note(attempt);
     Fate::Retry(Box::new(task))
@@ -47,7 +47,7 @@ pub(crate) fn crashed(mut task: Task, attempt: Attempt, place: Option<Place>) ->
     task.died_at = if same { place } else { None };
     task.crashes += 1;
     if task.crashes >= CRASHES {
-        let reason = format!("{} processes died with it, alone: {}", task.crashes, attempt.reason);
+        let reason = short_reason(format!("{} processes died with it, alone: {}", task.crashes, attempt.reason));
         let record = task.died_at.filter(|_| task.skips.len() < AGREED_SKIPS);
         return Fate::Dead(Failure { record, ..failure(&task, Attempt { reason, ..attempt }) });
     }
@@ -55,12 +55,13 @@ pub(crate) fn crashed(mut task: Task, attempt: Attempt, place: Option<Place>) ->
     Fate::Suspect(Box::new(task))
 }
 
-fn failure(task: &Task, attempt: Attempt) -> Failure {
+/// The record of a task that failed for good.
+pub(crate) fn failure(task: &Task, attempt: Attempt) -> Failure {
     Failure {
         job: task.job,
         chunk: task.chunk,
-        reason: attempt.reason,
-        attempts: task.attempt + task.crashes.saturating_sub(1),
+        reason: short_reason(attempt.reason),
+        attempts: task.attempt.saturating_add(task.crashes.saturating_sub(1)),
         retry: task.retry,
         record: None,
         worker: attempt.worker,
@@ -165,5 +166,11 @@ mod tests {
             assert_eq!(killed(places.map(place)).record, None, "{places:?}");
         }
         assert_eq!(killed([None, place(here), place(here)]).record, None);
+    }
+
+    #[test]
+    fn a_reason_of_any_length_fits_a_message() {
+        let record = failure(&task(), attempt(&"x".repeat(8 << 20)));
+        assert!(record.reason.len() < 2000 && record.check().is_ok());
     }
 }

@@ -101,6 +101,10 @@ impl Roots {
                 real
             }
         };
+        // Opening a pipe would wait for somebody who writes to it, and what is no file has no stamp.
+        if !real.metadata().map_err(unreadable)?.is_file() {
+            return Err(InputError::Changed { path: shown, expected: stamp.size });
+        }
         let file = File::open(real).map_err(unreadable)?;
         check_stamp(&file, stamp)?;
         Ok(file)
@@ -187,6 +191,15 @@ mod tests {
         let file = Roots::Anywhere.open(&stamp).unwrap();
         std::fs::write(&path, "three").unwrap();
         assert!(matches!(check_stamp(&file, &stamp), Err(InputError::Changed { expected: 3, .. })));
+    }
+
+    #[test]
+    fn a_pipe_is_refused_without_waiting_for_its_writer() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        let refused = Roots::beneath(&[folder.path().to_owned()]).unwrap().open(&stamp(&path));
+        assert!(matches!(refused, Err(InputError::Changed { .. })), "{refused:?}");
     }
 
     #[test]

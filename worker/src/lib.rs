@@ -103,6 +103,7 @@ pub async fn run(config: Config, broker: Arc<dyn Broker>, shutdown: Shutdown) ->
     let mut idle = tokio::time::interval(IDLE);
     idle.reset();
     let outcome = loop {
+        // In this order, so that what is rare is never starved by what always comes.
         tokio::select! {
             biased;
             () = shutdown.graceful() => break Ok(()),
@@ -128,8 +129,9 @@ pub async fn run(config: Config, broker: Arc<dyn Broker>, shutdown: Shutdown) ->
     shared.compute.close();
     let finishing = async { while tasks.join_next().await.is_some() {} };
     tokio::select! {
-        () = finishing => {}
+        biased;
         () = shutdown.now() => {}
+        () = finishing => {}
     }
     outcome
 }

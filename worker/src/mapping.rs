@@ -7,13 +7,13 @@ use bytes::Bytes;
 use rabbit_reduce_core::job::Piece;
 use rabbit_reduce_core::jobs::{Job, JobError};
 use rabbit_reduce_core::map::{LeftOut, Limits, MapError, Mapped, Watch, map_chunk};
-use rabbit_reduce_core::message::{MAX_BODY_BYTES, Task};
+use rabbit_reduce_core::message::{FalseClaim, Task};
 use rabbit_reduce_core::skip::Place;
-use rabbit_reduce_core::spec::{MAX_PARTITIONS, ProgramSpec, SEGMENT_BYTES};
+use rabbit_reduce_core::spec::ProgramSpec;
 use rabbit_reduce_core::table::Scratch;
-use rabbit_reduce_core::topology::REDUCE_QUEUES;
 use rabbit_reduce_core::with_program;
 use rabbit_reduce_runtime::crash_point;
+use rabbit_reduce_runtime::process::compute;
 use std::sync::{Arc, Mutex};
 
 /// Programs that stay built: as many as jobs are likely to run side by side.
@@ -94,7 +94,7 @@ pub(crate) fn map_task(
     budget_bytes: usize,
     watch: &mut impl Watch,
 ) -> Result<Mapped, TaskError> {
-    check(task)?;
+    task.check().map_err(|FalseClaim(claim)| TaskError::Malformed(claim))?;
     let job = programs.get(&task.program)?;
     let held = read_pieces(task, body, roots)?;
     let pieces: Vec<Piece<'_>> = task
@@ -120,25 +120,8 @@ pub(crate) fn map_task(
     let mapping = || with_program!(&*job, program => map_chunk(program, &pieces, left_out, limits, scratch, watch));
     match std::panic::catch_unwind(std::panic::AssertUnwindSafe(mapping)) {
         Ok(mapped) => Ok(mapped?),
-        Err(panic) => Err(TaskError::Panic(said(&*panic))),
+        Err(panic) => Err(TaskError::Panic(compute::said(&*panic))),
     }
-}
-
-fn check(task: &Task) -> Result<(), TaskError> {
-    if task.partitions == 0 || task.partitions > MAX_PARTITIONS {
-        return Err(TaskError::Malformed("its number of partitions is out of range"));
-    }
-    if task.reduce_queues == 0 || task.reduce_queues > REDUCE_QUEUES {
-        return Err(TaskError::Malformed("its number of reduce queues is out of range"));
-    }
-    if task.segment_bytes == 0 || task.segment_bytes > SEGMENT_BYTES {
-        return Err(TaskError::Malformed("its segment size is out of range"));
-    }
-    let bytes = task.pieces.iter().fold(0u64, |sum, piece| sum.saturating_add(piece.length));
-    if bytes > MAX_BODY_BYTES as u64 {
-        return Err(TaskError::Malformed("it is larger than a chunk may be"));
-    }
-    Ok(())
 }
 
 /// The bytes of each piece: slices of the body, or read from files, one file opened once for pieces that follow each other.
@@ -163,9 +146,4 @@ fn read_pieces(task: &Task, body: &Bytes, roots: &Roots) -> Result<Vec<Bytes>, T
         pieces.push(bytes);
     }
     Ok(pieces)
-}
-
-fn said(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "without a word".to_owned())
 }

@@ -12,13 +12,14 @@ use bytes::Bytes;
 use futures_util::stream::{self, FuturesUnordered, StreamExt, TryStreamExt};
 use rabbit_reduce_core::map::{MapError, Mapped};
 use rabbit_reduce_core::message::{self, Attempt};
-use rabbit_reduce_core::skip::Place;
+use rabbit_reduce_core::skip::{Place, short_reason};
 use rabbit_reduce_core::spec::PROGRAM_VERSION;
 use rabbit_reduce_core::topology::queue;
 use rabbit_reduce_runtime::broker::stored::{pause_before, publish_stored};
 use rabbit_reduce_runtime::broker::{BrokerError, Delivery, Receipt, Route};
 use rabbit_reduce_runtime::crash_point;
-use rabbit_reduce_runtime::process::clock;
+use rabbit_reduce_runtime::mistake::{self, Mistake};
+use rabbit_reduce_runtime::process::{clock, compute};
 use rabbit_reduce_runtime::scratch::ScratchFolder;
 use std::io;
 use std::path::Path;
@@ -59,7 +60,10 @@ impl Task {
     /// Settles the delivery, whatever comes.
     pub(crate) async fn settle(self) {
         let Self { shared, queue, delivery } = self;
-        let Delivery { body, receipt, returns, .. } = delivery;
+        let Delivery { body, mut receipt, returns, .. } = delivery;
+        if mistake::makes(Mistake::AckBeforeConfirm) {
+            std::mem::replace(&mut receipt, Receipt::spent()).ack().await;
+        }
         let handled = match message::decode::<message::Task>(&body) {
             Ok((task, input)) => handle(&shared, queue, task, &input, &body, returns).await,
             Err(error) if error.is_newer() => {
@@ -101,13 +105,23 @@ async fn settle(receipt: Receipt, handled: Result<bool, BrokerError>) {
 async fn handle(
     shared: &Arc<Shared>,
     from: &'static str,
-    task: message::Task,
+    mut task: message::Task,
     input: &Bytes,
     raw: &Bytes,
     returns: u32,
 ) -> Result<bool, BrokerError> {
     let (job, chunk) = (task.job, task.chunk);
+    if mistake::makes(Mistake::LeaveOutOnReturn) && returns > 0 {
+        task.pieces.pop();
+    }
     crash_point::reached("worker.taken");
+    let attempt = |reason: String| {
+        let (worker, reason) = (shared.config.name.clone(), short_reason(reason));
+        Attempt { worker, reason, time_ms: clock::now_ms() }
+    };
+    if let Err(claim) = task.check() {
+        return give_up(shared, task, attempt(format!("the task is not well formed: {claim}")), raw).await;
+    }
     if !shared.wants(&task) {
         return Ok(true);
     }
@@ -118,11 +132,10 @@ async fn handle(
     }
     if task.rounds > 0 {
         let waiting = message::Task { rounds: task.rounds - 1, ..task };
-        shared.publish(queue::RETRY, message::encode(&waiting, input)).await?;
+        let sent = send_on(shared, queue::RETRY, waiting, input, raw, attempt).await;
         crash_point::reached("worker.waiting");
-        return Ok(true);
+        return sent;
     }
-    let attempt = |reason: String| Attempt { worker: shared.config.name.clone(), reason, time_ms: clock::now_ms() };
     let alone = from == queue::SUSPECT;
     let fate = if returns >= fate::SUSPICIOUS_RETURNS {
         let attempt = attempt(format!("it came back {returns} times: who had it may have died of it"));
@@ -148,21 +161,51 @@ async fn handle(
         Fate::Retry(next) => {
             let reason = last_reason(&next);
             tracing::warn!(%job, %chunk, attempt = next.attempt - 1, reason, "a task failed and is tried again");
-            shared.publish(queue::RETRY, message::encode(&*next, input)).await?;
+            let sent = send_on(shared, queue::RETRY, *next, input, raw, attempt).await;
             crash_point::reached("worker.retried");
+            sent
         }
         Fate::Suspect(next) => {
             let reason = last_reason(&next);
             tracing::warn!(%job, %chunk, crashes = next.crashes, reason, "a task is set apart from all others");
-            shared.publish(queue::SUSPECT, message::encode(&*next, input)).await?;
+            let sent = send_on(shared, queue::SUSPECT, *next, input, raw, attempt).await;
             crash_point::reached("worker.suspected");
+            sent
         }
-        Fate::Dead(failure) => {
-            tracing::error!(%job, %chunk, attempts = failure.attempts, reason = failure.reason, "a task failed for good");
-            shared.publish(queue::DEAD, message::encode(&failure, raw_of(raw))).await?;
-            crash_point::reached("worker.buried");
-        }
+        Fate::Dead(failure) => bury(shared, &failure, raw).await,
     }
+}
+
+/// Sends a task on. One that says more of itself than a message can carry is a loss.
+async fn send_on(
+    shared: &Arc<Shared>,
+    queue: &str,
+    next: message::Task,
+    input: &Bytes,
+    raw: &Bytes,
+    attempt: impl Fn(String) -> Attempt,
+) -> Result<bool, BrokerError> {
+    match message::try_encode(&next, input) {
+        Ok(message) => shared.publish(queue, message).await.map(|()| true),
+        Err(error) => give_up(shared, next, attempt(format!("the task cannot be sent on: {error}")), raw).await,
+    }
+}
+
+async fn give_up(
+    shared: &Arc<Shared>,
+    task: message::Task,
+    attempt: Attempt,
+    raw: &Bytes,
+) -> Result<bool, BrokerError> {
+    bury(shared, &fate::failure(&task, attempt), raw).await
+}
+
+/// Sends a task to the dead letters.
+async fn bury(shared: &Arc<Shared>, failure: &message::Failure, raw: &Bytes) -> Result<bool, BrokerError> {
+    let message::Failure { job, chunk, attempts, reason, .. } = failure;
+    tracing::error!(%job, %chunk, attempts, reason, "a task failed for good");
+    shared.publish(queue::DEAD, message::encode(failure, raw_of(raw))).await?;
+    crash_point::reached("worker.buried");
     Ok(true)
 }
 
@@ -203,13 +246,13 @@ async fn try_task(
 /// Maps on a compute thread.
 async fn map(shared: &Arc<Shared>, task: &message::Task, input: &Bytes) -> Result<Mapped, TaskError> {
     let (shared, task, input) = (Arc::clone(shared), task.clone(), input.clone());
-    let mapping = tokio::task::spawn_blocking(move || {
+    let mapping = compute::caught(move || {
         let config = &shared.config;
         let scratch = ScratchFolder(config.scratch.clone());
         let mut wanted = While(|| shared.wants(&task));
         map_task(&task, &input, &shared.programs, &config.roots, &scratch, config.budget_bytes(), &mut wanted)
     });
-    mapping.await.unwrap_or_else(|panic| Err(TaskError::Panic(panic.to_string())))
+    mapping.await.unwrap_or_else(|panic| Err(TaskError::Panic(compute::said(&*panic))))
 }
 
 /// Maps in a process of its own. What that has said before it died does no harm: it would be said again.

@@ -64,7 +64,7 @@ pub(crate) enum Effect {
     /// Ack.
     Ack(Vec<Receipt>),
     /// Keep a message with the dead letters, alarm, then ack.
-    SetAside { message: Bytes, reason: String, receipt: Receipt },
+    SetAside { queue: String, message: Bytes, reason: String, receipt: Receipt },
     /// Put a message of a later release back into its queue, uncounted, then ack.
     HandBack { queue: String, message: Bytes, receipt: Receipt },
     /// Tend a shard; answer [`Event::Tended`].

@@ -87,6 +87,32 @@ async fn delivery() -> Delivery {
 }
 
 #[tokio::test]
+async fn news_of_a_removal_is_anybodys_word_until_the_store_says_so() {
+    let mut folding = Folding::new("store".to_owned(), &[8, 1], 1);
+    let now = rabbit_reduce_runtime::process::clock::instant();
+    let channel = Channel { consumer: 0, epoch: 1 };
+    folding.handle(Event::Consuming(channel), now);
+    folding.handle(Event::Look(JOB), now);
+    folding.handle(found(LookUp(1), None), now);
+    assert!(folding.handle(Event::Arrived(channel, delivery().await), now).is_empty(), "it is held");
+    let heard = folding.handle(Event::Heard(News::Removed(JOB)), now);
+    assert!(matches!(&heard[..], [Effect::Tend(work)] if work.away.delta.len() == 1), "nothing is acked");
+}
+
+#[test]
+fn of_many_news_of_an_end_one_has_it_read() {
+    let mut folding = Folding::new("store".to_owned(), &[8, 1], 1);
+    let now = rabbit_reduce_runtime::process::clock::instant();
+    folding.handle(Event::Look(JOB), now);
+    folding.handle(found(LookUp(1), None), now);
+    let mut read = 0;
+    for _ in 0..100 {
+        read += folding.handle(Event::Heard(News::Ended(JOB)), now).len();
+    }
+    assert_eq!(read, 1);
+}
+
+#[tokio::test]
 async fn a_look_up_from_before_a_partial_came_decides_nothing_about_it() {
     let mut folding = Folding::new("store".to_owned(), &[8, 1], 1);
     let now = rabbit_reduce_runtime::process::clock::instant();
@@ -126,4 +152,33 @@ async fn what_comes_back_to_a_job_that_was_cancelled_is_settled() {
     let effects = folding.handle(Event::Tended(JOB, PartitionNumber(0), Box::new(tended)), now);
     assert!(matches!(&effects[..], [Effect::Ack(receipts)] if receipts.len() == 1));
     assert!(folding.is_empty());
+}
+
+#[tokio::test]
+async fn what_comes_back_after_its_channel_was_lost_is_not_taken_for_live() {
+    let mut folding = Folding::new("store".to_owned(), &[8, 1], 1);
+    let now = rabbit_reduce_runtime::process::clock::instant();
+    let first = Channel { consumer: 0, epoch: 1 };
+    folding.handle(Event::Consuming(first), now);
+    folding.handle(Event::Look(JOB), now);
+    folding.handle(found(LookUp(1), None), now);
+    folding.handle(Event::Arrived(first, delivery().await), now);
+    folding.flush();
+    let Ok([Effect::Tend(work)]) = <[Effect; 1]>::try_from(folding.handle(Event::Tick, now)) else {
+        panic!("the shard is due")
+    };
+    // The channel is lost, and before there is another, what was away comes back uncommitted.
+    folding.handle(Event::Lost(first), now);
+    let Away { ledger, delta, losses } = work.away;
+    let full = StoreError::Full { path: "x".to_owned(), reason: "no room".to_owned() };
+    let (done, chunks, finished) = (Vec::new(), None, false);
+    let trouble = Some(Trouble::Archive(full.into()));
+    let tended = Tended { ledger, done, delta, losses, chunks, finished, trouble };
+    folding.handle(Event::Tended(JOB, PartitionNumber(0), Box::new(tended)), now);
+    assert!(folding.is_empty(), "it comes again");
+    let second = Channel { consumer: 0, epoch: 2 };
+    folding.handle(Event::Consuming(second), now);
+    let effects = folding.handle(Event::Arrived(second, delivery().await), now);
+    assert!(effects.is_empty(), "the copy that came again is the one that is held");
+    assert!(!folding.is_empty());
 }

@@ -13,7 +13,8 @@ const KEEP: Duration = Duration::from_secs(3600);
 const NOW_MS: u64 = 4_102_444_800_000;
 
 fn archive() -> Archive {
-    Archive { store: Arc::new(MemoryStore::default()), store_id: "s".to_owned(), writer: "w".to_owned() }
+    let store = Arc::new(MemoryStore::default());
+    Archive { store, store_id: "s".to_owned(), writer: "w".to_owned(), max_runs: crate::MAX_RUNS }
 }
 
 fn sweep(archive: &Archive, keep: Option<Duration>, now_ms: u64) -> Vec<Event> {
@@ -40,6 +41,12 @@ fn ended(archive: &Archive, time_ms: u64) -> JobId {
     job
 }
 
+/// A message that was set aside at that time.
+fn aside(archive: &Archive, first_seen_ms: u64) -> String {
+    let note = Note { reason: "x".to_owned(), queue: "map".to_owned(), job: None, first_seen_ms };
+    archive.set_aside(b"x", note).unwrap()
+}
+
 fn left(archive: &Archive, job: JobId) -> Vec<String> {
     archive.store.list(&format!("jobs/{job}")).unwrap()
 }
@@ -47,10 +54,10 @@ fn left(archive: &Archive, job: JobId) -> Vec<String> {
 #[test]
 fn nothing_is_too_old_unless_somebody_says_so() {
     let archive = archive();
-    let (job, aside) = (ended(&archive, 0), archive.set_aside(b"x").unwrap());
+    let (job, aside) = (ended(&archive, 0), aside(&archive, 0));
     sweep(&archive, None, NOW_MS);
     assert!(left(&archive, job).len() > 1 && archive.store.get(&aside).unwrap().is_some());
-    assert_eq!(archive.store.list(AGING).unwrap(), [""; 0]);
+    assert_eq!(archive.store.list(MARKS).unwrap(), [""; 0]);
 }
 
 #[test]
@@ -78,11 +85,11 @@ fn a_job_that_was_never_sealed_goes_once_nothing_was_added_for_long() {
 }
 
 #[test]
-fn what_was_set_aside_ages_from_the_first_sweep_that_saw_it() {
+fn what_was_set_aside_ages_from_when_it_was_first_seen() {
     let archive = archive();
-    let aside = archive.set_aside(b"x").unwrap();
+    let aside = aside(&archive, NOW_MS);
     let hour = KEEP.as_millis() as u64;
-    for (now, there) in [(NOW_MS, true), (NOW_MS + hour, true), (NOW_MS + hour + 1, false)] {
+    for (now, there) in [(NOW_MS + hour, true), (NOW_MS + hour + 1, false)] {
         sweep(&archive, Some(KEEP), now);
         assert_eq!(archive.store.get(&aside).unwrap().is_some(), there);
     }

@@ -19,7 +19,12 @@ fn without_files(archive: &Archive) -> Tend<()> {
 }
 
 fn archive() -> Archive {
-    Archive { store: Arc::new(MemoryStore::default()), store_id: "store".to_owned(), writer: "test".to_owned() }
+    Archive {
+        store: Arc::new(MemoryStore::default()),
+        store_id: "store".to_owned(),
+        writer: "test".to_owned(),
+        max_runs: crate::MAX_RUNS,
+    }
 }
 
 #[test]

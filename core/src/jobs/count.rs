@@ -5,7 +5,7 @@
 use super::foreign;
 use super::word_count::{add, count};
 use crate::boundary::Boundary;
-use crate::job::{Pair, Piece, Program, RecordError, Records};
+use crate::job::{Pair, Piece, Program, RecordError, Records, Value};
 use crate::pairs::PairSource;
 use crate::rows::{Cell, RowSink};
 use crate::text;
@@ -102,6 +102,12 @@ impl Program for Count {
 
     fn merge(&self, _: &[u8], total: &mut u64, other: u64) {
         add(total, other);
+    }
+
+    fn makes(&self, key: &[u8], value: &[u8]) -> bool {
+        let measure =
+            if self.by_source { key.split_at_checked(4).map_or(&[][..], |(_, measure)| measure) } else { key };
+        matches!(measure, [0..=3]) && u64::decode(value).is_ok()
     }
 
     fn columns(&self) -> &'static [&'static str] {

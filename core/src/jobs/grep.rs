@@ -18,6 +18,9 @@ pub struct Grep {
     pub pattern: Regex,
 }
 
+/// Bytes of a place: source and offset.
+const PLACE_BYTES: usize = 4 + 8;
+
 impl Program for Grep {
     type Value = Vec<u8>;
 
@@ -41,6 +44,10 @@ impl Program for Grep {
 
     /// Two pairs of one place are the same pair.
     fn merge(&self, _: &[u8], _: &mut Vec<u8>, _: Vec<u8>) {}
+
+    fn makes(&self, key: &[u8], _line: &[u8]) -> bool {
+        key.len() == PLACE_BYTES
+    }
 
     fn columns(&self) -> &'static [&'static str] {
         &["source", "offset", "line"]

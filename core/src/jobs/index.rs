@@ -54,6 +54,10 @@ impl Program for Index {
         key::split_part(key).map_or(key, |(word, _)| word)
     }
 
+    fn makes(&self, key: &[u8], value: &[u8]) -> bool {
+        key::split_part(key).is_some() && value.is_empty()
+    }
+
     fn columns(&self) -> &'static [&'static str] {
         &["word", "sources"]
     }

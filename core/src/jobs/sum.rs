@@ -63,6 +63,16 @@ impl Program for Sum {
         }
     }
 
+    fn makes(&self, key: &[u8], value: &[u8]) -> bool {
+        let Ok(number) = Decimal::decode(value) else { return false };
+        match key {
+            COUNT => number.to_u64().is_some(),
+            ABOVE => !number.is_negative(),
+            BELOW => number.is_negative() || number.is_zero(),
+            _ => matches!(key, LEAST | LARGEST),
+        }
+    }
+
     fn columns(&self) -> &'static [&'static str] {
         &["key", "value"]
     }

@@ -76,3 +76,10 @@ fn a_bad_expression_is_named_and_the_source_says_where() {
     assert_eq!(error.to_string(), "--token-regex: `a(b` is no regular expression that can be used");
     assert!(error.source().unwrap().to_string().contains(" ^\nerror: unclosed group"));
 }
+
+#[test]
+fn an_expression_that_is_too_long_is_not_even_looked_at() {
+    let options = Options { pattern: Some(r"\w".repeat(1 << 20)), ..Options::default() };
+    let error = Job::new("grep", &options).unwrap_err().to_string();
+    assert_eq!(error, "--pattern: an expression of 2097152 bytes is too long; at most 16384 are taken");
+}

@@ -361,3 +361,18 @@ fn a_delta_prefers_attempts_that_leave_out_more_and_drops_what_the_ledger_refuse
     assert!(delta.drop_covered(&agreed).unwrap().is_empty());
     assert_eq!(delta.commit(file(1), SIZE).chunks[0].agreed, 1);
 }
+
+#[test]
+fn what_stands_beyond_the_jobs_chunks_stands_for_none_of_them() {
+    let mut ledger = Ledger::default();
+    for entry in [lose(1_000), commit(1, "w", vec![chunk(2_000, 7, &[(0, true)]), chunk(0, 7, &[(0, true)])])] {
+        ledger.apply(&entry);
+    }
+    assert!(ledger.complete(1), "chunk 0 is counted");
+    for chunks in 2..5 {
+        assert!(!ledger.complete(chunks), "of {chunks} chunks all but the first are missing");
+    }
+    let beyond = [Unit { chunk: ChunkNumber(3_000), segment: 0, last: true }];
+    assert!(!ledger.complete_with(beyond.into_iter(), 2));
+    assert!(ledger.complete_with([Unit { chunk: ChunkNumber(1), segment: 0, last: true }].into_iter(), 2));
+}

@@ -274,7 +274,7 @@ pub struct Status {
     /// What is not counted.
     #[serde(default, skip_serializing_if = "Losses::is_empty")]
     pub losses: Losses,
-    /// What keeps the aggregator from going on, such as a full store.
+    /// What keeps the aggregator from going on, such as a full store; with the detail also messages that nobody can use.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub alarms: Vec<String>,
     /// Messages that came after it was cancelled or had failed, and that whoever answers has dropped.

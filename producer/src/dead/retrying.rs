@@ -34,6 +34,8 @@ struct Wanted {
     records: usize,
     /// Chunks that are counted by now.
     counted: BTreeSet<ChunkNumber>,
+    /// Chunks that are counted too, in a result that is about to be amended by them.
+    amending: BTreeSet<ChunkNumber>,
 }
 
 /// What the aggregators said to it.
@@ -54,9 +56,15 @@ fn wanted(letters: &[Listed], status: &Status, selection: &Selection) -> Wanted 
             (_, Some(chunk)) => drop(wanted.counted.insert(chunk)),
         }
     }
+    let losses = status.end.as_ref().map_or(&status.losses, |end| &end.losses);
+    for lost in &losses.chunks {
+        // Letters are asked for after the status, and from the ledgers: they know more than the last result.
+        if wanted.counted.remove(&lost.chunk) {
+            wanted.amending.insert(lost.chunk);
+        }
+    }
     if selection.is_of_chunks() {
-        let losses = status.end.as_ref().map_or(&status.losses, |end| &end.losses);
-        let lost = losses.chunks.iter().filter(|lost| !wanted.counted.contains(&lost.chunk));
+        let lost = losses.chunks.iter().filter(|lost| !wanted.amending.contains(&lost.chunk));
         let fitting = lost.filter(|lost| selection.fits_chunk(lost.chunk.0, &lost.reason)).map(|lost| lost.chunk);
         wanted.chunks.extend(fitting.collect::<Vec<_>>());
     }
@@ -104,15 +112,16 @@ impl Letters {
         let before = self.session.status(job).await.map_err(failure)?;
         let wanted = wanted(&self.selected(selection).await?, &before, selection);
         self.say_what_cannot_be(&wanted);
-        if wanted.chunks.is_empty() {
+        if wanted.chunks.is_empty() && wanted.amending.is_empty() {
             if wanted.records > 0 {
-                let reason = "only records are left, which their program would refuse again";
+                let reason = "only records are left, which their program would refuse, or die of, again";
                 return Err(Failure::new(Exit::Usage, format!("nothing can be sent again: {reason}; {}", remedy(job))));
             }
             tell(&format!("job {job}: nothing of what was asked for is lost; nothing is sent again"));
             return Ok(exit(&before));
         }
-        let sent = self.send(job, &wanted.chunks).await.map_err(failure)?;
+        let mut sent = self.send(job, &wanted.chunks).await.map_err(failure)?;
+        sent.chunks.extend(wanted.amending);
         for (chunk, reason) in &sent.refused {
             tell(&format!("not sent again: chunk {chunk}: {}", Shown(reason.as_bytes())));
         }
@@ -134,17 +143,24 @@ impl Letters {
         self.conclude(job, &sent.chunks).await
     }
 
-    fn say_what_cannot_be(&self, Wanted { chunks, records, counted }: &Wanted) {
+    fn say_what_cannot_be(&self, Wanted { chunks, records, counted, amending }: &Wanted) {
         let counted: Vec<ChunkNumber> = counted.difference(chunks).copied().collect();
         if !counted.is_empty() {
             self.session.screen.say(&format!("counted by now: {}", chunks_named(&counted)));
         }
+        if !amending.is_empty() {
+            let amending: Vec<ChunkNumber> = amending.iter().copied().collect();
+            self.session
+                .screen
+                .say(&format!("sent again before, and about to be counted: {}", chunks_named(&amending)));
+        }
         if *records > 0 && !chunks.is_empty() {
             let records = count(*records as u64, "record is", "records are");
             let job = self.job.expect("a retry names its job");
-            self.session
-                .screen
-                .say(&format!("{records} not sent again: their program would refuse them again; {}", remedy(job)));
+            self.session.screen.say(&format!(
+                "{records} not sent again: their program would refuse them, or die of them, again; {}",
+                remedy(job)
+            ));
         }
     }
 
@@ -296,6 +312,9 @@ mod tests {
         ];
         let all = wanted(&listed(&letters), &status(&[1, 7]), &Selection::default());
         assert_eq!((numbers(&all.chunks), numbers(&all.counted), all.records), (vec![1, 3, 7], vec![2], 3));
+        let amending = wanted(&listed(&letters), &status(&[1, 2, 7]), &Selection::default());
+        assert_eq!((numbers(&amending.chunks), amending.counted.len()), (vec![1, 3, 7], 0));
+        assert_eq!(numbers(&amending.amending), [2], "its result is older than its letters");
         let one = Selection { chunks: vec![8], ..Selection::default() };
         assert_eq!(wanted(&[], &status(&[1, 8]), &one).chunks, BTreeSet::from([ChunkNumber(8)]), "it has no letter");
         let named = Selection { names: vec!["1-0".parse().unwrap()], ..Selection::default() };

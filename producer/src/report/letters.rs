@@ -154,6 +154,11 @@ fn chunk_text(text: &mut String, letter: &Letter, chunk: &Chunk, extent: Extent,
         let (worker, reason) = (Shown(attempt.worker.as_bytes()), Shown(attempt.reason.as_bytes()));
         field(text, "attempt", format_args!("{} ago by {worker}: {reason}", between(attempt.time_ms, now_ms)));
     }
+    if let Some(place) = chunk.failure.as_ref().and_then(|failure| failure.record) {
+        let piece = chunk.pieces.iter().find(|(piece, _)| piece.source == place.source);
+        let name = piece.map(|(piece, _)| Shown(&piece.name.0).to_string()).unwrap_or_default();
+        field(text, "record", format_args!("{name}, byte {}: whoever maps it dies", place.offset));
+    }
     for (piece, bytes) in &chunk.pieces {
         field(text, "piece", piece_line(piece));
         match (bytes, &piece.file) {

@@ -178,7 +178,7 @@ struct EmbeddedConsumer {
 impl Consumer for EmbeddedConsumer {
     async fn next(&mut self) -> Option<Delivery> {
         let found = self.seat.next(State::next).await?;
-        let receipt = Receipt { channel: self.channel.clone(), tag: found.tag };
+        let receipt = Receipt::new(self.channel.clone(), found.tag);
         Some(Delivery { body: found.body, returns: found.returns, died: found.died, receipt })
     }
 }

@@ -20,6 +20,7 @@ pub use url::{BadUrl, RabbitUrl};
 use super::{
     Broker, BrokerError, Consumer, Depth, Inbox, MAX_BODY_BYTES, MAX_PREFETCH, PRIVATE_PREFETCH, Published, Route,
 };
+use crate::process::chance;
 use crate::process::joined::joined;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -38,7 +39,6 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use uuid::Uuid;
 
 /// How long connecting may take: name, TCP, handshake and login together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -202,7 +202,7 @@ impl RabbitBroker {
     {
         let connection = self.connection().await?;
         let (prefetch, namespace) = (prefetch.clamp(1, MAX_PREFETCH), self.namespace().to_owned());
-        let tag = format!("{namespace}.{}", Uuid::new_v4().simple());
+        let tag = format!("{namespace}.{}", chance::id().simple());
         let opening = tokio::spawn(async move {
             let channel = prepare(connection.create_channel().await?).await?;
             channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
@@ -260,7 +260,7 @@ impl Broker for RabbitBroker {
     }
 
     async fn inbox(&self) -> Result<Box<dyn Inbox>, BrokerError> {
-        let name = format!("{}.private.{}", self.namespace(), Uuid::new_v4().simple());
+        let name = format!("{}.private.{}", self.namespace(), chance::id().simple());
         let (namespace, declared) = (self.namespace().to_owned(), name.clone());
         let declare = |channel| async move {
             declare::private_queue(&channel, &namespace, &declared).await?;

@@ -4,6 +4,7 @@
 //! what arrives twice does no harm. The pauses are a pure function of the attempt and a random number.
 
 use super::{Broker, BrokerError, Published, Route};
+use crate::process::chance;
 use bytes::Bytes;
 use std::time::Duration;
 
@@ -21,8 +22,7 @@ pub fn pause(attempt: u32, random: f64) -> Duration {
 
 /// Pauses by [`pause`].
 pub async fn pause_before(attempt: u32) {
-    let random = f64::from(uuid::Uuid::new_v4().as_u128() as u16) / f64::from(u16::MAX);
-    tokio::time::sleep(pause(attempt, random)).await;
+    tokio::time::sleep(pause(attempt, chance::fraction())).await;
 }
 
 /// Publishes, again and again, until the broker has stored it; gives up after `patience`, or at once on what does not pass.

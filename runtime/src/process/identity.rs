@@ -10,6 +10,6 @@ pub fn name() -> String {
     let plain = |letter: &char| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '.');
     let host: String = host.trim().chars().filter(plain).take(HOST_BYTES).collect();
     let host = if host.is_empty() { "host" } else { &host };
-    let random = uuid::Uuid::new_v4().as_u128() & 0xffff;
+    let random = super::chance::id().as_u128() & 0xffff;
     format!("{host}-{}-{random:04x}", std::process::id())
 }

@@ -8,6 +8,7 @@ mod disk;
 mod draft;
 
 use super::{Put, Store, StoreError, Upload, path};
+use crate::process::chance;
 use disk::Disk;
 use draft::{Draft, DraftUpload};
 use std::collections::BTreeSet;
@@ -17,7 +18,6 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use uuid::Uuid;
 
 /// Nobody writes to a temporary file for a day and then goes on; who does after all, fails loudly.
 const LEFTOVER_AGE: Duration = Duration::from_secs(24 * 3600);
@@ -155,7 +155,7 @@ impl Store for DirectoryStore {
     fn remove(&self, path: &str) -> Result<(), StoreError> {
         path::check(path)?;
         self.place.forget(path);
-        let trash = self.place.own(&format!("removed-{}", Uuid::new_v4().simple()));
+        let trash = self.place.own(&format!("removed-{}", chance::id().simple()));
         let moved = match fs::rename(self.place.at(path), &trash) {
             // A full disk may refuse the new name, but never a removal.
             Err(error) if !nothing_there(&error) => {

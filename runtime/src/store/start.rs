@@ -4,6 +4,7 @@
 //! cannot be written is refused although its entries could be read.
 
 use super::{Put, Store, StoreError};
+use crate::process::chance;
 use std::io::ErrorKind;
 use uuid::Uuid;
 
@@ -13,7 +14,7 @@ const PUTS: u32 = 5;
 
 /// Puts a name of its own twice; see [`Store::probe`].
 pub(super) fn probe<S: Store + ?Sized>(store: &S) -> Result<(), StoreError> {
-    let path = format!("probe-{}", Uuid::new_v4());
+    let path = format!("probe-{}", chance::id());
     let tried = try_twice(store, &path);
     let removed = store.remove(&path);
     tried.and(removed)?;
@@ -59,7 +60,7 @@ pub(super) fn store_id<S: Store + ?Sized>(store: &S) -> Result<String, StoreErro
     if let Some(id) = written_id(store)? {
         return Ok(id);
     }
-    match store.put_new(ID, Uuid::new_v4().to_string().as_bytes()) {
+    match store.put_new(ID, chance::id().to_string().as_bytes()) {
         // Whether it is ours, another's, or unknown: what is there now is the id, and reading it back settles it.
         Ok(_) | Err(StoreError::Unknown { .. }) => {}
         Err(error) => return Err(error),

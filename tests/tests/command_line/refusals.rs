@@ -67,6 +67,10 @@ fn what_is_missing_or_misspelt_is_told_of() {
     refused(&["run", "--format", "xml", "in.txt"], 2, &["xml", "tsv, json, ndjson, csv"]);
     refused(&["cancel"], 2, &["<JOB>"]);
     refused(&["status", "yesterday"], 2, &["`yesterday` is no job", "producer jobs", "@"]);
+    refused(&["dead", "drop", "@"], 2, &["name letters, or a filter, or --all"]);
+    refused(&["dead", "retry", "@", "17"], 2, &["`17` is no dead letter's name", "--chunk 17"]);
+    refused(&["dead", "export"], 2, &["--output <DIR>"]);
+    refused(&["dead", "export", "-o", "folder"], 5, &["folder is not empty", "name a new folder"]);
     refused(&["teardown"], 2, &["rabbit-reduce", "--yes"]);
     refused(&["jobs", "--namespace", "Über"], 2, &["--namespace", "a-z"]);
     refused(&["jobs", "--broker-url", "http://me:s3cret@host"], 2, &["--broker-url", "AMQP_URL", "amqp"]);

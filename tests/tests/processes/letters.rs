@@ -101,6 +101,28 @@ fn lost_chunks_that_are_sent_again_make_the_result_whole() {
 }
 
 #[test]
+fn a_retry_goes_on_without_who_asked_and_without_the_aggregator_that_was_asked() {
+    let namespace = Namespace::default();
+    let aggregator = namespace.aggregator();
+    let (expected, _) = lose_everything(&namespace);
+    let mut asked = namespace.producer(&["dead", "retry", "@"]);
+    asked.says("sent again: chunks 0, 1");
+    asked.kill();
+    aggregator.kill();
+    let mut asked = namespace.producer(&["dead", "retry", "@"]);
+    let (_aggregator, _worker) = (namespace.aggregator(), namespace.worker(&[]));
+    asked.says("job ");
+    assert_eq!(asked.ended().text(0), "");
+    let status = until("the amended result", || {
+        let status = namespace.ask(&["status"]).text(0);
+        status.contains("amended").then_some(status)
+    });
+    assert!(status.contains("state       done\n") && status.contains("version 2, amended"), "{status}");
+    assert_eq!(namespace.ask(&["results"]).text(0), expected);
+    fault("who asked for a retry is killed, and the aggregator", "the result is amended once");
+}
+
+#[test]
 fn a_lost_chunk_whose_letter_is_dropped_cannot_be_sent_again() {
     let namespace = Namespace::default();
     let _aggregator = namespace.aggregator();

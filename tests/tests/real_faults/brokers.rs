@@ -19,7 +19,7 @@ fn happens(times: usize, fault: &str, what: impl Fn(&mut Node, &mut Running)) {
     let cable = Forwarder::to(node.address()).unwrap();
     cable.pass(PACE);
     let mut namespace = Namespace::at(format!("amqp://guest:guest@{}/%2f", cable.address()));
-    let expected = namespace.input(40_000);
+    let expected = namespace.input(24_000);
     let workers = [namespace.worker(&[]), namespace.worker(&[])];
     namespace.reach_by(node.url());
     let mut roles = [namespace.aggregator(), namespace.aggregator()].into_iter().chain(workers).collect::<Vec<_>>();
@@ -38,7 +38,7 @@ fn happens(times: usize, fault: &str, what: impl Fn(&mut Node, &mut Running)) {
 
 #[test]
 fn a_broker_that_is_stopped_and_started_again_costs_time_only() {
-    happens(2, "broker stopped and started again", |node, _| {
+    happens(1, "broker stopped and started again", |node, _| {
         node.stop();
         node.start_again();
     });

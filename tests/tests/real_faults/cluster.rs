@@ -10,14 +10,14 @@ use rabbit_reduce_tests::processes::Running;
 use rabbit_reduce_tests::seen;
 
 /// Bytes a second that a connection lets pass: no machine is through before something goes wrong.
-const PACE: Passage = Passage::Throttled(500_000);
+const PACE: Passage = Passage::Throttled(200_000);
 
 /// A job over a cluster, to which something happens in the middle.
 fn happens(fault: &str, what: impl Fn(&mut Cluster, usize, &Namespace, &mut Running)) {
     let mut cluster = Cluster::default();
     let cable = Forwarder::to_first_of(cluster.nodes.iter().map(|node| node.address()).collect()).unwrap();
     cable.pass(PACE);
-    let namespace = Namespace::at(format!("amqp://guest:guest@{}/%2f?heartbeat=4", cable.address()));
+    let mut namespace = Namespace::at(format!("amqp://guest:guest@{}/%2f?heartbeat=4", cable.address()));
     let expected = namespace.input(30_000);
     let mut roles = [namespace.aggregator(), namespace.worker(&[]), namespace.worker(&[])];
     let mut push = namespace.producer(&["push", "--chunk-size", "32KiB", "in.txt"]);
@@ -30,6 +30,7 @@ fn happens(fault: &str, what: impl Fn(&mut Cluster, usize, &Namespace, &mut Runn
         assert!(role.lives(), "somebody gave up: {}", role.said());
     }
     is_spent(&cluster.nodes[leader], &namespace);
+    namespace.reach_by(cluster.nodes[leader].url());
     seen::fault(fault, "answer exact, every process lives, nothing left");
 }
 

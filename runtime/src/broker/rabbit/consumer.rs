@@ -75,7 +75,7 @@ impl Consumer for RabbitConsumer {
         Some(Delivery {
             returns: returns(&message.properties),
             died: death(&message.properties, &self.namespace),
-            receipt: Receipt { channel: self.epoch.clone(), tag: message.delivery_tag },
+            receipt: Receipt::new(self.epoch.clone(), message.delivery_tag),
             body: message.data.into(),
         })
     }

@@ -4,13 +4,13 @@
 //! `link` it counts its links; a network file system may have done what it says it did not.
 
 use super::{FOLDER_ATTEMPTS, Place, Put, StoreError, Upload};
+use crate::process::chance;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, ErrorKind, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
-use uuid::Uuid;
 
 const FILE_MODE: u32 = 0o600;
 /// Runs are written in small pairs; this makes large writes of them.
@@ -28,7 +28,7 @@ pub(super) struct Draft {
 impl Draft {
     /// Begins the file that is to have the name `path`.
     pub(super) fn new(place: &Arc<Place>, path: &str) -> Result<Self, StoreError> {
-        let temporary = place.own(&Uuid::new_v4().simple().to_string());
+        let temporary = place.own(&chance::id().simple().to_string());
         let opened = OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(&temporary);
         match opened {
             Ok(file) => Ok(Self { place: Arc::clone(place), path: path.to_owned(), temporary, file, failed: false }),

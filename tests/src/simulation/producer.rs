@@ -1,0 +1,157 @@
+//! A job's producer, and who follows it: submits, publishes, seals, watches; whoever comes after a death resumes.
+//!
+//! What would surprise: a producer that dies before it learned that its job is known begins another; the first one stays open,
+//! and is cancelled and removed at the end, as a person would.
+
+use super::fault::Fault;
+use super::life::{Life, State};
+use super::line::Line;
+use super::plan::JobPlan;
+use super::world::{World, locked};
+use rabbit_reduce_core::id::JobId;
+use rabbit_reduce_core::message::{Ask, End};
+use rabbit_reduce_core::spec::Source;
+use rabbit_reduce_producer::client::{Client, ClientError};
+use rabbit_reduce_producer::screen::Screen;
+use rabbit_reduce_producer::session::{Known, Session, SessionError};
+use rabbit_reduce_runtime::process::shutdown::Shutdown;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// The longest that nobody cares about a job whose producer died.
+const LONGEST_ABSENCE: Duration = Duration::from_secs(10);
+
+/// More chunks than any job here has.
+const MOST_CHUNKS: u32 = 1000;
+
+/// A job on its way.
+#[derive(Default)]
+pub struct Stage {
+    known: Mutex<Option<Known>>,
+    /// Somebody removed it.
+    removed: AtomicBool,
+}
+
+impl Stage {
+    /// The job, once it is submitted.
+    #[must_use]
+    pub fn known(&self) -> Option<Known> {
+        locked(&self.known).clone()
+    }
+
+    /// Whether somebody removed it.
+    #[must_use]
+    pub fn is_removed(&self) -> bool {
+        self.removed.load(Ordering::Relaxed)
+    }
+}
+
+/// A producer's session.
+#[must_use]
+pub fn session(life: &Arc<Life>) -> Session {
+    let client = Client::new(Arc::new(Line { life: Arc::clone(life) }));
+    Session { client, shutdown: Shutdown::new(), screen: Screen::new(true), patience: None }
+}
+
+/// Brings a job to its end, whoever dies.
+pub async fn drive(world: Arc<World>, number: usize, sources: Vec<Source>, stage: Arc<Stage>) {
+    let plan = &world.plan.jobs[number];
+    tokio::time::sleep(plan.begins).await;
+    for life in 0.. {
+        let life = Life::new(&world, format!("Producer-{number}.{life}"));
+        let (session, to, from) = (session(&life), Arc::clone(&stage), sources.clone());
+        let order = plan.order.clone();
+        let (whose, there) = (Arc::clone(&life), Arc::clone(&world));
+        let mut working = tokio::spawn(async move {
+            let done = work(&there, &session, &order, from, &to).await;
+            there.note(format_args!("{} is done: {:?}", whose.name, done.as_ref().map(|end| &end.outcome)));
+            done
+        });
+        let done = tokio::select! {
+            biased;
+            done = &mut working => Some(done),
+            _state = life.ends() => None,
+        };
+        match done {
+            Some(Ok(Ok(_end))) => return,
+            Some(Ok(Err(error))) if is_over(plan, &error) => return,
+            Some(Ok(Err(error))) if life.sheltered => return world.wrong(format!("{}: {error}", life.name)),
+            Some(Ok(Err(error))) => world.note(format_args!("{}: {error}", life.name)),
+            Some(Err(panic)) => return world.wrong(format!("{}: {panic}", life.name)),
+            None => {
+                debug_assert_ne!(life.state(), State::Awake);
+                working.abort();
+                working.await.ok();
+            }
+        }
+        tokio::time::sleep(world.span(LONGEST_ABSENCE)).await;
+    }
+}
+
+/// Whether a job that is not known any more was cancelled or removed.
+const fn is_over(plan: &JobPlan, error: &SessionError) -> bool {
+    (plan.cancelled.is_some() || plan.removed) && matches!(error, SessionError::Client(ClientError::Unknown))
+}
+
+async fn work(
+    world: &World,
+    session: &Session,
+    order: &crate::cluster::Order,
+    sources: Vec<Source>,
+    stage: &Stage,
+) -> Result<End, SessionError> {
+    let known = stage.known();
+    let (known, only) = match known {
+        None => {
+            let known = session.submit(&order.config(), order.by, order.segment_bytes, sources).await?;
+            locked(&world.jobs).push((known.spec.job, known.spec.partitions));
+            *locked(&stage.known) = Some(known.clone());
+            (known, None)
+        }
+        Some(known) => {
+            let job = known.spec.job;
+            let found = session.find(job).await?;
+            if let Some(end) = session.status(job).await?.end {
+                return Ok(end);
+            }
+            (found, Some(session.uncovered(job, MOST_CHUNKS).await?))
+        }
+    };
+    session.publish(&known, only).await?;
+    session.watch(known.spec.job).await
+}
+
+/// A person with a command, who tries until it is done; `None` if there is no such job.
+pub async fn ask(world: &Arc<World>, ask: Ask) -> Option<Result<(), String>> {
+    let life = Life::immortal(world, "Person");
+    match session(&life).ask(ask, &[]).await {
+        Ok(_) => Some(Ok(())),
+        Err(SessionError::Client(ClientError::Unknown)) => None,
+        Err(error) => Some(Err(error.to_string())),
+    }
+}
+
+/// Somebody cancels a job.
+pub async fn cancel(world: Arc<World>, after: Duration, stage: Arc<Stage>) {
+    tokio::time::sleep(after).await;
+    if let Some(known) = stage.known() {
+        let job: JobId = known.spec.job;
+        world.injected(Fault::Cancelled);
+        world.note(format_args!("somebody cancels {job}"));
+        // Refused where it has ended.
+        ask(&world, Ask::Cancel { job }).await;
+    }
+}
+
+/// Somebody removes a job that has ended, while late messages of it may still come.
+pub async fn remove(world: &Arc<World>, stage: &Stage) {
+    let Some(known) = stage.known() else { return };
+    let job = known.spec.job;
+    world.note(format_args!("somebody removes {job}"));
+    world.injected(Fault::Removed);
+    stage.removed.store(true, Ordering::Relaxed);
+    if let Some(Err(error)) = ask(world, Ask::Remove { job }).await {
+        world.wrong(format!("job {job} is not removed: {error}"));
+    }
+}

@@ -1,0 +1,37 @@
+//! A message in a few words, for the trace.
+//!
+//! What would surprise: what differs between two machines, such as paths, is left out.
+
+use bytes::Bytes;
+use rabbit_reduce_core::message::{self, Failure, News, Partial, Reply, Request, Task};
+
+/// In a few words.
+#[must_use]
+pub fn shown(message: &Bytes) -> String {
+    if let Ok((partial, body)) = message::decode::<Partial>(message) {
+        let Partial { job, chunk, attempt, partition, segment, last, strikes, .. } = partial;
+        let (end, bytes) = (if last { " last" } else { "" }, body.len());
+        return format!(
+            "partial {job} {chunk}/{partition}/{segment}{end} attempt {attempt} strikes {strikes} {bytes} B"
+        );
+    }
+    if let Ok((task, body)) = message::decode::<Task>(message) {
+        let Task { job, chunk, attempt, crashes, rounds, .. } = task;
+        return format!("task {job} {chunk} attempt {attempt} crashes {crashes} rounds {rounds} {} B", body.len());
+    }
+    if let Ok((failure, _)) = message::decode::<Failure>(message) {
+        return format!("failure {} {}: {}", failure.job, failure.chunk, failure.reason);
+    }
+    if let Ok((request, _)) = message::decode::<Request>(message) {
+        let ask = format!("{:?}", request.ask);
+        let name = ask.split([' ', '{', '(']).next().unwrap_or_default();
+        return format!("request {} {name}", request.id);
+    }
+    if let Ok((reply, _)) = message::decode::<Reply>(message) {
+        let answer = format!("{:?}", reply.answer);
+        let name = answer.split([' ', '{', '(']).next().unwrap_or_default();
+        return format!("reply {} {name}", reply.id);
+    }
+    message::decode::<News>(message)
+        .map_or_else(|_| format!("{} bytes", message.len()), |(news, _)| format!("{news:?}"))
+}

@@ -1,0 +1,121 @@
+//! The simulation: every seed ends well, the same seed does the same again, and each mistake that is made on purpose is caught.
+//!
+//! What would surprise: that nothing is found says something only because of the mistakes; a check that catches none of them
+//! would be no check.
+
+use rabbit_reduce_runtime::mistake::Mistake;
+use rabbit_reduce_tests::seen;
+use rabbit_reduce_tests::simulation::fault::Fault;
+use rabbit_reduce_tests::simulation::{Case, many};
+use std::ops::Range;
+use tokio::runtime::{Builder, Runtime};
+
+/// Seeds of every run of the tests; `RABBIT_REDUCE_SEEDS=FROM..TO` takes others.
+const SEEDS: Range<u64> = 0..2000;
+/// Seeds that live twice.
+const TWINS: Range<u64> = 5000..5100;
+/// A mistake has to be caught within so many.
+const MISTAKEN: Range<u64> = 0..500;
+
+const FAULTS: [(Fault, &str); 24] = [
+    (Fault::Killed, "a worker or aggregator is killed beside any message"),
+    (Fault::KilledAtTheStore, "an aggregator is killed beside any step in the store"),
+    (Fault::Frozen, "a role freezes and wakes later"),
+    (Fault::AskedToStop, "a role is asked to stop and another comes"),
+    (Fault::Cut, "a channel or connection breaks"),
+    (Fault::Outage, "the broker is away for a while"),
+    (Fault::Duplicate, "a message comes twice"),
+    (Fault::Delay, "a message is late and others overtake it"),
+    (Fault::LostConfirm, "a confirm is lost"),
+    (Fault::LostAck, "an ack is lost"),
+    (Fault::LostHint, "a request, an answer or news is lost"),
+    (Fault::LatePublication, "a message arrives after its sender died"),
+    (Fault::LateWrite, "a write happens after its writer died"),
+    (Fault::SlowStep, "a step in the store is slow and others come in between"),
+    (Fault::UnknownWrite, "a write does not say what became of it"),
+    (Fault::FailedStep, "a step in the store fails"),
+    (Fault::FullStore, "the store is full for a while"),
+    (Fault::GivenUp, "the broker gives up on messages"),
+    (Fault::Purge, "a queue is purged and the job resumed"),
+    (Fault::FalseVerdict, "a broken worker declares a chunk dead that another maps"),
+    (Fault::Gossip, "news is told that is not so"),
+    (Fault::ProducerDied, "a producer dies and its job is resumed"),
+    (Fault::Cancelled, "a job is cancelled in the middle of it all"),
+    (Fault::Removed, "a job is removed after it all"),
+];
+
+fn paused() -> Runtime {
+    Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime of one thread")
+}
+
+fn seeds() -> Range<u64> {
+    let Ok(given) = std::env::var("RABBIT_REDUCE_SEEDS") else { return SEEDS };
+    let numbers = given.split_once("..").and_then(|(from, to)| Some(from.parse().ok()?..to.parse().ok()?));
+    numbers.expect("RABBIT_REDUCE_SEEDS is FROM..TO")
+}
+
+#[test]
+fn every_seed_ends_well() {
+    let seeds = seeds();
+    let all = seeds.end.saturating_sub(seeds.start) >= SEEDS.end;
+    let many = many::live(seeds, None, 5, paused);
+    for (seed, told) in &many.failing {
+        eprintln!("seed {seed}: {}\n  {}", told.wrong.join("\n  "), many::replay(*seed));
+    }
+    assert!(many.failing.is_empty(), "{} seeds fail", many.failing.len());
+    for (fault, name) in FAULTS {
+        let times = many.faults.get(&fault).copied().unwrap_or(0);
+        assert!(times > 0 || !all, "no seed injects {fault:?}");
+        seen::fault(name, &format!("{times} times in {} worlds, each of which ended exact", many.lived));
+    }
+}
+
+#[test]
+fn the_same_seed_leaves_the_same_trace() {
+    for seed in TWINS {
+        let [one, other] = [(); 2].map(|()| Case::of(seed).run(paused));
+        assert_eq!((one.hash, one.events), (other.hash, other.events), "seed {seed}");
+    }
+    let different: std::collections::BTreeSet<u64> = TWINS.map(|seed| Case::of(seed).run(paused).hash).collect();
+    assert_eq!(different.len() as u64, TWINS.end - TWINS.start, "different seeds do different things");
+}
+
+#[expect(clippy::print_stderr, reason = "how soon it is caught says how strong the simulation is")]
+fn is_caught(mistake: Mistake) {
+    let many = many::live(MISTAKEN, Some(mistake), 1, paused);
+    let Some((seed, told)) = many.failing.first() else { panic!("nobody noticed {mistake:?}") };
+    eprintln!("{mistake:?}: seed {seed}, after {} seeds: {}", many.lived, told.wrong.join("; "));
+}
+
+macro_rules! caught {
+    ($($fact:ident: $mistake:ident,)*) => {
+        mod a_mistake_is_caught {
+            $(#[test]
+            fn $fact() {
+                super::is_caught(super::Mistake::$mistake);
+            })*
+        }
+
+        #[test]
+        fn every_mistake_has_a_test() {
+            let tested = [$(Mistake::$mistake),*];
+            assert!(rabbit_reduce_runtime::mistake::ALL.iter().all(|mistake| tested.contains(mistake)));
+        }
+    };
+}
+
+caught! {
+    a_task_acked_before_its_partials_are_confirmed: AckBeforeConfirm,
+    a_partial_acked_before_its_commit: CommitAfterAck,
+    a_unit_counted_twice: CountTwice,
+    a_put_that_overwrites: PutOverwrites,
+    a_finish_of_a_state_that_is_no_more: FinishOfThePast,
+    a_finish_before_the_seal: FinishUnsealed,
+    a_merge_that_deletes_after_a_lost_race: DeleteAfterLostRace,
+    a_part_of_a_task_left_out_when_it_came_back: LeaveOutOnReturn,
+    a_limit_taken_for_a_verdict: LimitIsVerdict,
+    a_removed_job_that_comes_back: RemovedComesBack,
+    a_delta_kept_after_its_channel: DeltaOutlivesChannel,
+    news_taken_for_truth: NewsIsTruth,
+    an_unknown_outcome_taken_for_done: UnknownIsDone,
+}
