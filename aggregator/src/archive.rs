@@ -16,10 +16,13 @@ use rabbit_reduce_runtime::store::{Put, Store, StoreError};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use uuid::Uuid;
 
 /// Times that a small file is put while the store does not say what became of it.
 const PUTS: u32 = 10;
+/// Entries of a ledger that are asked for at once.
+const MOST_ENTRIES: u64 = 64;
 
 /// The archive.
 #[derive(Clone, Debug)]
@@ -44,6 +47,8 @@ pub(crate) struct Seal {
 pub(crate) struct JobFile {
     pub(crate) spec: Spec,
     pub(crate) program: Job,
+    /// Nothing of it is counted any more: whoever works on it stops.
+    pub(crate) given_up: AtomicBool,
 }
 
 /// Why the archive failed.
@@ -121,7 +126,7 @@ impl Archive {
     pub(crate) fn job(&self, job: JobId) -> Result<Option<JobFile>, ArchiveError> {
         let Some(spec): Option<Spec> = self.read(&Self::spec_path(job))? else { return Ok(None) };
         let program = spec.check().map_err(|source| ArchiveError::Spec { job, source })?;
-        Ok(Some(JobFile { spec, program }))
+        Ok(Some(JobFile { spec, program, given_up: AtomicBool::new(false) }))
     }
 
     pub(crate) fn is_removed(&self, job: JobId) -> Result<bool, ArchiveError> {
@@ -189,9 +194,20 @@ impl Archive {
         ledger: &mut Ledger,
     ) -> Result<bool, ArchiveError> {
         let folder = Self::log_folder(job, partition);
-        let mut records = Vec::new();
-        while let Some(record) = self.read::<Record>(&entry_path(&folder, ledger.next() + records.len() as u64))? {
-            records.push(record);
+        let mut records: Vec<Record> = Vec::new();
+        // Mostly there is nothing new, or one entry; whoever begins has them all to read.
+        let mut asked = if ledger.next() == Ledger::default().next() { MOST_ENTRIES } else { 1 };
+        loop {
+            let from = ledger.next() + records.len() as u64;
+            let paths: Vec<String> = (from..from + asked).map(|number| entry_path(&folder, number)).collect();
+            let found = self.store.get_while(&paths)?;
+            for (path, bytes) in paths.iter().zip(&found) {
+                records.push(parse(path, bytes)?);
+            }
+            if (found.len() as u64) < asked {
+                break;
+            }
+            asked = (asked * 2).min(MOST_ENTRIES);
         }
         if records.is_empty() {
             return Ok(false);
@@ -267,11 +283,15 @@ impl Archive {
         self.put_bytes(path, &serde_json::to_vec(value).expect("files are plain data"))
     }
 
-    fn read<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>, ArchiveError> {
+    pub(crate) fn read<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>, ArchiveError> {
         let Some(bytes) = self.store.get(path)? else { return Ok(None) };
-        let parsed = serde_json::from_slice(&bytes);
-        parsed.map(Some).map_err(|error| ArchiveError::Damaged { path: path.to_owned(), reason: error.to_string() })
+        parse(path, &bytes).map(Some)
     }
+}
+
+fn parse<T: DeserializeOwned>(path: &str, bytes: &[u8]) -> Result<T, ArchiveError> {
+    let damaged = |error: serde_json::Error| ArchiveError::Damaged { path: path.to_owned(), reason: error.to_string() };
+    serde_json::from_slice(bytes).map_err(damaged)
 }
 
 fn entry_path(folder: &str, number: u64) -> String {

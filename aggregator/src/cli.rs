@@ -7,12 +7,25 @@ use rabbit_reduce_runtime::process::args::{BrokerArgs, ByteSize, LogArgs, memory
 use rabbit_reduce_runtime::process::broker::{connect_and_declare, failure as broker_failure};
 use rabbit_reduce_runtime::process::exit::Exit;
 use rabbit_reduce_runtime::process::identity;
+use rabbit_reduce_runtime::process::joined::joined;
 use rabbit_reduce_runtime::process::shutdown::Shutdown;
 use rabbit_reduce_runtime::process::start::Failure;
+use rabbit_reduce_runtime::store::bucket::{BadAddress, BucketAddress, BucketStore, SCHEME};
 use rabbit_reduce_runtime::store::directory::{DirectoryStore, Durability};
+use rabbit_reduce_runtime::store::{Store, StoreError};
+use std::fmt;
 use std::num::NonZeroU16;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// Where the store is.
+#[derive(Clone, Debug)]
+enum Place {
+    Folder(PathBuf),
+    Bucket(BucketAddress),
+}
 
 /// Folds what the workers map, keeps it in a store, and serves the answer
 ///
@@ -21,15 +34,23 @@ use std::sync::Arc;
 #[derive(Debug, Parser)]
 #[command(name = "aggregator", version)]
 pub struct Cli {
-    /// Folder that keeps ledgers and results; it is made if it is missing
-    #[arg(long, env = "RABBIT_REDUCE_STORE", value_name = "DIR", default_value = "rabbit-reduce-store")]
-    store: PathBuf,
+    /// What keeps ledgers and results: a folder, which is made if it is missing, or s3://BUCKET/PREFIX
+    ///
+    /// Aggregators on several machines share a bucket, or a folder that all of them mount. Keys, region and address of a bucket's
+    /// server come from the usual variables: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL.
+    #[arg(long, env = "RABBIT_REDUCE_STORE", value_name = "DIR|s3://…", default_value = "rabbit-reduce-store")]
+    store: Place,
     /// Memory for all of it, as 512MiB or 2GiB; at least 289MiB [default: a quarter of the machine's]
     #[arg(long, env = "RABBIT_REDUCE_MEMORY", value_name = "SIZE")]
     memory: Option<ByteSize>,
     /// Partitions worked on at once [default: one for each processor]
     #[arg(long, env = "RABBIT_REDUCE_THREADS", value_name = "N")]
     threads: Option<NonZeroU16>,
+    /// For how long ended jobs are kept, with results and dead letters, as 12h, 7d or 4weeks [default: for ever]
+    ///
+    /// Also jobs that were never published to their end, and messages that were set aside. What is older is removed.
+    #[arg(long, env = "RABBIT_REDUCE_KEEP", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    keep: Option<Duration>,
     #[command(flatten)]
     broker: BrokerArgs,
     /// How much is logged.
@@ -52,22 +73,53 @@ impl Cli {
                 .0,
             threads: self.threads.map_or(processors, |threads| usize::from(threads.get())),
             segment_bytes: SEGMENT_BYTES,
+            keep: self.keep,
             max_runs: crate::MAX_RUNS,
         };
         config.prefetch().map_err(failure)?;
-        if self.store.as_os_str().as_encoded_bytes().starts_with(b"s3://") {
-            let unsupported = "--store s3://… is not supported by this release; use a directory";
-            return Err(Failure::new(Exit::Usage, unsupported));
-        }
-        let store = DirectoryStore::open(&self.store, Durability::Synced).map_err(|error| failure(error.into()))?;
-        let broker = tokio::select! {
-            broker = connect_and_declare(&self.broker) => broker?,
+        let ready = async {
+            let place = self.store.clone();
+            let opened = joined(tokio::task::spawn_blocking(move || place.open()).await).await;
+            Ok::<_, Failure>((opened.map_err(|error| failure(error.into()))?, connect_and_declare(&self.broker).await?))
+        };
+        let (store, broker) = tokio::select! {
+            ready = ready => ready?,
             () = shutdown.graceful() => return Ok(Exit::Done),
         };
-        let shown = self.store.display();
-        tracing::info!(aggregator = config.name, store = %shown, broker = %self.broker.url, "aggregating");
-        run(config, broker, Arc::new(store), shutdown).await.map_err(failure)?;
+        tracing::info!(aggregator = config.name, store = %self.store, broker = %self.broker.url, "aggregating");
+        run(config, broker, store, shutdown).await.map_err(failure)?;
         Ok(Exit::Done)
+    }
+}
+
+impl Place {
+    fn open(self) -> Result<Arc<dyn Store>, StoreError> {
+        Ok(match self {
+            Self::Folder(folder) => Arc::new(DirectoryStore::open(folder, Durability::Synced)?),
+            Self::Bucket(address) => {
+                let variables = std::env::vars_os();
+                let readable =
+                    variables.filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+                Arc::new(BucketStore::open(&address, readable)?)
+            }
+        })
+    }
+}
+
+impl FromStr for Place {
+    type Err = BadAddress;
+
+    fn from_str(typed: &str) -> Result<Self, BadAddress> {
+        if typed.starts_with(SCHEME) { typed.parse().map(Self::Bucket) } else { Ok(Self::Folder(typed.into())) }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Folder(folder) => write!(formatter, "{}", folder.display()),
+            Self::Bucket(address) => write!(formatter, "{address}"),
+        }
     }
 }
 

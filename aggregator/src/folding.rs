@@ -4,10 +4,12 @@
 //! arrival for a job that is not in memory waits here until the job is opened, still unsettled, so the prefetch bounds it.
 
 mod events;
+mod late;
 mod lookups;
 mod repairs;
 
 pub(crate) use self::events::{Effect, Event, LookUp, Opened, OpenedJob, ShardWork};
+use self::late::Late;
 use self::lookups::{Arrival, Waiting};
 use self::repairs::Repairs;
 use crate::archive::{ArchiveError, JobFile};
@@ -27,6 +29,7 @@ use rabbit_reduce_runtime::crash_point;
 use rabbit_reduce_runtime::mistake::{self, Mistake};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 /// The epoch of a consumer between two lives, which count from 1.
@@ -65,6 +68,7 @@ pub(crate) struct Folding {
     most_tending: usize,
     /// The last failure of the store, until it works again.
     alarm: Option<String>,
+    late: Late,
 }
 
 impl Folding {
@@ -81,12 +85,18 @@ impl Folding {
             tending: 0,
             most_tending,
             alarm: None,
+            late: Late::default(),
         }
     }
 
     /// What keeps it from going on, for people.
     pub(crate) fn alarms(&self) -> Vec<String> {
         self.alarm.iter().cloned().collect()
+    }
+
+    /// Messages of a job that came after it was over, and were dropped.
+    pub(crate) fn late(&self, job: JobId) -> u64 {
+        self.late.of(job)
     }
 
     /// How a job in memory stands: C, chunks folded in the partition that has the fewest, bytes, finished partitions.
@@ -147,6 +157,7 @@ impl Folding {
                 jobs.into_iter().for_each(|job| self.look_up(job, &mut effects));
             }
             Event::Sweep => {
+                self.late.say();
                 for (job, state) in &mut self.jobs {
                     let ledgers = state.shards.iter().filter_map(|shard| shard.ledger.as_ref());
                     let silent = state.repairs.sweep(ledgers);
@@ -209,6 +220,10 @@ impl Folding {
         let Delivery { body: message, receipt, .. } = delivery;
         let held = HeldReceipt { receipt, channel };
         match message::decode::<Partial>(&message) {
+            Err(error) if error.is_newer() => {
+                let queue = self.queue(channel.consumer);
+                effects.push(Effect::HandBack { queue, message, receipt: self.release(held) });
+            }
             Err(error) => self.set_aside(held, message, error.to_string(), effects),
             Ok((partial, _)) if partial.store != self.store_id => {
                 let reason = format!("it belongs to store {}, this is store {}", partial.store, self.store_id);
@@ -247,7 +262,7 @@ impl Folding {
         let job = partial.job;
         let state = self.jobs.get_mut(&job).expect("looked up before");
         if state.over {
-            return self.ack([held], effects);
+            return self.drop_late(job, [held], effects);
         }
         if let Err(claim) = partial.check_in(&state.file.spec, state.chunks) {
             return self.set_aside(held, message, claim.to_string(), effects);
@@ -271,6 +286,11 @@ impl Folding {
                 self.ack([held], effects);
             }
         }
+    }
+
+    /// What a consumer takes from.
+    fn queue(&self, consumer: usize) -> String {
+        if consumer < self.reduce_queues { format!("reduce.{consumer}") } else { queue::REDUCE_LARGE.to_owned() }
     }
 
     /// When half of a queue's prefetch is held, its largest deltas are committed until a quarter is.
@@ -310,8 +330,7 @@ impl Folding {
         let Tended { ledger, done, delta, losses, chunks, finished, trouble } = tended;
         self.ack(done, effects);
         let Some(state) = self.jobs.get_mut(&job) else {
-            let held = delta.into_held().into_iter().map(|held| held.receipt).collect::<Vec<_>>();
-            return self.ack(held, effects);
+            return self.drop_late(job, delta.into_held().into_iter().map(|held| held.receipt), effects);
         };
         state.chunks = state.chunks.or(chunks);
         let shard = &mut state.shards[partition.index()];
@@ -329,8 +348,7 @@ impl Folding {
         // A result stands, and every chunk of it is decided: an attempt that differs can only be dropped.
         let too_late = matches!(trouble, Some(Trouble::Disagreement(_))) && state.end.is_some();
         if too_late || state.over {
-            let held: Vec<_> = delta.into_held().into_iter().map(|held| held.receipt).collect();
-            self.ack(held, effects);
+            self.drop_late(job, delta.into_held().into_iter().map(|held| held.receipt), effects);
         } else {
             self.keep(job, partition, delta.into_held(), now, effects);
         }
@@ -349,6 +367,7 @@ impl Folding {
                 effects.push(Effect::Fail { job, reason: disagreement.to_string() });
             }
             Some(Trouble::Removed) => self.removed(job, effects),
+            Some(Trouble::GivenUp) => {}
         }
     }
 
@@ -393,9 +412,10 @@ impl Folding {
                     effects.push(Effect::Announce(News::Ended(job)));
                 }
                 if state.over {
+                    state.file.given_up.store(true, Ordering::Relaxed);
                     let shards = state.shards.iter_mut();
                     let held: Vec<_> = shards.flat_map(|shard| std::mem::take(&mut shard.delta).into_held()).collect();
-                    self.ack(held.into_iter().map(|held| held.receipt), effects);
+                    self.drop_late(job, held.into_iter().map(|held| held.receipt), effects);
                 }
             }
             Ok(None) => state.shards.iter_mut().for_each(|shard| shard.wanted = true),
@@ -423,9 +443,10 @@ impl Folding {
 
     fn removed(&mut self, job: JobId, effects: &mut Vec<Effect>) {
         let Some(state) = self.jobs.remove(&job) else { return };
+        state.file.given_up.store(true, Ordering::Relaxed);
         let held = state.shards.into_iter().flat_map(|shard| shard.delta.into_held());
         let receipts: Vec<_> = held.map(|held| held.receipt).collect();
-        self.ack(receipts, effects);
+        self.drop_late(job, receipts, effects);
     }
 
     fn tend_what_is_due(&mut self, now: Instant, effects: &mut Vec<Effect>) {
@@ -475,6 +496,13 @@ impl Folding {
             state.ending = true;
             effects.push(Effect::End { job: *job, end: Box::new(end), unless });
         }
+    }
+
+    /// Nobody counts these any more.
+    fn drop_late(&mut self, job: JobId, held: impl IntoIterator<Item = HeldReceipt>, effects: &mut Vec<Effect>) {
+        let held: Vec<_> = held.into_iter().collect();
+        self.late.count(job, held.len());
+        self.ack(held, effects);
     }
 
     fn ack(&mut self, held: impl IntoIterator<Item = HeldReceipt>, effects: &mut Vec<Effect>) {

@@ -276,7 +276,9 @@ impl Read<'_> {
         let tend = Tend { archive, job: file, partition, chunks: None, ledger, delta, losses: Vec::new() };
         let Tended { trouble, .. } = tend.run();
         match trouble {
-            None | Some(Trouble::Removed) => Ok(Buried { send: None, events: vec![Event::Look(job)] }),
+            None | Some(Trouble::Removed | Trouble::GivenUp) => {
+                Ok(Buried { send: None, events: vec![Event::Look(job)] })
+            }
             Some(Trouble::Archive(error)) => Err(error.into()),
             Some(Trouble::Disagreement(disagreement)) => {
                 let end = self.archive.end_without_result(job, Outcome::Failed(disagreement.to_string()))?;

@@ -15,6 +15,7 @@ mod received;
 mod repair;
 mod requests;
 mod shard;
+mod sweeping;
 mod tend;
 
 use crate::archive::{Archive, ArchiveError};
@@ -23,12 +24,13 @@ use crate::folding::{Effect, Event, Folding, Opened, OpenedJob};
 use crate::letters::Letters;
 use crate::repair::Again;
 use crate::shard::Channel;
+use crate::sweeping::Sweep;
 use bytes::Bytes;
 use rabbit_reduce_core::id::{ChunkNumber, JobId};
 use rabbit_reduce_core::message::{self, Answer, Ask, News, Outcome, Reply, Request};
 use rabbit_reduce_core::topology::{REDUCE_QUEUES, queue};
 use rabbit_reduce_runtime::broker::stored::{pause_before, publish_stored};
-use rabbit_reduce_runtime::broker::{Broker, BrokerError, Delivery, Route};
+use rabbit_reduce_runtime::broker::{Broker, BrokerError, Delivery, Receipt, Route};
 use rabbit_reduce_runtime::crash_point;
 use rabbit_reduce_runtime::process::byte_size::ByteSize;
 use rabbit_reduce_runtime::process::clock;
@@ -51,6 +53,10 @@ const LEAST_PREFETCH: u64 = 8;
 const MOST_PREFETCH: u64 = 256;
 /// Requests that are worked on at once.
 const REQUESTS: u16 = 16;
+/// How long a message of a later release is held before it goes back: others have the time to take it.
+const HAND_BACK: Duration = Duration::from_secs(5);
+/// A question that nobody here can read is asked again by whoever waits; so often it goes back to those who can.
+const HANDED_BACK: u32 = 10;
 /// How long an answer or a dead letter may take to be stored.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -65,6 +71,8 @@ pub struct Config {
     pub threads: usize,
     /// The largest segment that will come, in bytes.
     pub segment_bytes: usize,
+    /// For how long ended jobs, abandoned ones, and what was set aside are kept; for ever without.
+    pub keep: Option<Duration>,
     /// Live runs of a partition beyond which the smallest are merged.
     pub max_runs: usize,
 }
@@ -164,7 +172,10 @@ pub async fn run(
     let folding = Folding::new(store_id, &prefetches, config.threads);
     let letters = Arc::default();
     let compute = Arc::new(Semaphore::new(config.threads.max(4)));
-    Loop { archive, broker, folding, work: JoinSet::new(), letters, compute }.run(arrivals, feeds, shutdown).await
+    let (sweeping, keep) = (Arc::new(Semaphore::new(1)), config.keep);
+    Loop { archive, broker, folding, work: JoinSet::new(), letters, compute, sweeping, keep }
+        .run(arrivals, feeds, shutdown)
+        .await
 }
 
 struct Loop {
@@ -174,6 +185,8 @@ struct Loop {
     work: JoinSet<Vec<Event>>,
     letters: Arc<Mutex<Letters>>,
     compute: Arc<Semaphore>,
+    sweeping: Arc<Semaphore>,
+    keep: Option<Duration>,
 }
 
 impl Loop {
@@ -279,6 +292,7 @@ impl Loop {
             }
             Effect::Repair { job, chunks } => self.repair(job, chunks),
             Effect::SendAgain(job, again) => self.send_again(job, again),
+            Effect::HandBack { queue, message, receipt } => self.hand_back(queue, message, receipt),
             Effect::Announce(news) => self.announce(news),
         }
     }
@@ -333,19 +347,51 @@ impl Loop {
         });
     }
 
+    /// Published anew rather than returned, since a return is counted, and enough of them would be taken for a failure.
+    fn hand_back(&mut self, queue: String, message: Bytes, receipt: Receipt) {
+        tracing::error!(queue, "a message of a later release goes back: start aggregators of that release");
+        let broker = Arc::clone(&self.broker);
+        self.work.spawn(async move {
+            tokio::time::sleep(HAND_BACK).await;
+            let _counted: bool = match publish_stored(&*broker, &Route::Queue(queue), message, Some(PATIENCE)).await {
+                Ok(()) => receipt.ack().await,
+                Err(error) => {
+                    tracing::error!(%error, "a message of a later release cannot be put back; it is returned");
+                    receipt.give_back().await
+                }
+            };
+            Vec::new()
+        });
+    }
+
+    /// Nobody here can read whom to answer.
+    fn pass_on(&mut self, receipt: Receipt, returns: u32) {
+        self.work.spawn(async move {
+            pause_before(9).await;
+            let _counted: bool = if returns < HANDED_BACK {
+                receipt.give_back().await
+            } else {
+                tracing::error!("a question of a later release is dropped: start aggregators of that release");
+                receipt.ack().await
+            };
+            Vec::new()
+        });
+    }
+
     fn request(&mut self, delivery: Delivery) {
-        let Delivery { body: message, receipt, .. } = delivery;
+        let Delivery { body: message, receipt, returns, .. } = delivery;
         let (archive, broker) = (self.archive.clone(), Arc::clone(&self.broker));
         let (request, body) = match message::decode::<Request>(&message) {
             Ok(request) => request,
+            Err(error) if error.is_newer() => return self.pass_on(receipt, returns),
             Err(error) => {
                 let queue = queue::CONTROL.to_owned();
                 return self.carry_out(Effect::SetAside { queue, message, reason: error.to_string(), receipt });
             }
         };
-        let progress = match &request.ask {
-            Ask::Status { job, .. } => self.folding.progress(*job),
-            _ => None,
+        let (progress, late) = match &request.ask {
+            Ask::Status { job, .. } => (self.folding.progress(*job), self.folding.late(*job)),
+            _ => (None, 0),
         };
         let alarms = self.folding.alarms();
         let to_send = archive.clone();
@@ -359,6 +405,9 @@ impl Loop {
                 let seconds = late_ms / 1000;
                 Answer::Refused(format!("the request expired {seconds} s ago: set the clocks of both machines")).into()
             };
+            if let Answer::Status(status) = &mut answered.answer {
+                status.late = late;
+            }
             if let Some((job, again)) = answered.again.take()
                 && let Err(reason) = send_again(&to_send, &*broker, job, again).await
             {
@@ -382,6 +431,9 @@ impl Loop {
 
     fn letter(&mut self, delivery: Delivery) {
         let Delivery { body, receipt, returns, .. } = delivery;
+        if message::kind(&body).is_err_and(|error| error.is_newer()) {
+            return self.hand_back(queue::DEAD.to_owned(), body, receipt);
+        }
         let (archive, broker) = (self.archive.clone(), Arc::clone(&self.broker));
         let letters = Arc::clone(&self.letters);
         self.work.spawn(async move {
@@ -420,23 +472,15 @@ impl Loop {
         });
     }
 
-    /// Looks for jobs that nobody goes on with: complete when their last committer died, sealed unheard, or to be amended.
+    /// Looks after the store, unless the last look still goes on.
     fn sweep(&mut self) {
         self.event(Event::Sweep);
-        let archive = self.archive.clone();
+        let Ok(turn) = Arc::clone(&self.sweeping).try_acquire_owned() else { return };
+        let (archive, keep, now_ms) = (self.archive.clone(), self.keep, clock::now_ms());
         self.compute(move || {
-            let unfinished = archive.jobs().and_then(|jobs| {
-                let open = |job: &JobId| Ok(!archive.is_removed(*job)? && archive.goes_on(*job)?);
-                let open: Result<Vec<bool>, ArchiveError> = jobs.iter().map(open).collect();
-                Ok(jobs.into_iter().zip(open?).filter_map(|(job, open)| open.then_some(job)).collect::<Vec<_>>())
-            });
-            match unfinished {
-                Ok(jobs) => jobs.into_iter().map(Event::Look).collect(),
-                Err(error) => {
-                    tracing::error!(%error, "the store cannot be searched for open jobs");
-                    Vec::new()
-                }
-            }
+            let events = Sweep { archive, keep, now_ms }.run();
+            drop(turn);
+            events
         });
     }
 }

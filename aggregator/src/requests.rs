@@ -15,6 +15,7 @@ use rabbit_reduce_core::message::{Answer, Ask, Losses, News, Outcome, Status};
 use rabbit_reduce_core::spec::{MAX_CHUNKS, PagesDigest, Spec};
 use rabbit_reduce_runtime::crash_point;
 use rabbit_reduce_runtime::process::start;
+use rabbit_reduce_runtime::store::StoreError;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use uuid::Uuid;
@@ -170,8 +171,8 @@ fn page(archive: &Archive, path: String, offset: u64, length: u32) -> Answering 
     let wanted = PAGE_BYTES.min(length as usize);
     let Some(opened) = archive.store.open(&path, offset)? else { return Ok(Answer::Unknown.into()) };
     let mut page = Vec::with_capacity(wanted + 1);
-    let damaged = |error: std::io::Error| ArchiveError::Damaged { path, reason: error.to_string() };
-    opened.take(wanted as u64 + 1).read_to_end(&mut page).map_err(damaged)?;
+    let read = opened.take(wanted as u64 + 1).read_to_end(&mut page);
+    read.map_err(|error| StoreError::before_the_name(&path, error))?;
     let more = page.len() > wanted;
     page.truncate(wanted);
     Ok(Answered { body: page.into(), ..Answer::Bytes { more }.into() })
@@ -345,6 +346,7 @@ fn status_of(
         retrying: Vec::new(),
         losses: end.as_ref().map_or_else(Losses::default, |end| end.losses.clone()),
         alarms: Vec::new(),
+        late: 0,
         end,
     };
     match (&status.end, progress) {

@@ -20,6 +20,7 @@ use rabbit_reduce_runtime::process::chance;
 use rabbit_reduce_runtime::store::{StoreError, Upload};
 use std::io::{self, BufReader, BufWriter};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use uuid::Uuid;
 
 /// Bytes written to the store at once.
@@ -64,6 +65,8 @@ pub(crate) enum Trouble {
     Disagreement(Disagreement),
     /// The job was removed: everything of it is dropped.
     Removed,
+    /// The job was given up meanwhile.
+    GivenUp,
 }
 
 impl From<ArchiveError> for Trouble {
@@ -322,11 +325,15 @@ impl<R> Tend<R> {
         let run = chance::dated_id();
         let path = Archive::run_path(self.job.spec.job, self.partition, run);
         let upload = self.archive.store.create(&path)?;
+        let given_up = &self.job.given_up;
         let merged = with_program!(&self.job.program, program => {
             let cursors = cursors.into_iter().map(|pairs| Received { program, expected, pairs }).collect();
-            merge_into(program, cursors, reduced, upload)
+            merge_into(program, cursors, reduced, upload, given_up)
         });
-        let (upload, size) = merged.map_err(|error| damaged_or_full(&path, error))?;
+        let (upload, size) = merged.map_err(|error| match given_up.load(Ordering::Relaxed) {
+            true => Trouble::GivenUp,
+            false => damaged_or_full(&path, error).into(),
+        })?;
         crash_point::reached("aggregator.run_written");
         upload.finish()?;
         crash_point::reached("aggregator.run_durable");
@@ -347,14 +354,21 @@ fn merge_into<P: Program, C: Cursor>(
     cursors: Vec<C>,
     reduced: bool,
     upload: Box<dyn Upload>,
+    given_up: &AtomicBool,
 ) -> io::Result<(Box<dyn Upload>, RunSize)> {
     let mut writer = RunWriter::new(BufWriter::with_capacity(WRITE_BYTES, upload))?;
     let mut merged = Merge::new(cursors, |key, total, other| combine(program, key, total, other))?;
+    let mut put = |key: &[u8], value: &[u8]| {
+        if given_up.load(Ordering::Relaxed) {
+            return Err(io::Error::other("its job is given up"));
+        }
+        writer.put(key, value)
+    };
     if reduced {
-        program.reduce(&mut merged, &mut |key, value| writer.put(key, value))?;
+        program.reduce(&mut merged, &mut put)?;
     } else {
         while merged.advance()? {
-            writer.put(merged.key(), merged.value())?;
+            put(merged.key(), merged.value())?;
         }
     }
     let (upload, size) = writer.finish()?;

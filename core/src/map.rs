@@ -21,6 +21,8 @@ pub const MAX_PAIR_BYTES: usize = MAX_BODY_BYTES - LENGTHS_BYTES;
 const LENGTHS_BYTES: usize = 30;
 /// How many times the output limit scratch files may take before they are merged, and so hold every key once.
 const SCRATCH_FACTOR: u64 = 3;
+/// Pairs between two questions whether to stop: some tens of microseconds.
+const GLANCE_PAIRS: u32 = 1024;
 /// What they may always take, so that the lengths and counts of small pairs decide nothing.
 const LEAST_SCRATCH_BYTES: u64 = 16 << 20;
 
@@ -119,6 +121,9 @@ pub enum MapError {
     /// Scratch files failed.
     #[error("temporary files failed")]
     Scratch(#[from] io::Error),
+    /// Whoever watched wanted no more of it.
+    #[error("nobody wants it any more")]
+    Stopped,
 }
 
 /// Records of a chunk that are not mapped.
@@ -130,10 +135,15 @@ pub struct LeftOut<'c> {
     pub agreed: &'c [Skip],
 }
 
-/// Who is told of every record before it is mapped.
+/// Who is told of every record before it is mapped, and may stop it all.
 pub trait Watch {
     /// This one comes next. Without a place it is all of a piece, which no skip names.
     fn record(&mut self, place: Option<Place>, bytes: &[u8]);
+
+    /// Whether nobody wants the chunk any more; asked every now and then.
+    fn stops(&mut self) -> bool {
+        false
+    }
 }
 
 /// Nobody.
@@ -158,15 +168,19 @@ pub fn map_chunk<P: Program, W: Watch>(
     left_out.too_long.iter().cloned().for_each(|skip| skips.push(skip));
     let table = Table::new(program, limits.partitions, limits.budget_bytes);
     let (agreed, refused) = (left_out.agreed, Refusals::default());
-    let mut mapping = Mapping { program, table, limits, skips, agreed, refused, watch };
+    let glance = Glance { watch, pairs: 0 };
+    let mut mapping = Mapping { program, table, limits, skips, agreed, refused, glance };
     let mut records = 0;
     for piece in pieces {
         records += mapping.piece(piece, scratch)?;
     }
-    let Mapping { table, skips, refused, .. } = mapping;
+    let Mapping { table, skips, refused, mut glance, .. } = mapping;
     let pairs = table.pairs();
     let mut segments = Segments::new(limits, scratch);
-    table.drain(scratch, |partition, key, pairs, value| segments.put(partition, key, pairs, value))?;
+    table.drain(scratch, |partition, key, pairs, value| {
+        glance.pair()?;
+        segments.put(partition, key, pairs, value)
+    })?;
     let (partials, spool, output_digest) = segments.finish()?;
     let mut digest = Xxh3::new();
     for piece in pieces {
@@ -190,6 +204,24 @@ pub fn map_chunk<P: Program, W: Watch>(
 /// A record's pairs, or why it is not counted.
 type Held<'r, P> = Result<Vec<Pair<'r, <P as Program>::Value>>, RecordError>;
 
+/// Whoever watches, asked now and then whether to stop.
+struct Glance<'c, W> {
+    watch: &'c mut W,
+    pairs: u32,
+}
+
+impl<W: Watch> Glance<'_, W> {
+    #[inline]
+    fn pair(&mut self) -> Result<(), MapError> {
+        self.pairs += 1;
+        if self.pairs < GLANCE_PAIRS {
+            return Ok(());
+        }
+        self.pairs = 0;
+        if self.watch.stops() { Err(MapError::Stopped) } else { Ok(()) }
+    }
+}
+
 struct Mapping<'p, 'c, P: Program, W> {
     program: &'p P,
     table: Table<'p, P>,
@@ -197,7 +229,7 @@ struct Mapping<'p, 'c, P: Program, W> {
     skips: SkipList,
     agreed: &'c [Skip],
     refused: Refusals,
-    watch: &'c mut W,
+    glance: Glance<'c, W>,
 }
 
 impl<'p, P: Program, W: Watch> Mapping<'p, '_, P, W> {
@@ -205,8 +237,9 @@ impl<'p, P: Program, W: Watch> Mapping<'p, '_, P, W> {
     fn piece(&mut self, piece: &Piece<'_>, scratch: &dyn Scratch) -> Result<u64, MapError> {
         let records = RecordIter::new(self.program.records(), *piece);
         if self.program.records() == Records::Piece {
-            self.watch.record(None, piece.bytes);
+            self.glance.watch.record(None, piece.bytes);
             for pair in self.program.map(*piece) {
+                self.glance.pair()?;
                 let pair = pair.map_err(|error| MapError::Piece { reason: error.reason })?;
                 self.add(&pair.key, pair.value, scratch)?;
             }
@@ -215,6 +248,7 @@ impl<'p, P: Program, W: Watch> Mapping<'p, '_, P, W> {
         let mut number = 0;
         for record in records {
             number += 1;
+            self.glance.pair()?;
             if self.leaves_out(piece, &record) {
                 continue;
             }
@@ -240,7 +274,7 @@ impl<'p, P: Program, W: Watch> Mapping<'p, '_, P, W> {
             self.skip(skip.clone(), record.bytes);
             return true;
         }
-        self.watch.record(Some(place), record.bytes);
+        self.glance.watch.record(Some(place), record.bytes);
         false
     }
 
@@ -253,13 +287,14 @@ impl<'p, P: Program, W: Watch> Mapping<'p, '_, P, W> {
 
     /// A record's pairs, held until its iterator ends, so that a record counts wholly or not at all. What is held is bounded too: a
     /// record without end fails its chunk.
-    fn hold<'r>(&self, record: Piece<'r>) -> Result<Held<'r, P>, MapError>
+    fn hold<'r>(&mut self, record: Piece<'r>) -> Result<Held<'r, P>, MapError>
     where
         'p: 'r,
     {
         let program: &'p P = self.program;
         let (mut held, mut bytes) = (Vec::new(), 0_u64);
         for pair in program.map(record) {
+            self.glance.pair()?;
             match pair {
                 Ok(pair) => {
                     bytes += (size_of_val(&pair) + pair.key.len() + pair.value.heap_bytes()) as u64;

@@ -59,6 +59,14 @@ pub enum MessageError {
     Header(String),
 }
 
+impl MessageError {
+    /// Whether a later release wrote it: somebody else may be able to read it.
+    #[must_use]
+    pub const fn is_newer(&self) -> bool {
+        matches!(self, Self::Version(version) if *version > VERSION)
+    }
+}
+
 /// A kind of message: the type of its header.
 pub trait Kind: Serialize + DeserializeOwned {
     /// Its number on the wire.

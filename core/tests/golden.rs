@@ -243,6 +243,7 @@ fn a_request_and_a_reply_have_these_bytes() {
         lacking: vec![(3, vec![0, 7])],
         retrying: vec![],
         alarms: vec![],
+        late: 0,
         losses: Default::default(),
         end: None,
     };

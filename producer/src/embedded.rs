@@ -78,6 +78,7 @@ impl Embedded {
             memory_bytes: memory_bytes / 2,
             threads,
             segment_bytes,
+            keep: None,
             max_runs: aggregator::MAX_RUNS,
         };
         let (to, kept, until) = (Arc::clone(&broker), Arc::clone(&store), shutdown.clone());
@@ -141,6 +142,7 @@ mod tests {
                 threads: 1,
                 segment_bytes,
                 max_runs: aggregator::MAX_RUNS,
+                keep: None,
             };
             assert!(config.prefetch().is_ok(), "{memory_bytes}");
         }

@@ -115,6 +115,9 @@ pub fn status_text(status: &Status, sources: &[Vec<u8>], now_ms: u64) -> String 
     if !status.retrying.is_empty() {
         field("sent again", chunks_named(&status.retrying));
     }
+    if status.late > 0 {
+        field("dropped", count(status.late, "message that came too late", "messages that came too late"));
+    }
     let made = format!("made {} ago", between(status.created_ms, now_ms));
     match &status.end {
         Some(end) => {

@@ -199,7 +199,10 @@ impl Session {
     /// Looks at a job now and then, for the progress shown; comes back if it has ended.
     async fn watch_quietly(&self, job: JobId) {
         loop {
-            tokio::time::sleep(POLL).await;
+            tokio::select! {
+                () = self.client.news() => {}
+                () = tokio::time::sleep(POLL) => {}
+            }
             let notice = |text: &str| self.screen.say(text);
             let asked = self.client.ask(Ask::Status { job, detail: false }, &[], Some(SHORT), &notice).await;
             if let Ok((Answer::Status(status), _)) = asked {

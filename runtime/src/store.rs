@@ -13,13 +13,16 @@
 //! 4. What another wrote may be seen before it is durable: [`Store::settle`] makes it so, as often as it is asked.
 //! 5. A list is sorted, names what is directly below, and hides what the store keeps for itself. An empty folder is a
 //!    folder that does not exist; whether its parent names it is left open.
-//! 6. An opened file reads to its end after it is removed.
+//! 6. An opened file reads to its end after it is removed. (A bucket may say instead that the file is gone; no store takes
+//!    what it has read so far for the whole.)
 //! 7. A file or a folder with everything in it can be removed; nothing there is fine. A loss of power may bring it back.
 //! 8. A path that leaves the store, names the store itself, or has a part of other letters is refused; so is `tmp` at the
-//!    top, which is the store's own, and a name that is both file and folder.
+//!    top, which is the store's own, and a name that is both file and folder. (A bucket does not look for the latter: its
+//!    folders are only the beginnings of names. Who uses stores keeps the two apart.)
 //! 9. A store without room says [`StoreError::Full`], leaves nothing under the name, and works on when there is room.
 //! 10. An answer that is lost is [`StoreError::Unknown`]: read the name back, settle it, and compare.
 
+pub mod bucket;
 #[cfg(test)]
 mod contract_tests;
 pub mod directory;
@@ -109,6 +112,15 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Fails if the store cannot be read.
     fn get(&self, path: &str) -> Result<Option<Vec<u8>>, StoreError>;
 
+    /// The files of these names, in this order, up to the first that is not there. A store that is far away asks for many at
+    /// once.
+    ///
+    /// # Errors
+    /// Fails if the store cannot be read.
+    fn get_while(&self, paths: &[String]) -> Result<Vec<Vec<u8>>, StoreError> {
+        paths.iter().map_while(|path| self.get(path).transpose()).collect()
+    }
+
     /// Makes what was read directly below `folder` durable, whoever wrote it: call it before acting on an entry of another
     /// writer. The store itself is the folder `""`.
     ///
@@ -129,7 +141,7 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Fails if the store cannot be written.
     fn create(&self, path: &str) -> Result<Box<dyn Upload>, StoreError>;
 
-    /// Opens a file for reading from `offset`; `None` if there is none. It stays readable after it is removed.
+    /// Opens a file for reading from `offset`; `None` if there is none. What becomes of it after a removal is rule 6.
     ///
     /// # Errors
     /// Fails if the store cannot be read.

@@ -192,8 +192,8 @@ fn run(
         Role::Aggregator => {
             let window = u64::from(REDUCE_QUEUES) * segment_bytes as u64 * setup.prefetch;
             let memory_bytes = 4 * (window + MAX_BODY_BYTES as u64);
-            let config =
-                aggregator::Config { name, memory_bytes, threads, segment_bytes, max_runs: aggregator::MAX_RUNS };
+            let (max_runs, keep) = (aggregator::MAX_RUNS, None);
+            let config = aggregator::Config { name, memory_bytes, threads, segment_bytes, max_runs, keep };
             Box::pin(
                 async move { aggregator::run(config, broker, store, until).await.map_err(|error| error.to_string()) },
             )

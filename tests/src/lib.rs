@@ -4,10 +4,12 @@
 //! must not be green.
 
 pub mod binaries;
+pub mod buckets;
 pub mod cluster;
 pub mod crew;
 pub mod dice;
 pub mod forwarder;
+pub mod front;
 pub mod home;
 pub mod namespaces;
 pub mod node;

@@ -54,7 +54,15 @@ fn pages() -> Vec<Page> {
     let names: Vec<_> = pages.iter().filter_map(|page| page.path.to_str()).collect();
     assert_eq!(
         names,
-        ["ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "README.md", "docs/faults.md", "docs/protocol.md"],
+        [
+            "ARCHITECTURE.md",
+            "CHANGELOG.md",
+            "CONTRIBUTING.md",
+            "README.md",
+            "docs/faults.md",
+            "docs/protocol.md",
+            "docs/stores.md"
+        ],
         "a page came or went: tell this test"
     );
     pages

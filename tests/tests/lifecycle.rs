@@ -183,6 +183,7 @@ async fn a_second_store_is_refused_by_both_names(home: Home) {
         memory_bytes: 256 << 20,
         threads: 1,
         segment_bytes: 4096,
+        keep: None,
         max_runs: aggregator::MAX_RUNS,
     };
     let broker = cluster.crew.home.connect().await;

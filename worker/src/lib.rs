@@ -25,7 +25,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use task::Task;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::task::JoinSet;
 
 /// Ended jobs that a worker remembers, to drop their tasks unmapped. Only a saving: the ledgers drop what it lets through.
@@ -74,6 +74,8 @@ struct Shared {
     compute: Semaphore,
     programs: mapping::Programs,
     ended: Mutex<VecDeque<JobId>>,
+    /// Tells whoever works for a job that another one has ended.
+    heard: Notify,
 }
 
 /// Works until asked to stop, or until there is nothing to do if it was told to leave then.
@@ -85,6 +87,7 @@ pub async fn run(config: Config, broker: Arc<dyn Broker>, shutdown: Shutdown) ->
         compute: Semaphore::new(config.threads),
         programs: mapping::Programs::default(),
         ended: Mutex::default(),
+        heard: Notify::new(),
         broker,
         config,
     });
@@ -190,6 +193,8 @@ impl Shared {
             ended.truncate(REMEMBERED_JOBS - 1);
             ended.push_front(job);
         }
+        drop(ended);
+        self.heard.notify_waiters();
     }
 
     fn has_ended(&self, job: JobId) -> bool {

@@ -71,13 +71,17 @@ impl Programs {
     }
 }
 
-/// Watches over nothing but inputs that are deadly on purpose.
-pub(crate) struct Unwatched;
+/// Stops mapping once nobody wants it any more; and knows inputs that are deadly on purpose.
+pub(crate) struct While<F>(pub(crate) F);
 
-impl Watch for Unwatched {
+impl<F: Fn() -> bool> Watch for While<F> {
     #[inline]
     fn record(&mut self, _: Option<Place>, bytes: &[u8]) {
         crash_point::tasted(bytes);
+    }
+
+    fn stops(&mut self) -> bool {
+        !(self.0)()
     }
 }
 

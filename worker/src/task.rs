@@ -6,11 +6,11 @@
 use crate::Shared;
 use crate::apart::{Apart, Said, Verdict};
 use crate::fate::{self, Fate};
-use crate::mapping::{TaskError, Unwatched, map_task};
+use crate::mapping::{TaskError, While, map_task};
 use crate::partials::{self, Addressed};
 use bytes::Bytes;
 use futures_util::stream::{self, FuturesUnordered, StreamExt, TryStreamExt};
-use rabbit_reduce_core::map::Mapped;
+use rabbit_reduce_core::map::{MapError, Mapped};
 use rabbit_reduce_core::message::{self, Attempt};
 use rabbit_reduce_core::skip::{Place, short_reason};
 use rabbit_reduce_core::spec::PROGRAM_VERSION;
@@ -44,6 +44,8 @@ enum Tried {
     Published,
     /// The worker stops: nothing came of it.
     Stopped,
+    /// The job has ended meanwhile: nobody wants it any more.
+    Unwanted,
     /// It failed for this reason; another attempt may succeed.
     Failed(String, bool),
     /// Who had it alone died, at this record if anybody knows.
@@ -64,6 +66,10 @@ impl Task {
         }
         let handled = match message::decode::<message::Task>(&body) {
             Ok((task, input)) => handle(&shared, queue, task, &input, &body, returns).await,
+            Err(error) if error.is_newer() => {
+                tracing::error!(%error, "a task of a later release goes back: start workers of that release");
+                shared.publish(queue::RETRY, body).await.map(|()| true)
+            }
             Err(error) => {
                 tracing::error!(%error, "a message that is no task goes to the dead letters");
                 shared.publish(queue::DEAD, body).await.map(|()| true)
@@ -116,8 +122,7 @@ async fn handle(
     if let Err(claim) = task.check() {
         return give_up(shared, task, attempt(format!("the task is not well formed: {claim}")), raw).await;
     }
-    // A chunk that is sent again amends a result: its job may well have ended.
-    if task.retry == 0 && shared.has_ended(job) {
+    if !shared.wants(&task) {
         return Ok(true);
     }
     if task.program.version != PROGRAM_VERSION {
@@ -136,8 +141,17 @@ async fn handle(
         let attempt = attempt(format!("it came back {returns} times: who had it may have died of it"));
         if alone { fate::crashed(task, attempt, None) } else { fate::returned(task, attempt) }
     } else {
-        match try_task(shared, alone, &task, input, raw).await? {
+        let tried = tokio::select! {
+            tried = try_task(shared, alone, &task, input, raw) => tried?,
+            // Even in the middle of publishing: what is published already is dropped by whoever folds it.
+            () = shared.until_unwanted(&task) => Tried::Unwanted,
+        };
+        match tried {
             Tried::Published => return Ok(true),
+            Tried::Unwanted => {
+                tracing::debug!(%job, %chunk, "its job has ended; a task is given up");
+                return Ok(true);
+            }
             Tried::Stopped => return Ok(false),
             Tried::Failed(reason, may_pass) => fate::failed(task, attempt(reason), may_pass),
             Tried::Crashed(reason, place) => fate::crashed(task, attempt(reason), place),
@@ -224,6 +238,7 @@ async fn try_task(
             let messages = partials::messages(task.clone(), mapped, shared.config.name.clone());
             shared.publish_all(messages).await
         }
+        Err(TaskError::Map(MapError::Stopped)) => Ok(Tried::Unwanted),
         Err(error) => Ok(Tried::Failed(error.to_string(), error.may_pass())),
     }
 }
@@ -234,7 +249,8 @@ async fn map(shared: &Arc<Shared>, task: &message::Task, input: &Bytes) -> Resul
     let mapping = compute::caught(move || {
         let config = &shared.config;
         let scratch = ScratchFolder(config.scratch.clone());
-        map_task(&task, &input, &shared.programs, &config.roots, &scratch, config.budget_bytes(), &mut Unwatched)
+        let mut wanted = While(|| shared.wants(&task));
+        map_task(&task, &input, &shared.programs, &config.roots, &scratch, config.budget_bytes(), &mut wanted)
     });
     mapping.await.unwrap_or_else(|panic| Err(TaskError::Panic(compute::said(&*panic))))
 }
@@ -268,6 +284,24 @@ async fn try_apart(shared: &Arc<Shared>, program: &Path, raw: &Bytes) -> Result<
 }
 
 impl Shared {
+    /// Whether a task is still to be mapped. A chunk that is sent again amends a result: its job may well have ended.
+    fn wants(&self, task: &message::Task) -> bool {
+        task.retry > 0 || !self.has_ended(task.job)
+    }
+
+    /// Comes back once a task is not to be mapped any more.
+    async fn until_unwanted(&self, task: &message::Task) {
+        loop {
+            let mut heard = std::pin::pin!(self.heard.notified());
+            // From here on nothing that is heard is missed.
+            heard.as_mut().enable();
+            if !self.wants(task) {
+                return;
+            }
+            heard.await;
+        }
+    }
+
     /// Publishes every message and waits for every confirm.
     async fn publish_all(
         &self,

@@ -60,7 +60,7 @@ impl Folding {
                 self.enter(job, *found);
                 arrivals.into_iter().for_each(|arrival| self.fold(arrival, now, effects));
             }
-            Ok(Opened::Removed) => self.ack(arrivals.into_iter().map(|arrival| arrival.held), effects),
+            Ok(Opened::Removed) => self.drop_late(job, arrivals.into_iter().map(|arrival| arrival.held), effects),
             Ok(Opened::Unknown) => {
                 // What came after this look-up was asked for may be of a job that is younger than its answer.
                 let (told, untold): (Vec<_>, Vec<_>) = arrivals.into_iter().partition(|arrival| arrival.after < asked);

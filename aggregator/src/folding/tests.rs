@@ -10,6 +10,7 @@ use rabbit_reduce_core::topology::Topology;
 use rabbit_reduce_runtime::broker::embedded::EmbeddedBroker;
 use rabbit_reduce_runtime::broker::{Broker, Published, Route};
 use rabbit_reduce_runtime::store::StoreError;
+use std::sync::atomic::AtomicBool;
 use uuid::Uuid;
 
 pub(crate) const JOB: JobId = JobId(Uuid::from_u128(1));
@@ -31,7 +32,7 @@ pub(crate) fn job_file() -> JobFile {
         created_ms: 0,
         owner: None,
     };
-    JobFile { spec, program }
+    JobFile { spec, program, given_up: AtomicBool::new(false) }
 }
 
 /// The job as a look-up finds it.

@@ -277,6 +277,9 @@ pub struct Status {
     /// What keeps the aggregator from going on, such as a full store; with the detail also messages that nobody can use.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub alarms: Vec<String>,
+    /// Messages that came after it was cancelled or had failed, and that whoever answers has dropped.
+    #[serde(default, skip_serializing_if = "super::is_default")]
+    pub late: u64,
     /// How it ended.
     pub end: Option<End>,
 }

@@ -291,6 +291,7 @@ mod tests {
             retrying: Vec::new(),
             losses,
             alarms: Vec::new(),
+            late: 0,
             end: None,
         }
     }

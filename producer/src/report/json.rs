@@ -38,6 +38,7 @@ fn status_value(status: &Status, sources: &[Vec<u8>]) -> Value {
         "lacking": lacking.collect::<Value>(),
         "retrying": status.retrying.iter().map(|chunk| chunk.0).collect::<Value>(),
         "losses": losses_value(losses, sources),
+        "late_messages": status.late,
         "alarms": status.alarms,
         "end": status.end.as_ref().map(|end| end_value(end, status.created_ms)),
     })

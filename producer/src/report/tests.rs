@@ -22,6 +22,7 @@ fn counting() -> Status {
         retrying: Vec::new(),
         losses: Losses::default(),
         alarms: Vec::new(),
+        late: 0,
         end: None,
     }
 }

@@ -127,7 +127,7 @@ impl Store for DirectoryStore {
         };
         let names: Vec<std::ffi::OsString> = names.map_err(|error| self.place.failed(folder, error))?;
         // Names that no path can have are not ours: `lost+found`, what an editor leaves.
-        let usable = |name: &String| path::check(&join(folder, name)).is_ok();
+        let usable = |name: &String| path::check(&path::join(folder, name)).is_ok();
         let mut names: Vec<String> =
             names.into_iter().filter_map(|name| name.into_string().ok()).filter(usable).collect();
         names.sort_unstable();
@@ -248,10 +248,6 @@ impl Place {
         known.extend(fresh);
         Ok(())
     }
-}
-
-fn join(folder: &str, name: &str) -> String {
-    if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") }
 }
 
 fn nothing_there(error: &io::Error) -> bool {

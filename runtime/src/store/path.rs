@@ -36,6 +36,11 @@ pub(super) fn check_folder(folder: &str) -> Result<(), StoreError> {
     if folder.is_empty() { Ok(()) } else { check(folder) }
 }
 
+/// The path of what is in a folder.
+pub(super) fn join(folder: &str, name: &str) -> String {
+    if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") }
+}
+
 /// The folders above a path, the nearest first, the top (`""`) last.
 pub(super) fn above(path: &str) -> impl Iterator<Item = &str> {
     let nearest = |path: &str| path.rfind('/').unwrap_or(0);

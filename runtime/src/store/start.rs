@@ -9,6 +9,8 @@ use std::io::ErrorKind;
 use uuid::Uuid;
 
 const ID: &str = "id";
+/// Times that the probe puts while the store does not say what became of it.
+const PUTS: u32 = 5;
 
 /// Puts a name of its own twice; see [`Store::probe`].
 pub(super) fn probe<S: Store + ?Sized>(store: &S) -> Result<(), StoreError> {
@@ -23,16 +25,30 @@ pub(super) fn probe<S: Store + ?Sized>(store: &S) -> Result<(), StoreError> {
 }
 
 fn try_twice<S: Store + ?Sized>(store: &S, path: &str) -> Result<(), StoreError> {
-    if store.put_new(path, b"first")? != Put::Created {
+    if put_for_certain(store, path, b"first")? != Put::Created {
         return Err(unfit(path, "a name that nobody used is taken"));
     }
-    if store.put_new(path, b"second")? != Put::Exists {
+    if put_for_certain(store, path, b"second")? != Put::Exists {
         return Err(unfit(path, "the same name could be put twice"));
     }
     if store.get(path)?.as_deref() != Some(b"first") {
         return Err(unfit(path, "a file does not hold what was put"));
     }
     store.settle("")
+}
+
+/// A put of unknown outcome is read back: the two bodies tell them apart.
+fn put_for_certain<S: Store + ?Sized>(store: &S, path: &str, body: &[u8]) -> Result<Put, StoreError> {
+    for _ in 1..PUTS {
+        match store.put_new(path, body) {
+            Err(StoreError::Unknown { .. }) => {}
+            known => return known,
+        }
+        if let Some(found) = store.get(path)? {
+            return Ok(if found == body { Put::Created } else { Put::Exists });
+        }
+    }
+    store.put_new(path, body)
 }
 
 fn unfit(path: &str, what: &str) -> StoreError {

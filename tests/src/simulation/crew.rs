@@ -153,6 +153,7 @@ fn run(role: Role, life: &Arc<Life>, until: Shutdown) -> BoxFuture<'static, Resu
                 threads: plan.threads,
                 segment_bytes: plan.segment_bytes,
                 max_runs: plan.max_runs,
+                keep: None,
             };
             let store = Arc::new(Disk { life: Arc::clone(life) });
             Box::pin(

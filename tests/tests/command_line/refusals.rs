@@ -90,7 +90,7 @@ fn the_other_roles_refuse_what_they_cannot_use() {
     room.run("worker", &["--input-root", "nowhere"]).refused(2, &["--input-root", "nowhere"]);
     room.run("worker", &["--threads", "0"]).refused(2, &["--threads"]);
     room.run("aggregator", &["--memory", "1MiB"]).refused(2, &["--memory", "1MiB", "needs at least 289MiB"]);
-    room.run("aggregator", &["--store", "s3://bucket"]).refused(2, &["--store", "directory"]);
+    room.run("aggregator", &["--store", "s3://me@bucket"]).refused(2, &["--store", "s3://BUCKET/PREFIX"]);
     room.run("aggregator", &["--store", "file"]).refused(5, &["file"]);
     let outcome = room.run("aggregator", &["--store", "file/beneath"]);
     outcome.refused(5, &["file/beneath"]);

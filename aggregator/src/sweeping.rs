@@ -1,0 +1,143 @@
+//! What is looked after once a minute: jobs that nobody goes on with, what removals left, and what is older than is kept.
+//!
+//! Blocks. What would surprise: nothing is ever too old unless somebody said how long things are kept; a store does not know
+//! how old its files are, so the mark of a removed job ages from the first sweep that saw it.
+
+use crate::archive::{Archive, ArchiveError};
+use crate::aside::{self, Note};
+use crate::folding::Event;
+use rabbit_reduce_core::id::{JobId, PartitionNumber};
+use std::time::Duration;
+use uuid::Uuid;
+
+/// When the marks of removed jobs were first seen.
+const MARKS: &str = "marks";
+/// A removed job's mark is kept for this long at least: by then nobody comes back who still works on it. Should a message of it
+/// turn up after that, it is set aside as that of any unknown job.
+const LEAST_MARK_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// One sweep.
+pub(crate) struct Sweep {
+    pub(crate) archive: Archive,
+    /// For how long ended jobs, abandoned ones, and what was set aside are kept; for ever without.
+    pub(crate) keep: Option<Duration>,
+    pub(crate) now_ms: u64,
+}
+
+impl Sweep {
+    /// Does it, and tells what the loop has to know. What fails is tried again by the next.
+    pub(crate) fn run(&self) -> Vec<Event> {
+        let mut events = Vec::new();
+        let swept = self.archive.jobs().map(|jobs| {
+            for job in jobs {
+                match self.look_at(job) {
+                    Ok(event) => events.extend(event),
+                    Err(error) => tracing::error!(%job, %error, "a job cannot be looked after"),
+                }
+            }
+        });
+        if let Err(error) = swept.and_then(|()| self.clear_aside()) {
+            tracing::error!(%error, "the store cannot be looked through");
+        }
+        events
+    }
+
+    fn look_at(&self, job: JobId) -> Result<Option<Event>, ArchiveError> {
+        if self.archive.is_removed(job)? {
+            return self.finish_removal(job).map(|()| None);
+        }
+        if self.is_too_old(job)? {
+            self.archive.remove(job)?;
+            return Ok(Some(Event::Removed(job)));
+        }
+        Ok(self.archive.goes_on(job)?.then_some(Event::Look(job)))
+    }
+
+    /// Whoever removed it may have died over it, and whoever still worked on it may have put something there since.
+    fn finish_removal(&self, job: JobId) -> Result<(), ArchiveError> {
+        let folder = format!("jobs/{job}");
+        if self.archive.store.list(&folder)? != ["removed"] {
+            tracing::info!(%job, "what a removal left behind is removed");
+            self.archive.remove(job)?;
+        }
+        if let Some(keep) = self.keep
+            && self.mark_has_aged(job, keep.max(LEAST_MARK_AGE))?
+        {
+            self.archive.store.remove(&folder)?;
+            self.archive.store.remove(&format!("{MARKS}/{job}"))?;
+        }
+        Ok(())
+    }
+
+    fn is_too_old(&self, job: JobId) -> Result<bool, ArchiveError> {
+        let Some(keep) = self.keep else { return Ok(false) };
+        if let Some(end) = self.archive.end(job)? {
+            let old = self.age(end.time_ms) > keep;
+            if old {
+                tracing::warn!(%job, ?keep, "an ended job is older than --keep; it is removed");
+            }
+            return Ok(old);
+        }
+        // A sealed job waits for something that may still come.
+        if self.archive.seal(job)?.is_some() || self.age(self.last_touched(job)?) <= keep {
+            return Ok(false);
+        }
+        tracing::warn!(%job, ?keep, "a job that was never published to its end is older than --keep; it is removed");
+        Ok(true)
+    }
+
+    /// When a job was made, or the last run of it: the names of both tell.
+    fn last_touched(&self, job: JobId) -> Result<u64, ArchiveError> {
+        let partitions = self.archive.job(job)?.map_or(0, |file| file.spec.partitions);
+        let mut last = made_ms(job.0);
+        for partition in (0..partitions).map(PartitionNumber) {
+            let names = self.archive.store.list(&Archive::runs_folder(job, partition))?;
+            last = names.iter().filter_map(|name| Uuid::try_parse(name).ok()).map(made_ms).fold(last, u64::max);
+        }
+        Ok(last)
+    }
+
+    fn clear_aside(&self) -> Result<(), ArchiveError> {
+        let Some(keep) = self.keep else { return Ok(()) };
+        let store = &self.archive.store;
+        for name in store.list(aside::FOLDER)?.iter().filter(|name| !name.ends_with(aside::NOTE)) {
+            let (message, note) =
+                (format!("{}/{name}", aside::FOLDER), format!("{}/{name}{}", aside::FOLDER, aside::NOTE));
+            // Without a note it is just being put, or will come again.
+            let Some(Note { first_seen_ms, .. }) = self.archive.read(&note)? else { continue };
+            if self.age(first_seen_ms) > keep {
+                tracing::warn!(name, ?keep, "a message that was set aside is older than --keep; it is removed");
+                store.remove(&message)?;
+                store.remove(&note)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a removed job's mark was first seen longer ago than that. If it was not seen before, it is now.
+    fn mark_has_aged(&self, job: JobId, least: Duration) -> Result<bool, ArchiveError> {
+        let path = format!("{MARKS}/{job}");
+        let Some(seen) = self.archive.store.get(&path)? else {
+            self.archive.put_bytes(&path, self.now_ms.to_string().as_bytes())?;
+            return Ok(false);
+        };
+        let seen = std::str::from_utf8(&seen).ok().and_then(|text| text.parse().ok());
+        let reason = "it holds no time".to_owned();
+        Ok(self.age(seen.ok_or(ArchiveError::Damaged { path, reason })?) > least)
+    }
+
+    const fn age(&self, then_ms: u64) -> Duration {
+        Duration::from_millis(self.now_ms.saturating_sub(then_ms))
+    }
+}
+
+/// When a UUID was made, in milliseconds since 1970; one that does not tell is never old.
+fn made_ms(id: Uuid) -> u64 {
+    id.get_timestamp().map_or(u64::MAX, |time| {
+        let (seconds, nanoseconds) = time.to_unix();
+        seconds * 1000 + u64::from(nanoseconds / 1_000_000)
+    })
+}
+
+#[cfg(test)]
+mod tests;

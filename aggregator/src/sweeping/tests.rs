@@ -1,0 +1,124 @@
+//! What goes when, by a clock that the tests hold.
+
+use super::*;
+use crate::archive::Seal;
+use crate::folding::tests::job_file;
+use rabbit_reduce_core::message::Outcome;
+use rabbit_reduce_runtime::store::memory::MemoryStore;
+use std::sync::Arc;
+use uuid::{NoContext, Timestamp};
+
+const KEEP: Duration = Duration::from_secs(3600);
+/// In the year 2100, after whatever the tests make by the real clock.
+const NOW_MS: u64 = 4_102_444_800_000;
+
+fn archive() -> Archive {
+    let store = Arc::new(MemoryStore::default());
+    Archive { store, store_id: "s".to_owned(), writer: "w".to_owned(), max_runs: crate::MAX_RUNS }
+}
+
+fn sweep(archive: &Archive, keep: Option<Duration>, now_ms: u64) -> Vec<Event> {
+    Sweep { archive: archive.clone(), keep, now_ms }.run()
+}
+
+fn made(ms: u64) -> Uuid {
+    Uuid::new_v7(Timestamp::from_unix(NoContext, ms / 1000, 0))
+}
+
+/// A job that was made at that time, with its spec.
+fn job(archive: &Archive, made_ms: u64) -> JobId {
+    let job = JobId(made(made_ms));
+    let spec = rabbit_reduce_core::spec::Spec { job, ..job_file().spec };
+    archive.store.put_new(&Archive::spec_path(job), &serde_json::to_vec(&spec).unwrap()).unwrap();
+    job
+}
+
+fn ended(archive: &Archive, time_ms: u64) -> JobId {
+    let job = job(archive, NOW_MS - 90 * KEEP.as_millis() as u64);
+    let end = crate::ending::without_result(Outcome::Cancelled, 1, Default::default(), time_ms);
+    assert!(archive.put_end(job, &end).unwrap());
+    archive.store.put_new(&format!("jobs/{job}/dead/1"), b"letter").unwrap();
+    job
+}
+
+/// A message that was set aside at that time.
+fn aside(archive: &Archive, first_seen_ms: u64) -> String {
+    let note = Note { reason: "x".to_owned(), queue: "map".to_owned(), job: None, first_seen_ms };
+    archive.set_aside(b"x", note).unwrap()
+}
+
+fn left(archive: &Archive, job: JobId) -> Vec<String> {
+    archive.store.list(&format!("jobs/{job}")).unwrap()
+}
+
+#[test]
+fn nothing_is_too_old_unless_somebody_says_so() {
+    let archive = archive();
+    let (job, aside) = (ended(&archive, 0), aside(&archive, 0));
+    sweep(&archive, None, NOW_MS);
+    assert!(left(&archive, job).len() > 1 && archive.store.get(&aside).unwrap().is_some());
+    assert_eq!(archive.store.list(MARKS).unwrap(), [""; 0]);
+}
+
+#[test]
+fn an_ended_job_goes_with_its_letters_once_its_newest_end_is_old() {
+    let archive = archive();
+    let (hour, second) = (KEEP.as_millis() as u64, 1000);
+    let (old, young) = (ended(&archive, NOW_MS - hour - second), ended(&archive, NOW_MS - hour + second));
+    let events = sweep(&archive, Some(KEEP), NOW_MS);
+    assert!(matches!(events.as_slice(), [Event::Removed(job)] if *job == old));
+    assert_eq!(left(&archive, old), ["removed"]);
+    assert!(left(&archive, young).contains(&"dead".to_owned()));
+}
+
+#[test]
+fn a_job_that_was_never_sealed_goes_once_nothing_was_added_for_long() {
+    let archive = archive();
+    let hour = KEEP.as_millis() as u64;
+    let [abandoned, busy, sealed] = [(); 3].map(|()| job(&archive, NOW_MS - 2 * hour));
+    let run = Archive::run_path(busy, PartitionNumber(0), made(NOW_MS - hour / 2));
+    archive.store.put_new(&run, b"").unwrap();
+    archive.put_seal(sealed, Seal { chunks: 1 }).unwrap();
+    sweep(&archive, Some(KEEP), NOW_MS);
+    assert_eq!(left(&archive, abandoned), ["removed"]);
+    assert!(left(&archive, busy).len() > 1 && left(&archive, sealed).len() > 1);
+}
+
+#[test]
+fn what_was_set_aside_ages_from_when_it_was_first_seen() {
+    let archive = archive();
+    let aside = aside(&archive, NOW_MS);
+    let hour = KEEP.as_millis() as u64;
+    for (now, there) in [(NOW_MS + hour, true), (NOW_MS + hour + 1, false)] {
+        sweep(&archive, Some(KEEP), now);
+        assert_eq!(archive.store.get(&aside).unwrap().is_some(), there);
+    }
+    assert_eq!(archive.store.list("").unwrap(), [""; 0]);
+}
+
+#[test]
+fn what_a_removal_left_goes_and_its_mark_stays_for_a_week() {
+    let archive = archive();
+    let job = ended(&archive, NOW_MS);
+    archive.remove(job).unwrap();
+    // Whoever was frozen while it was removed commits now, and dies.
+    archive.store.put_new(&Archive::run_path(job, PartitionNumber(0), made(NOW_MS)), b"run").unwrap();
+    sweep(&archive, None, NOW_MS);
+    assert_eq!(left(&archive, job), ["removed"]);
+    let week = LEAST_MARK_AGE.as_millis() as u64;
+    for (now, marks) in [(NOW_MS, 1), (NOW_MS + week, 1), (NOW_MS + week + 1, 0)] {
+        sweep(&archive, Some(KEEP), now);
+        assert_eq!(left(&archive, job).len(), marks);
+    }
+    assert_eq!(archive.store.list("").unwrap(), [""; 0]);
+}
+
+#[test]
+fn one_job_that_cannot_be_read_hinders_no_other() {
+    let archive = archive();
+    let broken = JobId(made(NOW_MS));
+    archive.store.put_new(&format!("jobs/{broken}/end/000001"), b"{").unwrap();
+    let old = ended(&archive, 0);
+    sweep(&archive, Some(KEEP), NOW_MS);
+    assert_eq!(left(&archive, old), ["removed"]);
+}
