@@ -440,6 +440,20 @@ mod tests {
     }
 
     #[test]
+    fn a_later_version_is_refused_as_such_and_a_later_field_passed_over() {
+        let message = encode(&News::Ended(JobId(uuid::Uuid::nil())), b"body");
+        let version = |number: u8| {
+            let mut bytes = message.to_vec();
+            bytes[2] = number;
+            decode::<News>(&bytes.into()).unwrap_err()
+        };
+        assert!(version(VERSION + 1).is_newer() && version(u8::MAX).is_newer());
+        assert!(!version(0).is_newer() && !MessageError::Checksum.is_newer());
+        let home: Home = serde_json::from_str(r#"{"pairs":3,"of-a-later-release":[1]}"#).unwrap();
+        assert_eq!(home.pairs, 3);
+    }
+
+    #[test]
     fn kinds_have_numbers_of_their_own() {
         let numbers = [Task::NUMBER, Partial::NUMBER, Failure::NUMBER, Request::NUMBER, Reply::NUMBER, News::NUMBER];
         assert_eq!(numbers, [1, 2, 3, 4, 5, 6]);

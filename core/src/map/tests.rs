@@ -192,3 +192,27 @@ fn a_record_that_was_agreed_to_be_left_out_is_never_mapped() {
     assert_eq!(mapped.refused.bytes, b"two3");
     assert_eq!(mapped.refused.records.iter().map(|record| record.kept).collect::<Vec<_>>(), [true, true]);
 }
+
+#[test]
+fn mapping_stops_soon_after_nobody_wants_it_any_more() {
+    /// Wants so many answers.
+    struct Patience(u32);
+    impl Watch for Patience {
+        fn record(&mut self, _: Option<Place>, _: &[u8]) {}
+        fn stops(&mut self) -> bool {
+            self.0 -= 1;
+            self.0 == 0
+        }
+    }
+    let text = "1 ".repeat(100_000);
+    let piece =
+        Piece { source: SourceNumber(0), name: b"a", offset: 0, bytes: text.as_bytes(), continues: false, ends: true };
+    for questions in [1, 2] {
+        let mut watch = Patience(questions);
+        let words = map_chunk(&WORDS, &[piece], LeftOut::default(), LIMITS, &InMemory, &mut watch);
+        assert!(matches!(words, Err(MapError::Stopped)));
+        let mut watch = Patience(questions);
+        let sum = map_chunk(&Sum, &[piece], LeftOut::default(), LIMITS, &InMemory, &mut watch);
+        assert!(matches!(sum, Err(MapError::Stopped)) && watch.0 == 0);
+    }
+}
