@@ -200,6 +200,7 @@ impl Session {
     async fn watch_quietly(&self, job: JobId) {
         loop {
             tokio::select! {
+                biased;
                 () = self.client.news() => {}
                 () = tokio::time::sleep(POLL) => {}
             }

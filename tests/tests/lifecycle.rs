@@ -147,7 +147,7 @@ async fn a_job_whose_producer_died_after_the_seal_is_resumed(home: Home) {
     drop(session);
     cluster.crew.hire(Role::Worker).await;
     let (_, report) = resumed(&cluster, &known, chunks).await;
-    assert_eq!(report.chunks, chunks);
+    assert_eq!(report.end.chunks, chunks);
     agree(&text(), &report);
     // It ended long ago: nothing is open, and it ends the same.
     let (open, again) = resumed(&cluster, &known, chunks).await;

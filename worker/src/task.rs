@@ -142,6 +142,7 @@ async fn handle(
         if alone { fate::crashed(task, attempt, None) } else { fate::returned(task, attempt) }
     } else {
         let tried = tokio::select! {
+            biased;
             tried = try_task(shared, alone, &task, input, raw) => tried?,
             // Even in the middle of publishing: what is published already is dropped by whoever folds it.
             () = shared.until_unwanted(&task) => Tried::Unwanted,

@@ -210,6 +210,7 @@ impl Letters {
                 self.session.say_what_it_waits_for().await;
             }
             tokio::select! {
+                biased;
                 () = self.session.client.news() => {}
                 () = tokio::time::sleep(pause) => {}
                 () = self.session.shutdown.graceful() => return Err(SessionError::Interrupted),

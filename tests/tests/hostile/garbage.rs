@@ -40,7 +40,7 @@ const LINES: [Line; 15] = [
     }),
     ("another magic", |queue| [b"PK\x03\x04 garbage that is long enough ", queue.as_bytes()].concat().into()),
     ("a message cut short", |queue| sealed(queue.as_bytes(), b"body").slice(..16 + queue.len() / 2)),
-    ("a version of tomorrow", |queue| forged(9, 1, [queue.len() as u32, 0], queue.as_bytes(), b"", 0)),
+    ("a version of yesterday", |queue| forged(0, 1, [queue.len() as u32, 0], queue.as_bytes(), b"", 0)),
     ("a kind that there is not", |queue| forged(1, 77, [queue.len() as u32, 0], queue.as_bytes(), b"", 0)),
     ("a wrong checksum", |queue| forged(1, 1, [queue.len() as u32, 0], queue.as_bytes(), b"", 1)),
     ("lengths of four gigabytes", |queue| forged(1, 1, [u32::MAX; 2], queue.as_bytes(), b"", 0)),

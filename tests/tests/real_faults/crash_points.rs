@@ -7,7 +7,7 @@ use crate::{agrees, is_spent, side_by_side};
 use rabbit_reduce_runtime::crash_point::PLACES;
 use rabbit_reduce_tests::namespaces::Namespace;
 use rabbit_reduce_tests::node::Node;
-use rabbit_reduce_tests::processes::{Running, arg};
+use rabbit_reduce_tests::processes::{Running, arg, until};
 use rabbit_reduce_tests::seen;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -74,6 +74,8 @@ const LOSING: [&str; 5] = [
     "aggregator.letter_dealt_with",
 ];
 const RETURNING: [&str; 1] = ["aggregator.letter_sent_again"];
+const LEAVING_OUT: [&str; 2] = ["aggregator.record_left_out", "aggregator.record_left_out:2"];
+const PUTTING_BACK: [&str; 2] = ["aggregator.retry_agreed", "aggregator.retry_agreed:2"];
 const COMPACTING: [&str; 4] = [
     "aggregator.runs_merged",
     "aggregator.runs_replaced",
@@ -243,6 +245,59 @@ fn a_partial_that_the_broker_gives_up_is_counted_whoever_dies() {
     });
 }
 
+#[test]
+fn an_aggregator_may_die_while_it_leaves_out_a_record() {
+    walk(&LEAVING_OUT, "aggregator dies as it leaves out a record", |node, namespace, place| {
+        const DEADLY: &str = "deadly";
+        namespace.room.write("in.txt", format!("{}{DEADLY}\n{}", "1 2 3\n".repeat(1000), "4 5 6\n".repeat(1000)));
+        let worker = || {
+            let mut command = namespace.command("worker", &["--threads", "1"]);
+            Running::start(command.env("RABBIT_REDUCE_POISON", DEADLY))
+        };
+        let mut push = namespace.producer(&["push", "--job", "sum", "--partitions", "2", "in.txt"]);
+        let (mut first, mut alive) = (armed(namespace, place, &[]), worker());
+        let mut while_workers_come = |process: &mut Running| {
+            until("its end", || {
+                if !alive.lives() {
+                    alive = worker();
+                }
+                (!process.lives()).then_some(())
+            });
+        };
+        while_workers_come(&mut first);
+        died(first, place);
+        let _successor = namespace.aggregator();
+        while_workers_come(&mut push);
+        let outcome = push.ended();
+        assert_eq!(outcome.text(3), "count\t6000\nsum\t21000\nmin\t1\nmax\t6\nmean\t3.5\n", "{place}");
+        assert_eq!(outcome.stderr.matches("lost: ").count(), 1, "{place}: {}", outcome.stderr);
+        is_spent(node, namespace);
+    });
+}
+
+/// What a worker lost that may read nothing is sent again to one that may.
+#[test]
+fn an_aggregator_may_die_while_it_puts_chunks_back() {
+    walk(&PUTTING_BACK, "aggregator dies as it puts a chunk back", |node, namespace, place| {
+        let expected = namespace.input(1500);
+        std::fs::create_dir(namespace.room.path("empty")).unwrap();
+        let first = namespace.aggregator();
+        let blind = Running::start(&mut namespace.command("worker", &["--input-root", "empty"]));
+        let args = ["push", "--by", "reference", "--chunk-size", "16KiB", "--partitions", "2", "in.txt"];
+        assert_eq!(namespace.ask(&args).text(3), "", "{place}");
+        for process in [first, blind] {
+            process.signal("TERM");
+            assert_eq!(process.ended().code, Some(0));
+        }
+        let retry = namespace.producer(&["dead", "retry", "@"]);
+        died(armed(namespace, place, &[]), place);
+        let (_successor, _worker) = (namespace.aggregator(), namespace.worker(&[]));
+        assert_eq!(retry.ended().text(0), "", "{place}");
+        agrees(namespace.producer(&["results"]), &expected);
+        is_spent(node, namespace);
+    });
+}
+
 /// Many small chunks in one partition make many runs.
 #[test]
 fn an_aggregator_may_die_while_it_merges_runs() {
@@ -313,7 +368,7 @@ fn an_aggregator_may_die_while_it_cancels_a_job() {
 
 #[test]
 fn every_place_is_walked_to_and_listed() {
-    let walks: [&[&str]; 11] = [
+    let walks: [&[&str]; 13] = [
         &PRODUCING,
         &MAPPING,
         &FOLDING,
@@ -321,6 +376,8 @@ fn every_place_is_walked_to_and_listed() {
         &SUSPECTING,
         &LOSING,
         &RETURNING,
+        &LEAVING_OUT,
+        &PUTTING_BACK,
         &COMPACTING,
         &TIDYING,
         &REMOVING,
