@@ -15,7 +15,7 @@ const SEEDS: Range<u64> = 0..2000;
 /// Seeds that live twice.
 const TWINS: Range<u64> = 5000..5100;
 /// A mistake has to be caught within so many.
-const MISTAKEN: Range<u64> = 0..500;
+const MISTAKEN: Range<u64> = 0..2000;
 
 const FAULTS: [(Fault, &str); 28] = [
     (Fault::Killed, "a worker or aggregator is killed beside any message"),

@@ -85,11 +85,16 @@ impl Disk {
             Fortune::Silent(false) => Err(silent(path)),
             Fortune::Fails(error) => Err(error),
         };
-        self.world().note(format_args!("{} writes {path}: {written:?}", self.life.name));
+        self.world().note(format_args!("{} writes {}: {written:?}", self.life.name, told(path)));
         // Whoever dies now has written, and does not know it.
         self.step();
         written
     }
+}
+
+/// A path as the trace tells it: what a letter is called follows from its bytes, and those from where the inputs happen to lie.
+fn told(path: &str) -> &str {
+    if path.contains("/dead/") { path.rsplit_once('-').map_or(path, |(before, _)| before) } else { path }
 }
 
 fn failed(path: &str) -> StoreError {
