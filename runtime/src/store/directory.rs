@@ -7,7 +7,7 @@
 mod disk;
 mod draft;
 
-use super::{Put, Store, StoreError, Upload, path};
+use super::{Put, Store, StoreError, Upload, path, start};
 use crate::process::chance;
 use disk::Disk;
 use draft::{Draft, DraftUpload};
@@ -103,6 +103,11 @@ impl Store for DirectoryStore {
         let mut draft = Draft::new(&self.place, path)?;
         draft.write_whole(body)?;
         draft.publish()
+    }
+
+    fn probe(&self) -> Result<(), StoreError> {
+        start::probe(self)?;
+        start::race(self)
     }
 
     fn get(&self, path: &str) -> Result<Option<Vec<u8>>, StoreError> {
