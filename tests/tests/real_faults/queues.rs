@@ -186,7 +186,7 @@ struct Policy {
     most_lost: usize,
 }
 
-/// Of 17, where everything expires at once: three times what was ever seen.
+/// Of 17, where everything expires at once: several times what was ever seen.
 const MOST_LOST: usize = 6;
 
 const POLICIES: [Policy; 6] = [
