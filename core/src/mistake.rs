@@ -46,10 +46,12 @@ pub enum Mistake {
     FinishOffTheLedger,
     /// What an attempt that is not counted left out is told of all the same.
     UncountedAreLosses,
+    /// What no entry names stays in the store.
+    OrphansStay,
 }
 
 /// Every mistake.
-pub const ALL: [Mistake; 20] = [
+pub const ALL: [Mistake; 21] = [
     Mistake::AckBeforeConfirm,
     Mistake::CommitAfterAck,
     Mistake::CountTwice,
@@ -70,6 +72,7 @@ pub const ALL: [Mistake; 20] = [
     Mistake::ReplaceAfterLostRace,
     Mistake::FinishOffTheLedger,
     Mistake::UncountedAreLosses,
+    Mistake::OrphansStay,
 ];
 
 /// Whether this thread makes a mistake.
