@@ -250,9 +250,9 @@ impl<R> Tend<R> {
             let oldest = self.ledger.previous_part();
             if let Appended::Yes = self.append(entry)? {
                 crash_point::reached("aggregator.finished");
-                // Readers may be at the part before this one, not at the one before that, unless no end has told of a newer.
+                // Readers may be at the part before this one, not at the one before that, once an end has told of a newer.
                 if let Some(given_up) = oldest.filter(|part| self.ledger.gave_up(*part))
-                    && self.told()? != Some(given_up)
+                    && self.told()?.is_some_and(|told| self.ledger.names(told))
                 {
                     self.remove_run(given_up)?;
                 }

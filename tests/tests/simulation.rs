@@ -119,7 +119,7 @@ macro_rules! caught {
 
 // What has to be said of each, so that nobody takes a panic, or another failure that it brings about, for its being noticed.
 caught! {
-    // Whoever takes a message and forgets it does no other harm: nobody waits in vain but the job.
+    // Where a message is acked and forgotten, nothing false is said: the job waits for it for ever, and that is the harm.
     a_task_acked_before_its_partials_are_confirmed: AckBeforeConfirm, "a job does not end";
     a_partial_acked_before_its_commit: CommitAfterAck, "a job does not end";
     a_unit_counted_twice: CountTwice, "is counted twice in";
@@ -130,15 +130,15 @@ caught! {
     a_finish_that_the_ledger_does_not_know: FinishOffTheLedger, "the ledger None";
     a_merge_that_deletes_after_a_lost_race: DeleteAfterLostRace, "lacks the runs";
     a_merge_of_runs_that_are_merged_already: ReplaceAfterLostRace, "is live, retired or gone";
-    a_part_of_a_task_left_out_when_it_came_back: LeaveOutOnReturn, "is wrong at";
+    a_part_of_a_task_left_out_when_it_came_back: LeaveOutOnReturn, "the program is not deterministic";
     a_limit_taken_for_a_verdict: LimitIsVerdict, "is lost, and nobody said why";
     a_removed_job_that_comes_back: RemovedComesBack, "is removed, but there are";
-    a_delta_kept_after_its_channel: DeltaOutlivesChannel, "messages are left";
+    a_delta_kept_after_its_channel: DeltaOutlivesChannel, "a job does not end";
     news_taken_for_truth: NewsIsTruth, "parts";
-    an_unknown_outcome_taken_for_done: UnknownIsDone, "can be read";
+    an_unknown_outcome_taken_for_done: UnknownIsDone, " pairs are counted, not ";
     a_record_mapped_that_was_agreed_to_be_left_out: AgreedIsMapped, "is wrong at";
     mixed_fates_reported_without_a_repair: MixedIsReported, "and was never sent again";
-    a_chunk_sent_again_without_an_entry: RetryIsNotAgreed, "a job does not end";
+    a_chunk_sent_again_without_an_entry: RetryIsNotAgreed, "to which nobody agreed";
     losses_of_an_attempt_that_does_not_count: UncountedAreLosses, "tells of lost records";
     a_file_that_nobody_names_and_nobody_deletes: OrphansStay, "nobody names the files";
 }

@@ -24,6 +24,9 @@ struct Partition {
     ledger: Ledger,
     /// Parts, by the numbers of the entries that made them.
     finishes: BTreeMap<u64, Uuid>,
+    /// Retries that there is an entry for, and those of which the outcome is a loss.
+    agreed: BTreeSet<(ChunkNumber, u32)>,
+    lost_again: BTreeSet<(ChunkNumber, u32)>,
     /// What was sent again, and the entries that said so and that decided about it.
     retries: Vec<((ChunkNumber, u32), u64, u64)>,
     units: BTreeSet<Unit>,
@@ -189,6 +192,12 @@ impl Audit<'_> {
             let on = before.iter().zip(&after).all(|(before, after)| before <= after) && before != after;
             self.check(on, || format!("end {} is of {after:?}, the one before of {before:?}", pair[1].version));
         }
+        let agreed: BTreeSet<(ChunkNumber, u32)> =
+            partitions.iter().flat_map(|partition| partition.agreed.iter().copied()).collect();
+        for (chunk, retry) in partitions.iter().flat_map(|partition| &partition.lost_again) {
+            let known = agreed.contains(&(*chunk, *retry));
+            self.check(known, || format!("chunk {chunk} is lost again, by retry {retry} to which nobody agreed"));
+        }
         // The version that is the first to know of an entry.
         let version = |number: usize, entry: u64| {
             ends.iter().find(|end| end.parts.get(number).is_some_and(|part| part.at > entry)).map(|end| end.version)
@@ -230,7 +239,11 @@ impl Audit<'_> {
             if let Entry::Finish(finish) = &entry {
                 partition.finishes.insert(at, finish.part);
             }
+            if let Entry::Lose { chunk, retry: retry @ 1.., .. } = &entry {
+                partition.lost_again.insert((*chunk, *retry));
+            }
             if let Entry::Retry { chunk, retry } = &entry {
+                partition.agreed.insert((*chunk, *retry));
                 open.insert(*chunk, (*retry, at));
             }
             let decided = open.extract_if(.., |chunk, _| !partition.ledger.is_retrying(*chunk));

@@ -3,6 +3,7 @@
 //! What would surprise: which thread lives through a seed does not matter; each is a world of its own.
 
 use super::fault::Fault;
+use super::plan::Plan;
 use super::{Case, Told};
 use rabbit_reduce_runtime::mistake::Mistake;
 use std::collections::BTreeMap;
@@ -56,6 +57,9 @@ fn live_until(
                     let seed = next.fetch_add(1, Ordering::Relaxed);
                     if seed >= seeds.end {
                         return;
+                    }
+                    if mistake.is_some_and(|mistake| !Plan::of(seed).invites(mistake)) {
+                        continue;
                     }
                     let told = Case { mistake, ..Case::of(seed) }.run(paused);
                     let counts = counts(&told);

@@ -9,6 +9,7 @@ use rabbit_reduce_core::jobs::options::TokensName;
 use rabbit_reduce_core::local::LocalSource;
 use rabbit_reduce_core::spec::By;
 use rabbit_reduce_core::topology::{MAP_MESSAGES, QUEUE_BYTES, Queue, Topology, UNLIMITED_DELIVERIES, queue};
+use rabbit_reduce_runtime::mistake::Mistake;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -143,6 +144,23 @@ impl Plan {
             queue_bytes: if dice.hits(800) { QUEUE_BYTES } else { 200 + dice.below(4000) },
             map_messages: if dice.hits(800) { MAP_MESSAGES } else { 1 + dice.below(4) },
             faults,
+        }
+    }
+
+    /// Whether a mistake may do any harm here, so that it is worth looking.
+    #[must_use]
+    pub fn invites(&self, mistake: Mistake) -> bool {
+        let Faults { slow_steps, false_verdicts, half_sent, unknown_writes, duplicates, gossip, .. } = &self.faults;
+        match mistake {
+            Mistake::NewsIsTruth => !gossip.is_empty(),
+            Mistake::AgreedIsMapped => *false_verdicts > 0,
+            Mistake::MixedIsReported | Mistake::RetryIsNotAgreed => half_sent + false_verdicts > 0,
+            Mistake::UnknownIsDone => *unknown_writes > 0,
+            Mistake::FinishOfThePast => self.aggregators > 1 && *slow_steps > 0,
+            Mistake::DeleteAfterLostRace => self.aggregators > 1,
+            Mistake::ReplaceAfterLostRace => self.aggregators > 1 && *slow_steps > 0 && self.max_runs < 5,
+            Mistake::UncountedAreLosses => *duplicates > 0 && self.jobs.iter().any(|job| job.order.job == "sum"),
+            _ => true,
         }
     }
 

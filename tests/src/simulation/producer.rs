@@ -73,8 +73,8 @@ pub async fn drive(world: Arc<World>, number: usize, sources: Vec<Source>, stage
         let (whose, there) = (Arc::clone(&life), Arc::clone(&world));
         let mut working = tokio::spawn(async move {
             let done = work(&there, &session, &order, from, &to).await;
-            let told = without_paths(&format!("{:?}", done.as_ref().map(|end| &end.outcome)));
-            there.note(format_args!("{} is done: {told}", whose.name));
+            let told = done.as_ref().map_or_else(ToString::to_string, |end| format!("{:?}", end.outcome));
+            there.note(format_args!("{} is done: {}", whose.name, without_paths(&told)));
             done
         });
         let done = tokio::select! {
