@@ -232,6 +232,7 @@ impl Archive {
         let unjudged = match &record.entry {
             Entry::Commit(_) => mistake::makes(Mistake::CountTwice),
             Entry::Finish(_) => mistake::makes(Mistake::FinishOfThePast),
+            Entry::Replace { .. } => mistake::makes(Mistake::ReplaceAfterLostRace),
             _ => false,
         };
         let append = Append::new(record, chunks);

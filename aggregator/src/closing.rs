@@ -3,6 +3,7 @@
 use crate::archive::{Archive, ArchiveError};
 use crate::ending;
 use rabbit_reduce_core::id::{JobId, PartitionNumber};
+use rabbit_reduce_core::ledger::{Finish, Ledger};
 use rabbit_reduce_core::message::{End, Outcome};
 use rabbit_reduce_runtime::crash_point;
 use rabbit_reduce_runtime::process::clock;
@@ -26,14 +27,22 @@ impl Archive {
         }
     }
 
-    /// Whether there may be something left to do for a job: it has not ended, or something was decided since.
+    /// Whether there may be something left to do for a job: it has not ended, or something was decided since. (That files were
+    /// given up since decides nothing.)
     pub(crate) fn goes_on(&self, job: JobId) -> Result<bool, ArchiveError> {
         let Some(end) = self.end(job)? else { return Ok(true) };
         if end.losses.chunks.is_empty() {
             return Ok(false);
         }
         for (number, part) in (0..).zip(&end.parts) {
-            if self.has_entry(job, PartitionNumber(number), part.at + 1)? {
+            let partition = PartitionNumber(number);
+            if !self.has_entry(job, partition, part.at + 1)? {
+                continue;
+            }
+            let mut ledger = Ledger::default();
+            self.refresh(job, partition, &mut ledger)?;
+            let told = |finish: &Finish| Self::part_name(partition, finish.part) == part.name;
+            if !ledger.finished().is_some_and(told) {
                 return Ok(true);
             }
         }

@@ -18,6 +18,7 @@ mod requests;
 mod shard;
 mod sweeping;
 mod tend;
+mod tidying;
 
 use crate::archive::{Archive, ArchiveError};
 use crate::aside::Note;
@@ -26,6 +27,7 @@ use crate::letters::Letters;
 use crate::repair::Again;
 use crate::shard::Channel;
 use crate::sweeping::Sweep;
+use crate::tidying::Tidying;
 use bytes::Bytes;
 use rabbit_reduce_core::id::{ChunkNumber, JobId};
 use rabbit_reduce_core::message::{self, Answer, Ask, News, Outcome, Reply, Request};
@@ -174,7 +176,8 @@ pub async fn run(
     let letters = Arc::default();
     let compute = Arc::new(Semaphore::new(config.threads.max(4)));
     let (sweeping, keep) = (Arc::new(Semaphore::new(1)), config.keep);
-    Loop { archive, broker, folding, work: JoinSet::new(), letters, compute, sweeping, keep }
+    let (tidying, tidied) = (Arc::new(Semaphore::new(1)), Arc::default());
+    Loop { archive, broker, folding, work: JoinSet::new(), letters, compute, sweeping, tidying, tidied, keep }
         .run(arrivals, feeds, shutdown)
         .await
 }
@@ -187,6 +190,8 @@ struct Loop {
     letters: Arc<Mutex<Letters>>,
     compute: Arc<Semaphore>,
     sweeping: Arc<Semaphore>,
+    tidying: Arc<Semaphore>,
+    tidied: Arc<Mutex<Tidying>>,
     keep: Option<Duration>,
 }
 
@@ -476,12 +481,29 @@ impl Loop {
     /// Looks after the store, unless the last look still goes on.
     fn sweep(&mut self) {
         self.event(Event::Sweep);
+        self.tidy_up();
         let Ok(turn) = Arc::clone(&self.sweeping).try_acquire_owned() else { return };
         let (archive, keep, now_ms) = (self.archive.clone(), self.keep, clock::now_ms());
         self.compute(move || {
             let events = Sweep { archive, keep, now_ms }.run();
             drop(turn);
             events
+        });
+    }
+}
+
+impl Loop {
+    /// Looks for what ended jobs have no use for, beside all else: open jobs do not wait for that.
+    fn tidy_up(&mut self) {
+        let Ok(turn) = Arc::clone(&self.tidying).try_acquire_owned() else { return };
+        let (archive, tidied) = (self.archive.clone(), Arc::clone(&self.tidied));
+        self.compute(move || {
+            // Taken out meanwhile: nobody waits for a lock while the store is slow.
+            let mut tidying = std::mem::take(&mut *tidied.lock().expect("nobody panics with it"));
+            tidying.sweep(&archive);
+            *tidied.lock().expect("nobody panics with it") = tidying;
+            drop(turn);
+            Vec::new()
         });
     }
 }

@@ -203,7 +203,9 @@ fn remove(archive: &Archive, job: JobId) -> Answering {
         return Ok(Answer::Done.into());
     }
     match archive.job(job) {
-        Ok(None) => return Ok(Answer::Unknown.into()),
+        Ok(None) if archive.store.list(&format!("jobs/{job}"))?.is_empty() => return Ok(Answer::Unknown.into()),
+        // Its source list came, but it was never submitted.
+        Ok(None) => {}
         // Without an end and without the mark: whoever removes it at the same time has put that first.
         Ok(Some(_)) if archive.end(job)?.is_none() && !archive.is_removed(job)? => {
             return Ok(Answer::Refused(format!("job {job} is running; cancel it first")).into());

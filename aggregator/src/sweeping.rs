@@ -7,6 +7,7 @@ use crate::archive::{Archive, ArchiveError};
 use crate::aside::{self, Note};
 use crate::folding::Event;
 use rabbit_reduce_core::id::{JobId, PartitionNumber};
+use rabbit_reduce_runtime::store::PROBE;
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -15,6 +16,8 @@ const MARKS: &str = "marks";
 /// A removed job's mark is kept for this long at least: by then nobody comes back who still works on it. Should a message of it
 /// turn up after that, it is set aside as that of any unknown job.
 const LEAST_MARK_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Nobody takes so long to try a store; who does after all fails, and is started again.
+const LEAST_PROBE_AGE: Duration = Duration::from_secs(24 * 3600);
 
 /// One sweep.
 pub(crate) struct Sweep {
@@ -36,7 +39,7 @@ impl Sweep {
                 }
             }
         });
-        if let Err(error) = swept.and_then(|()| self.clear_aside()) {
+        if let Err(error) = swept.and_then(|()| self.clear_aside()).and_then(|()| self.clear_probes()) {
             tracing::error!(%error, "the store cannot be looked through");
         }
         events
@@ -109,6 +112,18 @@ impl Sweep {
                 tracing::warn!(name, ?keep, "a message that was set aside is older than --keep; it is removed");
                 store.remove(&message)?;
                 store.remove(&note)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What those left who died while they tried whether the store can be used.
+    fn clear_probes(&self) -> Result<(), ArchiveError> {
+        let store = &self.archive.store;
+        for name in store.list("")? {
+            let made = name.strip_prefix(PROBE).and_then(|id| Uuid::try_parse(id).ok()).map(made_ms);
+            if made.is_some_and(|made| self.age(made) > LEAST_PROBE_AGE) {
+                store.remove(&name)?;
             }
         }
         Ok(())

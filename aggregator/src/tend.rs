@@ -243,11 +243,17 @@ impl<R> Tend<R> {
                 }
             };
             let entry = Entry::Finish(Finish { part, size, at });
+            if mistake::makes(Mistake::FinishOffTheLedger) {
+                self.ledger.apply(&entry);
+                return Ok(true);
+            }
             let oldest = self.ledger.previous_part();
             if let Appended::Yes = self.append(entry)? {
                 crash_point::reached("aggregator.finished");
-                // Readers may be at the part before this one, not at the one before that.
-                if let Some(given_up) = oldest.filter(|part| self.ledger.gave_up(*part)) {
+                // Readers may be at the part before this one, not at the one before that, once an end has told of a newer.
+                if let Some(given_up) = oldest.filter(|part| self.ledger.gave_up(*part))
+                    && self.told()?.is_some_and(|told| self.ledger.names(told))
+                {
                     self.remove_run(given_up)?;
                 }
                 return Ok(true);
@@ -258,8 +264,24 @@ impl<R> Tend<R> {
         }
     }
 
-    /// Files that no entry names, left by lost races and dead processes, go once an entry has said so.
+    /// Does nothing but tidy up, as the ledger is now: for partitions at which nobody works any more.
+    pub(crate) fn tidy_up(mut self) -> Result<(), Trouble> {
+        let id = self.job.spec.job;
+        self.archive.refresh(id, self.partition, &mut self.ledger)?;
+        self.tidy()?;
+        if self.archive.is_removed(id)? {
+            // What was written meanwhile goes too.
+            self.archive.remove(id)?;
+        }
+        Ok(())
+    }
+
+    /// Files that no entry names, left by lost races and dead processes, go once an entry has said so. Somebody may be about
+    /// to name one of them: then he comes too late, and writes it anew.
     fn tidy(&mut self) -> Result<(), Trouble> {
+        if mistake::makes(Mistake::OrphansStay) {
+            return Ok(());
+        }
         let names = self.archive.store.list(&Archive::runs_folder(self.job.spec.job, self.partition))?;
         let files = names.iter().filter_map(|name| Uuid::try_parse(name).ok());
         let orphans: Vec<Uuid> = files.filter(|file| !self.ledger.names(*file)).collect();
@@ -270,12 +292,20 @@ impl<R> Tend<R> {
             return Ok(());
         }
         crash_point::reached("aggregator.tidied");
-        for file in orphans.into_iter().filter(|file| self.ledger.gave_up(*file)) {
+        let told = if orphans.is_empty() { None } else { self.told()? };
+        for file in orphans.into_iter().filter(|file| self.ledger.gave_up(*file) && told != Some(*file)) {
             crash_point::reached("aggregator.orphan_retired");
             self.remove_run(file)?;
             crash_point::reached("aggregator.orphan_deleted");
         }
         Ok(())
+    }
+
+    /// The part of this partition in the newest end: whoever reads the result is at it, whatever was finished since.
+    fn told(&self) -> Result<Option<Uuid>, Trouble> {
+        let end = self.archive.end(self.job.spec.job)?;
+        let part = end.as_ref().and_then(|end| end.parts.get(self.partition.index()));
+        Ok(part.and_then(|part| part.name.rsplit('/').next()).and_then(|file| Uuid::try_parse(file).ok()))
     }
 
     fn append(&mut self, entry: Entry) -> Result<Appended, Trouble> {

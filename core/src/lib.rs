@@ -16,6 +16,7 @@ pub mod local;
 pub mod map;
 pub mod merge;
 pub mod message;
+pub mod mistake;
 pub mod pairs;
 pub mod partition;
 pub mod records;

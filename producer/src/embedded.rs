@@ -87,6 +87,7 @@ impl Embedded {
             name: "run".to_owned(),
             threads,
             memory_bytes: memory_bytes / 2,
+            least_budget_bytes: worker::LEAST_BUDGET_BYTES,
             roots: worker::Roots::Anywhere,
             scratch,
             exit_when_idle: false,

@@ -3,8 +3,9 @@
 
 pub mod broker;
 pub mod crash_point;
-pub mod mistake;
 pub mod process;
 pub mod scratch;
 pub mod stamp;
 pub mod store;
+
+pub use rabbit_reduce_core::mistake;

@@ -31,6 +31,8 @@ mod path;
 mod start;
 pub mod temporary;
 
+pub use start::PROBE;
+
 use std::fmt;
 use std::io::{self, Read, Write};
 

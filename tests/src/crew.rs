@@ -182,6 +182,7 @@ fn run(
                 name,
                 threads,
                 memory_bytes: 64 << 20,
+                least_budget_bytes: worker::LEAST_BUDGET_BYTES,
                 roots: setup.roots.clone(),
                 scratch: std::env::temp_dir(),
                 exit_when_idle: false,

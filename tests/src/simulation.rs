@@ -11,11 +11,13 @@ pub mod expected;
 pub mod fault;
 pub mod fiber;
 pub mod inputs;
+pub mod keeping;
 pub mod life;
 pub mod line;
 pub mod many;
 pub mod plan;
 pub mod producer;
+pub mod scratch;
 pub mod shown;
 pub mod signal;
 pub mod trace;
@@ -29,11 +31,12 @@ use fault::Fault;
 use inputs::Inputs;
 use plan::Plan;
 use producer::Stage;
-use rabbit_reduce_core::message::Ask;
+use rabbit_reduce_core::id::JobId;
 use rabbit_reduce_runtime::mistake::{self, Mistake};
 use rabbit_reduce_runtime::process::{chance, clock, compute};
+use rabbit_reduce_runtime::scratch as runtime_scratch;
 use rabbit_reduce_runtime::store::Store;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,6 +50,12 @@ const PATIENCE: Duration = Duration::from_secs(1800);
 const AFTERMATH: Duration = Duration::from_secs(70);
 /// Rounds of work that what came back from those who left may need.
 const LAST_ROUNDS: u32 = 5;
+/// Whoever slept or waited does so no more.
+const LONG_AFTER: Duration = Duration::from_secs(2 * 24 * 3600);
+/// After so long the mark of a removed job goes, too.
+const MARK_AGE: Duration = Duration::from_secs(8 * 24 * 3600);
+/// Whoever begins looks after the store at once, and this takes no longer.
+const LAST_SWEEP: Duration = Duration::from_secs(5);
 /// Between two looks at the queues.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -114,6 +123,7 @@ impl Simulated {
     fn begin(case: Case, runtime: &Runtime) -> Self {
         chance::seed(Some(!case.seed));
         compute::simulate(Some(fiber::BENCH));
+        runtime_scratch::simulate(Some(scratch::create));
         #[cfg(debug_assertions)]
         mistake::plant(case.mistake);
         let _within = runtime.enter();
@@ -126,6 +136,7 @@ impl Drop for Simulated {
     fn drop(&mut self) {
         chance::seed(None);
         compute::simulate(None);
+        runtime_scratch::simulate(None);
         clock::simulate(false);
         #[cfg(debug_assertions)]
         mistake::plant(None);
@@ -133,7 +144,8 @@ impl Drop for Simulated {
 }
 
 async fn live(world: &Arc<World>) {
-    let inputs = Inputs::new();
+    let inputs = Arc::new(Inputs::new());
+    scratch::belong_to(world);
     world.note(format_args!("{:?}", world.plan));
     let crew = Crew::new(world);
     let stages: Vec<Arc<Stage>> = world.plan.jobs.iter().map(|_| Arc::default()).collect();
@@ -154,7 +166,7 @@ async fn live(world: &Arc<World>) {
             jobs.spawn(producer::cancel(Arc::clone(world), when, Arc::clone(stage)));
         }
     }
-    weather::begin(world);
+    weather::begin(world, &inputs);
     let ends = async { while jobs.join_next().await.is_some() {} };
     let lasting = world.plan.faults.last;
     let mut ends = std::pin::pin!(ends);
@@ -162,6 +174,7 @@ async fn live(world: &Arc<World>) {
     // Late duplicates and the like may come when the jobs have ended.
     tokio::time::sleep(lasting.saturating_sub(world.age())).await;
     world.calm_down();
+    inputs.show();
     if !world.plan.faults.purges.is_empty() {
         repair(world, &stages, &inputs).await;
     }
@@ -169,11 +182,14 @@ async fn live(world: &Arc<World>) {
         return world.wrong("a job does not end".to_owned());
     }
     settle(world, crew).await;
+    last_look(world, &stages).await;
     judge(world, &stages);
-    remove(world, &stages).await;
     let aside = world.store.list("aside").expect("memory can be read");
     if !aside.is_empty() {
         world.wrong(format!("messages are set aside: {aside:?}"));
+    }
+    if world.plan.keep.is_some() {
+        expire(world).await;
     }
 }
 
@@ -183,7 +199,9 @@ async fn repair(world: &Arc<World>, stages: &[Arc<Stage>], inputs: &Inputs) {
     while !world.is_quiet() {
         tokio::time::sleep(LOOK).await;
     }
-    for (number, stage) in stages.iter().enumerate().filter(|(_, stage)| !stage.is_removed()) {
+    // Whoever has not submitted a job yet still does, and lacks nothing.
+    let begun = |stage: &Arc<Stage>| stage.known().is_some() && !stage.is_removed();
+    for (number, stage) in stages.iter().enumerate().filter(|(_, stage)| begun(stage)) {
         let sources = inputs.write(number, &world.plan.jobs[number].sources);
         let resuming = producer::drive(Arc::clone(world), number, sources, Arc::clone(stage));
         if tokio::time::timeout(PATIENCE, resuming).await.is_err() {
@@ -226,28 +244,67 @@ async fn left_over(world: &World) -> Vec<(String, u32)> {
     left
 }
 
+/// Long after it all somebody comes, and looks after whatever is left; and what no producer knows of is ended and removed.
+async fn last_look(world: &Arc<World>, stages: &[Arc<Stage>]) {
+    if world.plan.keep.is_none() {
+        tokio::time::sleep(LONG_AFTER).await;
+    }
+    let crew = Crew::new(world);
+    let known: BTreeSet<JobId> = stages.iter().filter_map(|stage| Some(stage.known()?.spec.job)).collect();
+    let there = jobs(world);
+    let begun = locked(&world.begun).clone();
+    for job in there.difference(&begun) {
+        world.wrong(format!("nobody began job {job}"));
+    }
+    for stray in there.difference(&known).copied() {
+        producer::clear(world, stray).await;
+    }
+    for stage in stages.iter().filter(|stage| !stage.is_removed()) {
+        producer::look_at_result(world, stage).await;
+    }
+    tokio::time::sleep(LAST_SWEEP).await;
+    crew.leave().await;
+}
+
+/// The jobs of which the store holds anything.
+fn jobs(world: &World) -> BTreeSet<JobId> {
+    let names = world.store.list("jobs").expect("memory can be read");
+    names.iter().map(|name| name.parse().expect("there are only jobs")).collect()
+}
+
 fn judge(world: &World, stages: &[Arc<Stage>]) {
+    let mut removed = jobs(world);
     for (plan, stage) in world.plan.jobs.iter().zip(stages) {
-        match stage.known() {
-            Some(_) if stage.is_removed() => {}
-            Some(known) => Audit { world, plan, job: known.spec.job }.ended(),
-            None => world.wrong("a job was never submitted".to_owned()),
+        let Some(known) = stage.known() else { return world.wrong("a job was never submitted".to_owned()) };
+        let (job, audit) = (known.spec.job, Audit { world, plan, job: known.spec.job });
+        let expired = world.plan.keep.is_some() && audit.is_marked();
+        if !stage.is_removed() && !expired {
+            removed.remove(&job);
+            audit.ended();
         }
+    }
+    for job in removed {
+        Audit { world, plan: &world.plan.jobs[0], job }.is_removed();
+    }
+    const KNOWN: [&str; 4] = ["aside", "id", "jobs", "marks"];
+    let names = world.store.list("").expect("memory can be read");
+    let strange: Vec<_> = names.iter().filter(|name| !KNOWN.contains(&name.as_str())).collect();
+    if !strange.is_empty() && world.plan.keep.is_none() {
+        world.wrong(format!("the store holds {strange:?}"));
     }
 }
 
-/// Removes again what was removed, since who died meanwhile may have left something, and looks at what is left now.
-async fn remove(world: &Arc<World>, stages: &[Arc<Stage>]) {
-    let crew = Crew::new(world);
-    let removed: Vec<_> = world.plan.jobs.iter().zip(stages).filter(|(_, stage)| stage.is_removed()).collect();
-    for (plan, stage) in removed {
-        let Some(known) = stage.known() else { continue };
-        let job = known.spec.job;
-        match producer::ask(world, Ask::Remove { job }).await {
-            Some(Err(error)) => world.wrong(format!("job {job} is not removed: {error}")),
-            None | Some(Ok(())) => Audit { world, plan, job }.is_removed(),
-        }
+/// What is kept for so long only goes, and so do the marks of what went.
+async fn expire(world: &Arc<World>) {
+    // One look removes a job, the next sees its mark, and that goes with the last.
+    for _ in 0..3 {
+        tokio::time::sleep(MARK_AGE).await;
+        let crew = Crew::new(world);
+        tokio::time::sleep(LAST_SWEEP).await;
+        crew.leave().await;
     }
-    crew.leave().await;
-    drop(locked(&world.jobs));
+    let left = world.store.list("").expect("memory can be read");
+    if left != ["id"] {
+        world.wrong(format!("everything is older than it is kept, and there are {left:?}"));
+    }
 }

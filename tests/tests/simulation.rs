@@ -17,7 +17,7 @@ const TWINS: Range<u64> = 5000..5100;
 /// A mistake has to be caught within so many.
 const MISTAKEN: Range<u64> = 0..2000;
 
-const FAULTS: [(Fault, &str); 28] = [
+const FAULTS: [(Fault, &str); 35] = [
     (Fault::Killed, "a worker or aggregator is killed beside any message"),
     (Fault::KilledAtTheStore, "an aggregator is killed beside any step in the store"),
     (Fault::Frozen, "a role freezes and wakes later"),
@@ -34,7 +34,14 @@ const FAULTS: [(Fault, &str); 28] = [
     (Fault::SlowStep, "a step in the store is slow and others come in between"),
     (Fault::UnknownWrite, "a write does not say what became of it"),
     (Fault::FailedStep, "a step in the store fails"),
+    (Fault::LandsLate, "a write that timed out happens later, its writer being at work"),
     (Fault::FullStore, "the store is full for a while"),
+    (Fault::FullMidway, "the store is full in the middle of a file"),
+    (Fault::InputAway, "the input is away for a while"),
+    (Fault::ScratchFailed, "a scratch file fails"),
+    (Fault::FullQueue, "a queue is full"),
+    (Fault::Blocked, "the broker takes no messages for a while"),
+    (Fault::Expired, "a job is older than it is kept"),
     (Fault::GivenUp, "the broker gives up on messages"),
     (Fault::Purge, "a queue is purged and the job resumed"),
     (Fault::FalseVerdict, "a broken worker declares a chunk dead that another maps"),
@@ -85,18 +92,20 @@ fn the_same_seed_leaves_the_same_trace() {
 }
 
 #[expect(clippy::print_stderr, reason = "how soon it is caught says how strong the simulation is")]
-fn is_caught(mistake: Mistake) {
-    let many = many::live(MISTAKEN, Some(mistake), 1, paused);
-    let Some((seed, told)) = many.failing.first() else { panic!("nobody noticed {mistake:?}") };
+fn is_caught(mistake: Mistake, words: &str) {
+    let many = many::catch(MISTAKEN, mistake, words, paused);
+    let Some((seed, told)) = many.failing.first() else {
+        panic!("nobody noticed {mistake:?} as {words:?}, but: {:#?}", many.others)
+    };
     eprintln!("{mistake:?}: seed {seed}, after {} seeds: {}", many.lived, told.wrong.join("; "));
 }
 
 macro_rules! caught {
-    ($($fact:ident: $mistake:ident,)*) => {
+    ($($fact:ident: $mistake:ident, $words:literal;)*) => {
         mod a_mistake_is_caught {
             $(#[test]
             fn $fact() {
-                super::is_caught(super::Mistake::$mistake);
+                super::is_caught(super::Mistake::$mistake, $words);
             })*
         }
 
@@ -108,21 +117,29 @@ macro_rules! caught {
     };
 }
 
+// What has to be said of each, so that nobody takes a panic, or another failure that it brings about, for its being noticed.
 caught! {
-    a_task_acked_before_its_partials_are_confirmed: AckBeforeConfirm,
-    a_partial_acked_before_its_commit: CommitAfterAck,
-    a_unit_counted_twice: CountTwice,
-    a_put_that_overwrites: PutOverwrites,
-    a_finish_of_a_state_that_is_no_more: FinishOfThePast,
-    a_finish_before_the_seal: FinishUnsealed,
-    a_merge_that_deletes_after_a_lost_race: DeleteAfterLostRace,
-    a_part_of_a_task_left_out_when_it_came_back: LeaveOutOnReturn,
-    a_limit_taken_for_a_verdict: LimitIsVerdict,
-    a_removed_job_that_comes_back: RemovedComesBack,
-    a_delta_kept_after_its_channel: DeltaOutlivesChannel,
-    news_taken_for_truth: NewsIsTruth,
-    an_unknown_outcome_taken_for_done: UnknownIsDone,
-    a_record_mapped_that_was_agreed_to_be_left_out: AgreedIsMapped,
-    mixed_fates_reported_without_a_repair: MixedIsReported,
-    a_chunk_sent_again_without_an_entry: RetryIsNotAgreed,
+    // Where a message is acked and forgotten, nothing false is said: the job waits for it for ever, and that is the harm.
+    a_task_acked_before_its_partials_are_confirmed: AckBeforeConfirm, "a job does not end";
+    a_partial_acked_before_its_commit: CommitAfterAck, "a job does not end";
+    a_unit_counted_twice: CountTwice, "is counted twice in";
+    a_segment_folded_twice: FoldTwice, "part 0 is wrong at";
+    a_put_that_overwrites: PutOverwrites, "is not valid: the partition is not at its end";
+    a_finish_of_a_state_that_is_no_more: FinishOfThePast, "is not valid: the partition is not at its end";
+    a_finish_before_the_seal: FinishUnsealed, "is not valid: the partition is not at its end";
+    a_finish_that_the_ledger_does_not_know: FinishOffTheLedger, "the ledger None";
+    // Whoever would finish looks for the file that is gone, and says so for ever.
+    a_merge_that_deletes_after_a_lost_race: DeleteAfterLostRace, "a job does not end";
+    a_merge_of_runs_that_are_merged_already: ReplaceAfterLostRace, "is live, retired or gone";
+    a_part_of_a_task_left_out_when_it_came_back: LeaveOutOnReturn, "the program is not deterministic";
+    a_limit_taken_for_a_verdict: LimitIsVerdict, "is lost, and nobody said why";
+    a_removed_job_that_comes_back: RemovedComesBack, "is removed, but there are";
+    a_delta_kept_after_its_channel: DeltaOutlivesChannel, "a job does not end";
+    news_taken_for_truth: NewsIsTruth, "parts";
+    an_unknown_outcome_taken_for_done: UnknownIsDone, " pairs are counted, not ";
+    a_record_mapped_that_was_agreed_to_be_left_out: AgreedIsMapped, "is wrong at";
+    mixed_fates_reported_without_a_repair: MixedIsReported, "and was never sent again";
+    a_chunk_sent_again_without_an_entry: RetryIsNotAgreed, "to which nobody agreed";
+    losses_of_an_attempt_that_does_not_count: UncountedAreLosses, "tells of lost records";
+    a_file_that_nobody_names_and_nobody_deletes: OrphansStay, "nobody names the files";
 }

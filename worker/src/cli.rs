@@ -1,6 +1,6 @@
 //! The worker's flags, and from errors to exit codes.
 
-use crate::{Config, Roots, apart, run};
+use crate::{Config, LEAST_BUDGET_BYTES, Roots, apart, run};
 use clap::Parser;
 use clap::builder::FalseyValueParser;
 use rabbit_reduce_runtime::process::args::{BrokerArgs, ByteSize, LogArgs, memory_default};
@@ -59,6 +59,7 @@ impl Cli {
             name: identity::name(),
             threads: self.threads.map_or(processors, |threads| usize::from(threads.get())),
             memory_bytes: self.memory.unwrap_or_else(memory_default).0,
+            least_budget_bytes: LEAST_BUDGET_BYTES,
             roots,
             scratch: self.temporary.unwrap_or_else(std::env::temp_dir),
             exit_when_idle: self.exit_when_idle,

@@ -43,6 +43,8 @@ pub struct Config {
     pub threads: usize,
     /// What all of it may use, in bytes.
     pub memory_bytes: u64,
+    /// The least that the pairs of one task hold in memory, in bytes, before they spill.
+    pub least_budget_bytes: usize,
     /// Where by-reference input may lie.
     pub roots: Roots,
     /// Where pairs wait that do not fit in memory.
@@ -55,18 +57,19 @@ pub struct Config {
 
 impl Config {
     /// Tasks in hand at the most: one being mapped and one being published or waiting for each thread, one of each other queue.
-    const fn hands(&self) -> u64 {
+    #[must_use]
+    pub const fn hands(&self) -> u64 {
         2 * self.threads as u64 + 2
     }
 
     /// What the pairs of one task may hold in memory, in bytes: the table, and then as much again in segments.
     fn budget_bytes(&self) -> usize {
-        usize::try_from(self.memory_bytes / (2 * self.hands())).unwrap_or(usize::MAX).max(MIN_BUDGET_BYTES)
+        usize::try_from(self.memory_bytes / (2 * self.hands())).unwrap_or(usize::MAX).max(self.least_budget_bytes)
     }
 }
 
-/// A table smaller than this would spill all the time.
-const MIN_BUDGET_BYTES: usize = 1 << 20;
+/// For [`Config::least_budget_bytes`]: a table smaller than this would spill all the time.
+pub const LEAST_BUDGET_BYTES: usize = 1 << 20;
 
 /// What tasks share.
 struct Shared {

@@ -122,3 +122,15 @@ fn one_job_that_cannot_be_read_hinders_no_other() {
     sweep(&archive, Some(KEEP), NOW_MS);
     assert_eq!(left(&archive, old), ["removed"]);
 }
+
+#[test]
+fn what_a_probe_left_goes_after_a_day() {
+    let archive = archive();
+    let day = LEAST_PROBE_AGE.as_millis() as u64;
+    let [young, old] = [NOW_MS - 1000, NOW_MS - day - 1000].map(|made_ms| format!("{PROBE}{}", made(made_ms)));
+    for name in [&young, &old, "probe-of-nobody"] {
+        archive.store.put_new(name, b"first").unwrap();
+    }
+    sweep(&archive, None, NOW_MS);
+    assert_eq!(archive.store.list("").unwrap(), [young.as_str(), "probe-of-nobody"]);
+}

@@ -12,6 +12,8 @@ use std::thread;
 use uuid::Uuid;
 
 const ID: &str = "id";
+/// What the names of files begin with that a probe puts; the rest is a UUID that tells when.
+pub const PROBE: &str = "probe-";
 /// Times that the probe puts while the store does not say what became of it.
 const PUTS: u32 = 5;
 
@@ -22,7 +24,7 @@ const RACES: usize = 3;
 
 /// Puts a name of its own twice; see [`Store::probe`].
 pub(super) fn probe<S: Store + ?Sized>(store: &S) -> Result<(), StoreError> {
-    let path = format!("probe-{}", chance::id());
+    let path = format!("{PROBE}{}", chance::dated_id());
     let tried = try_twice(store, &path);
     let removed = store.remove(&path);
     tried.and(removed)?;

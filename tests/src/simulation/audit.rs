@@ -4,6 +4,7 @@
 
 use super::expected::{Expected, Pairs};
 use super::plan::JobPlan;
+use super::shown::without_paths;
 use super::world::{World, locked};
 use bytes::Bytes;
 use rabbit_reduce_core::id::{ChunkNumber, JobId, Unit};
@@ -15,11 +16,19 @@ use rabbit_reduce_core::run::RunReader;
 use rabbit_reduce_runtime::store::Store;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
-use std::sync::atomic::Ordering;
+use uuid::Uuid;
 
 /// What a partition counts, by its log.
+#[derive(Default)]
 struct Partition {
     ledger: Ledger,
+    /// Parts, by the numbers of the entries that made them.
+    finishes: BTreeMap<u64, Uuid>,
+    /// Retries that there is an entry for, and those of which the outcome is a loss.
+    agreed: BTreeSet<(ChunkNumber, u32)>,
+    lost_again: BTreeSet<(ChunkNumber, u32)>,
+    /// What was sent again, and the entries that said so and that decided about it.
+    retries: Vec<((ChunkNumber, u32), u64, u64)>,
     units: BTreeSet<Unit>,
     pairs: BTreeMap<ChunkNumber, u64>,
 }
@@ -63,6 +72,12 @@ impl Audit<'_> {
         Some(serde_json::from_slice(&self.file(&format!("end/{newest}"))?).expect("an end can be read"))
     }
 
+    /// It is removed.
+    #[must_use]
+    pub fn is_marked(&self) -> bool {
+        self.file("removed").is_some()
+    }
+
     /// Nothing of it is left but the mark that it was.
     pub fn is_removed(&self) {
         let left = self.names("");
@@ -72,11 +87,39 @@ impl Audit<'_> {
     /// It ended, as it must.
     pub fn ended(&self) {
         let Some(end) = self.end() else { return self.wrong("has no end") };
-        self.world.note(format_args!("{} ended: {:?} {:?}", self.job, end.outcome, end.losses));
+        let losses = without_paths(&format!("{:?}", end.losses));
+        self.world.note(format_args!("{} ended: {:?} {losses}", self.job, end.outcome));
+        self.folders();
         match &end.outcome {
             Outcome::Cancelled => self.check(self.plan.cancelled.is_some(), || "nobody cancelled it".to_owned()),
             Outcome::Failed(reason) => self.check(self.may_fail(reason), || format!("failed: {reason}")),
-            Outcome::Done | Outcome::DoneWithLosses => self.counted(&end),
+            Outcome::Done | Outcome::DoneWithLosses => return self.counted(&end),
+        }
+        self.given_up(&end);
+    }
+
+    /// It has no result: what its ledgers say is true all the same, and nothing else is left of it.
+    fn given_up(&self, end: &End) {
+        self.check(end.parts.is_empty(), || format!("ended without a result, and with {:?}", end.parts));
+        let seal = self.file("seal.json").map(|seal| serde_json::from_slice(&seal).expect("a seal can be read"));
+        let chunks = seal.and_then(|seal: serde_json::Value| u32::try_from(seal["chunks"].as_u64()?).ok());
+        for number in 0..self.plan.order.partitions as usize {
+            let partition = self.replay(number, chunks);
+            self.files(number, &partition.ledger);
+        }
+    }
+
+    /// Everything of it has a place, and every log ends where it is read to.
+    fn folders(&self) {
+        const KNOWN: [&str; 7] = ["dead", "end", "ledger", "runs", "seal.json", "sources", "spec.json"];
+        let strange: Vec<String> = self.names("").into_iter().filter(|name| !KNOWN.contains(&name.as_str())).collect();
+        self.check(strange.is_empty(), || format!("there are {strange:?}"));
+        let ends: Vec<String> = (1..).map(|version| format!("{version:06}")).take(self.names("/end").len()).collect();
+        self.check(ends == self.names("/end"), || format!("has the ends {:?}", self.names("/end")));
+        for folder in ["ledger", "runs"] {
+            let known = |name: &String| name.parse().is_ok_and(|number: u32| number < self.plan.order.partitions);
+            let names = self.names(&format!("/{folder}"));
+            self.check(names.iter().all(known), || format!("has {folder} of the partitions {names:?}"));
         }
     }
 
@@ -91,7 +134,8 @@ impl Audit<'_> {
     fn counted(&self, end: &End) {
         let chunks = u32::try_from(Expected::of(self.plan, |_| Vec::new()).chunks.len()).expect("there are few");
         let partitions: Vec<Partition> =
-            (0..self.plan.order.partitions).map(|number| self.replay(number as usize, chunks)).collect();
+            (0..self.plan.order.partitions).map(|number| self.replay(number as usize, Some(chunks))).collect();
+        self.amended(&partitions);
         // Partitions may disagree about what to leave out: those that count any of the chunk count the same attempt.
         let agreed = |chunk| {
             let counting = partitions.iter().find(|partition| partition.ledger.touches(chunk));
@@ -108,9 +152,9 @@ impl Audit<'_> {
             let finish = partition.ledger.finished();
             let named = finish.is_some_and(|finish| part.name == format!("runs/{number:04}/{}", finish.part));
             self.check(named, || format!("the end names part {}, the ledger {finish:?}", part.name));
-            let missing: Vec<_> =
-                partition.ledger.runs().keys().filter(|run| self.file(&run_name(number, **run)).is_none()).collect();
-            self.check(missing.is_empty(), || format!("partition {number} lacks the runs {missing:?}"));
+            let complete = partition.ledger.complete(chunks);
+            self.check(complete, || format!("partition {number} has not decided about every one of {chunks} chunks"));
+            self.files(number, &partition.ledger);
             let counts = expected.part(number, partition.units.iter().copied());
             let found = self.file(&part.name).map(|part| pairs_of(&part));
             let Some(found) = found else { return self.wrong(&format!("part {number} is gone")) };
@@ -121,17 +165,63 @@ impl Audit<'_> {
                     format!("part {number}, by a plain run, is {}", difference(&found, &plain))
                 });
             }
-            self.orphans(number, partition);
+        }
+    }
+
+    /// Every version of the result says something new, and what was sent again is in exactly one of them.
+    fn amended(&self, partitions: &[Partition]) {
+        let ends: Vec<End> = self
+            .names("/end")
+            .iter()
+            .filter_map(|name| self.file(&format!("end/{name}")))
+            .map(|end| serde_json::from_slice(&end).expect("an end can be read"))
+            .collect();
+        for (number, end) in (1..).zip(&ends) {
+            self.check(end.version == number, || format!("end {number} says that it is {}", end.version));
+            for (partition, part) in partitions.iter().zip(&end.parts) {
+                let finish = partition.finishes.get(&part.at).map(|part| part.to_string());
+                let told = part.name.rsplit('/').next().map(str::to_owned);
+                self.check(finish == told, || format!("end {number} tells of part {part:?}, the ledger of {finish:?}"));
+            }
+        }
+        for pair in ends.windows(2) {
+            let (before, after): (Vec<u64>, Vec<u64>) = (
+                pair[0].parts.iter().map(|part| part.at).collect(),
+                pair[1].parts.iter().map(|part| part.at).collect(),
+            );
+            let on = before.iter().zip(&after).all(|(before, after)| before <= after) && before != after;
+            self.check(on, || format!("end {} is of {after:?}, the one before of {before:?}", pair[1].version));
+        }
+        let agreed: BTreeSet<(ChunkNumber, u32)> =
+            partitions.iter().flat_map(|partition| partition.agreed.iter().copied()).collect();
+        for (chunk, retry) in partitions.iter().flat_map(|partition| &partition.lost_again) {
+            let known = agreed.contains(&(*chunk, *retry));
+            self.check(known, || format!("chunk {chunk} is lost again, by retry {retry} to which nobody agreed"));
+        }
+        // The version that is the first to know of an entry.
+        let version = |number: usize, entry: u64| {
+            ends.iter().find(|end| end.parts.get(number).is_some_and(|part| part.at > entry)).map(|end| end.version)
+        };
+        let mut amended: BTreeMap<(ChunkNumber, u32), BTreeSet<Option<u32>>> = BTreeMap::new();
+        for (number, partition) in partitions.iter().enumerate() {
+            for (retry, asked, outcome) in &partition.retries {
+                amended.entry(*retry).or_default().extend([version(number, *asked), version(number, *outcome)]);
+            }
+        }
+        for ((chunk, retry), versions) in amended {
+            let once = versions.len() == 1 && versions.iter().all(Option::is_some);
+            self.check(once, || format!("retry {retry} of chunk {chunk} amends the versions {versions:?}"));
         }
     }
 
     /// Follows a log from its first entry to its last.
-    fn replay(&self, number: usize, chunks: u32) -> Partition {
-        let mut partition = Partition { ledger: Ledger::default(), units: BTreeSet::new(), pairs: BTreeMap::new() };
+    fn replay(&self, number: usize, chunks: Option<u32>) -> Partition {
+        let mut partition = Partition::default();
+        let mut open: BTreeMap<ChunkNumber, (u32, u64)> = BTreeMap::new();
         while let Some(bytes) = self.file(&format!("ledger/{number:04}/{:010}", partition.ledger.next())) {
             let Record { entry, writer, .. } = serde_json::from_slice(&bytes).expect("an entry can be read");
             let at = partition.ledger.next();
-            if let Err(invalid) = partition.ledger.judge(&entry, Some(chunks)) {
+            if let Err(invalid) = partition.ledger.judge(&entry, chunks) {
                 self.wrong(&format!("entry {at} of partition {number}, by {writer}, is not valid: {invalid}"));
             }
             if let Entry::Commit(commit) = &entry {
@@ -146,9 +236,22 @@ impl Audit<'_> {
                 }
             }
             partition.ledger.apply(&entry);
+            if let Entry::Finish(finish) = &entry {
+                partition.finishes.insert(at, finish.part);
+            }
+            if let Entry::Lose { chunk, retry: retry @ 1.., .. } = &entry {
+                partition.lost_again.insert((*chunk, *retry));
+            }
+            if let Entry::Retry { chunk, retry } = &entry {
+                partition.agreed.insert((*chunk, *retry));
+                open.insert(*chunk, (*retry, at));
+            }
+            let decided = open.extract_if(.., |chunk, _| !partition.ledger.is_retrying(*chunk));
+            partition.retries.extend(decided.map(|(chunk, (retry, asked))| ((chunk, retry), asked, at)));
         }
-        let complete = partition.ledger.complete(chunks);
-        self.check(complete, || format!("partition {number} has not decided about every one of {chunks} chunks"));
+        let entries = self.names(&format!("/ledger/{number:04}")).len() as u64;
+        let read = partition.ledger.next();
+        self.check(entries == read, || format!("of {entries} entries of partition {number} {read} can be read"));
         partition
     }
 
@@ -235,23 +338,19 @@ impl Audit<'_> {
         self.check(end.chunks as usize == chunks, || format!("tells of {} chunks, not {chunks}", end.chunks));
     }
 
-    /// Files that no entry names: left only by those who died, or whose store failed.
-    fn orphans(&self, number: usize, partition: &Partition) {
-        let faults = &self.world.plan.faults;
-        let excused = self.world.dead_aggregators.load(Ordering::Relaxed) > 0
-            || faults.unknown_writes + faults.failed_steps > 0
-            || !faults.full.is_empty();
-        if excused {
-            return;
-        }
-        let named = |name: &str| name.parse().is_ok_and(|file| partition.ledger.names(file));
+    /// The files of a partition are those that its ledger names.
+    fn files(&self, number: usize, ledger: &Ledger) {
+        let missing: Vec<_> =
+            ledger.runs().keys().filter(|run| self.file(&run_name(number, **run)).is_none()).collect();
+        self.check(missing.is_empty(), || format!("partition {number} lacks the runs {missing:?}"));
+        let named = |name: &str| name.parse().is_ok_and(|file| ledger.names(file));
         let orphans: Vec<_> =
             self.names(&format!("/runs/{number:04}")).into_iter().filter(|name| !named(name)).collect();
-        self.check(orphans.is_empty(), || format!("nobody named the files {orphans:?} of partition {number}"));
+        self.check(orphans.is_empty(), || format!("nobody names the files {orphans:?} of partition {number}"));
     }
 }
 
-fn run_name(partition: usize, run: uuid::Uuid) -> String {
+fn run_name(partition: usize, run: Uuid) -> String {
     format!("runs/{partition:04}/{run}")
 }
 

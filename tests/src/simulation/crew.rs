@@ -18,7 +18,6 @@ use rabbit_reduce_runtime::process::shutdown::{Shutdown, Urgency};
 use rabbit_reduce_worker as worker;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -81,9 +80,6 @@ async fn keep(world: Arc<World>, role: Role, place: usize, open: Arc<Signal<bool
             shutdown.ask(Urgency::Graceful);
             say_goodbye(&life, &mut running).await;
         }
-        if life.state() == State::Dead && role == Role::Aggregator {
-            world.dead_aggregators.fetch_add(1, Ordering::Relaxed);
-        }
         bury(running).await;
         if !open.get() {
             return;
@@ -138,11 +134,14 @@ fn run(role: Role, life: &Arc<Life>, until: Shutdown) -> BoxFuture<'static, Resu
                 name,
                 threads: plan.threads,
                 memory_bytes: 64 << 20,
+                least_budget_bytes: 1,
                 roots: worker::Roots::Anywhere,
                 scratch: PathBuf::from("/nonexistent"),
                 exit_when_idle: false,
                 program: None,
             };
+            let memory_bytes = 2 * config.hands() * plan.budget_bytes as u64;
+            let config = worker::Config { memory_bytes, ..config };
             Box::pin(async move { worker::run(config, broker, until).await.map_err(|error| error.to_string()) })
         }
         Role::Aggregator => {
@@ -153,7 +152,7 @@ fn run(role: Role, life: &Arc<Life>, until: Shutdown) -> BoxFuture<'static, Resu
                 threads: plan.threads,
                 segment_bytes: plan.segment_bytes,
                 max_runs: plan.max_runs,
-                keep: None,
+                keep: plan.keep,
             };
             let store = Arc::new(Disk { life: Arc::clone(life) });
             Box::pin(

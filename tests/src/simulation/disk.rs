@@ -4,6 +4,7 @@
 //! with a store behind a network.
 
 use super::fault::Fault;
+use super::keeping;
 use super::life::Life;
 use super::world::World;
 use rabbit_reduce_runtime::process::compute::wait;
@@ -11,6 +12,11 @@ use rabbit_reduce_runtime::store::{Put, Store, StoreError, Upload};
 use std::io::{self, ErrorKind, Read, Write};
 use std::sync::Arc;
 use std::time::Duration;
+
+/// A disk that fills up does so within so many bytes.
+const MIDWAY: u64 = 600;
+/// After so long a write has happened, or does not.
+const LATEST: Duration = Duration::from_secs(10);
 
 /// See the module.
 #[derive(Clone, Debug)]
@@ -22,8 +28,10 @@ pub struct Disk {
 /// What becomes of a write.
 enum Fortune {
     Happens,
-    /// It does not say so, and this is whether it happens.
-    Silent(bool),
+    /// It happens, and does not say so.
+    Silent,
+    /// It says nothing, and does not happen, or later.
+    TimesOut,
     Fails(StoreError),
 }
 
@@ -64,9 +72,23 @@ impl Disk {
             return Fortune::Fails(failed(path));
         }
         if world.strikes(Fault::UnknownWrite, faults.unknown_writes) {
-            return Fortune::Silent(world.dice.hits(500));
+            return if world.dice.hits(500) { Fortune::Silent } else { Fortune::TimesOut };
         }
         Fortune::Happens
+    }
+
+    /// What timed out may happen all the same, while its writer goes on.
+    fn land_late(&self, path: &str, write: Option<Box<dyn FnOnce() + Send>>) {
+        let world = self.world();
+        if let Some(write) = write
+            && world.strikes(Fault::LandsLate, world.plan.faults.late_landings)
+        {
+            let (later, name, path) = (Arc::clone(world), self.life.name.clone(), told(path).to_owned());
+            world.later(world.span(LATEST), async move {
+                later.note(format_args!("what {name} wrote to {path} lands"));
+                write();
+            });
+        }
     }
 
     /// Writes, as fortune has it.
@@ -78,11 +100,14 @@ impl Disk {
     ) -> Result<T, StoreError> {
         let mut on_its_way = OnItsWay { disk: self, write: Some(Box::new(straggler)) };
         self.step();
-        on_its_way.write = None;
+        let straggler = on_its_way.write.take();
         let written = match self.fortune(path) {
             Fortune::Happens => write(),
-            Fortune::Silent(true) => write().and_then(|_| Err(silent(path))),
-            Fortune::Silent(false) => Err(silent(path)),
+            Fortune::Silent => write().and_then(|_| Err(silent(path))),
+            Fortune::TimesOut => {
+                self.land_late(path, straggler);
+                Err(silent(path))
+            }
             Fortune::Fails(error) => Err(error),
         };
         self.world().note(format_args!("{} writes {}: {written:?}", self.life.name, told(path)));
@@ -118,7 +143,7 @@ impl Drop for OnItsWay<'_> {
             && world.strikes(Fault::LateWrite, world.plan.faults.stragglers)
         {
             let (later, name) = (Arc::clone(world), self.disk.life.name.clone());
-            world.later(world.span(Duration::from_secs(5)), async move {
+            world.later(world.span(LATEST), async move {
                 later.note(format_args!("{name}, who is gone, writes"));
                 write();
             });
@@ -134,7 +159,11 @@ impl Store for Disk {
             if world.overwrites && path.contains('/') {
                 world.store.remove(path)?;
             }
-            world.store.put_new(path, body)
+            let put = world.store.put_new(path, body)?;
+            if put == Put::Created {
+                keeping::put(world, path);
+            }
+            Ok(put)
         };
         let (store, late_path, late_body) = (world.store.clone(), path.to_owned(), body.to_vec());
         self.write(path, put, move || drop(store.put_new(&late_path, &late_body)))
@@ -153,7 +182,10 @@ impl Store for Disk {
     }
 
     fn create(&self, path: &str) -> Result<Box<dyn Upload>, StoreError> {
-        Ok(Box::new(DiskUpload { disk: self.clone(), path: path.to_owned(), body: Vec::new() }))
+        let world = self.world();
+        let room = world.happens(world.plan.faults.full_midway).then(|| world.dice.below(MIDWAY));
+        let room = room.map(|room| usize::try_from(room).expect("it is small"));
+        Ok(Box::new(DiskUpload { disk: self.clone(), path: path.to_owned(), body: Vec::new(), room, failed: false }))
     }
 
     fn open(&self, path: &str, offset: u64) -> Result<Option<Box<dyn Read + Send>>, StoreError> {
@@ -176,15 +208,25 @@ struct DiskUpload {
     disk: Disk,
     path: String,
     body: Vec<u8>,
+    /// What it may hold before the disk is full.
+    room: Option<usize>,
+    failed: bool,
 }
 
 impl Write for DiskUpload {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.disk.world().is_in(&self.disk.world().plan.faults.full) {
+        let world = self.disk.world();
+        let left = self.room.map_or(usize::MAX, |room| room.saturating_sub(self.body.len()));
+        if left == 0 && !bytes.is_empty() {
+            world.injected(Fault::FullMidway);
+        }
+        if (left == 0 && !bytes.is_empty()) || world.is_in(&world.plan.faults.full) {
+            self.failed = true;
             return Err(ErrorKind::StorageFull.into());
         }
-        self.body.extend_from_slice(bytes);
-        Ok(bytes.len())
+        let taken = left.min(bytes.len());
+        self.body.extend_from_slice(&bytes[..taken]);
+        Ok(taken)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -194,7 +236,10 @@ impl Write for DiskUpload {
 
 impl Upload for DiskUpload {
     fn finish(self: Box<Self>) -> Result<(), StoreError> {
-        let Self { disk, path, body } = *self;
+        let Self { disk, path, body, failed, .. } = *self;
+        if failed {
+            disk.world().wrong(format!("{} finishes {path}, of which not everything was written", disk.life.name));
+        }
         let store = disk.world().store.clone();
         let (late_store, late_path, late_body) = (store.clone(), path.clone(), body.clone());
         let finish = || match store.put_new(&path, &body)? {

@@ -33,6 +33,30 @@ impl Inputs {
         Self(folder.expect("there is room for temporary files"))
     }
 
+    /// They are away.
+    ///
+    /// # Panics
+    /// If the folder is not our own.
+    pub fn hide(&self) {
+        if self.0.path().exists() {
+            fs::rename(self.0.path(), self.away()).expect("the folder is our own");
+        }
+    }
+
+    /// They are back.
+    ///
+    /// # Panics
+    /// If the folder is not our own.
+    pub fn show(&self) {
+        if !self.0.path().exists() {
+            fs::rename(self.away(), self.0.path()).expect("the folder is our own");
+        }
+    }
+
+    fn away(&self) -> PathBuf {
+        self.0.path().with_extension("away")
+    }
+
     /// The sources of a job, written.
     ///
     /// # Panics
@@ -46,6 +70,12 @@ impl Inputs {
         let paths: Vec<PathBuf> = (0..sources.len()).map(path).collect();
         let collected = collect(&paths).expect("the files are there").sources.into_iter().zip(sources);
         collected.map(|(file, source)| Source { name: ByteText(source.name.clone()), ..file }).collect()
+    }
+}
+
+impl Drop for Inputs {
+    fn drop(&mut self) {
+        self.show();
     }
 }
 

@@ -23,6 +23,8 @@ use tokio::sync::{mpsc, oneshot};
 
 /// After so long the broker knows that a process without power is gone.
 const HEARTBEAT: Duration = Duration::from_secs(30);
+/// Between two looks of whoever waits.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// See the module.
 #[derive(Clone, Debug)]
@@ -39,6 +41,18 @@ impl Line {
     /// Fails while the broker is away.
     fn up(&self) -> Result<(), BrokerError> {
         if self.world().is_in(&self.world().plan.faults.outages) { Err(unreachable("it is away")) } else { Ok(()) }
+    }
+
+    /// A broker that is short of memory or disk reads nothing from who publishes.
+    async fn until_unblocked(&self) {
+        let blocked = || self.world().is_in(&self.world().plan.faults.blocked);
+        if blocked() {
+            self.world().injected(Fault::Blocked);
+        }
+        while blocked() {
+            tokio::time::sleep(LOOK).await;
+            self.life.go_on().await;
+        }
     }
 
     /// What else a publication may cause; `true` if a broken worker has taken it, and nobody else shall see it.
@@ -83,7 +97,15 @@ impl Line {
         };
         let verdict = message::encode(&failure, raw);
         locked(&self.world().verdicts).published(&verdict);
-        self.publish_later(Route::Queue(queue::DEAD.to_owned()), verdict);
+        let (later, name) = (Arc::clone(self.world()), self.life.name.clone());
+        self.world().later(self.world().delay(), async move {
+            let dead = Route::Queue(queue::DEAD.to_owned());
+            // Whoever takes a task away says so, however long it takes.
+            while !matches!(later.broker.publish(&dead, verdict.clone()).await, Ok(Published::Confirmed)) {
+                tokio::time::sleep(LOOK).await;
+            }
+            later.note(format_args!("{name} declared {}", shown(&verdict)));
+        });
     }
 
     fn publish_later(&self, route: Route, body: Bytes) {
@@ -124,6 +146,7 @@ impl Broker for Line {
         self.up()?;
         let (world, faults) = (self.world(), &self.world().plan.faults);
         locked(&world.verdicts).published(&body);
+        world.asked(&body);
         let may_be_lost = !matches!(route, Route::Queue(name) if name != queue::CONTROL);
         if may_be_lost && world.strikes(Fault::LostHint, faults.lost_hints) {
             world.note(format_args!("{} loses {}", self.life.name, shown(&body)));
@@ -139,7 +162,11 @@ impl Broker for Line {
             self.life.go_on().await;
             socket.message = None;
         }
+        self.until_unblocked().await;
         let published = world.broker.publish(route, body.clone()).await;
+        if matches!(published, Ok(Published::Refused)) {
+            world.injected(Fault::FullQueue);
+        }
         world.note(format_args!("{} published {} to {route:?}: {published:?}", self.life.name, shown(&body)));
         // Whoever is killed now has published, and does not know it.
         self.life.moment().await;
@@ -185,7 +212,7 @@ impl Broker for Line {
     }
 
     fn blocked(&self) -> Option<String> {
-        None
+        self.world().is_in(&self.world().plan.faults.blocked).then(|| "low on memory".to_owned())
     }
 
     async fn teardown(&self, topology: &Topology) -> Result<(), BrokerError> {

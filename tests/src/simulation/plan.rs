@@ -8,7 +8,8 @@ use rabbit_reduce_core::jobs::Options;
 use rabbit_reduce_core::jobs::options::TokensName;
 use rabbit_reduce_core::local::LocalSource;
 use rabbit_reduce_core::spec::By;
-use rabbit_reduce_core::topology::{QUEUE_BYTES, Queue, Topology, UNLIMITED_DELIVERIES, queue};
+use rabbit_reduce_core::topology::{MAP_MESSAGES, QUEUE_BYTES, Queue, Topology, UNLIMITED_DELIVERIES, queue};
+use rabbit_reduce_runtime::mistake::Mistake;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -34,6 +35,14 @@ pub struct Plan {
     pub max_runs: usize,
     /// Returns after which queues set a message aside.
     pub delivery_limit: u32,
+    /// What the pairs of one task may hold in memory; beyond it they go to scratch files.
+    pub budget_bytes: usize,
+    /// For how long ended jobs are kept.
+    pub keep: Option<Duration>,
+    /// What each queue holds before it refuses more.
+    pub queue_bytes: u64,
+    /// Tasks that `map` holds.
+    pub map_messages: u64,
     /// What goes wrong.
     pub faults: Faults,
 }
@@ -86,8 +95,18 @@ pub struct Faults {
     pub unknown_writes: u64,
     /// Steps in the store that fail.
     pub failed_steps: u64,
+    /// Of writes that do not say what became of them, those that happen later.
+    pub late_landings: u64,
     /// Meanwhile the store takes nothing.
     pub full: Vec<Range<Duration>>,
+    /// Files that the store has no room for half way.
+    pub full_midway: u64,
+    /// Scratch files that fail.
+    pub failed_scratch: u64,
+    /// Meanwhile the input is away.
+    pub input_away: Vec<Range<Duration>>,
+    /// Meanwhile the broker takes no messages.
+    pub blocked: Vec<Range<Duration>>,
     /// Meanwhile the broker is away.
     pub outages: Vec<Range<Duration>>,
     /// Queues whose messages are given back until the broker gives up.
@@ -120,14 +139,38 @@ impl Plan {
             prefetch: 8 + dice.below(17),
             max_runs: 2 + place(&dice, 6),
             delivery_limit: 1 + u32::try_from(dice.below(1 + dice.below(20))).expect("it is small"),
+            budget_bytes: if dice.hits(700) { 64 << 20 } else { 1 + place(&dice, 4096) },
+            keep: dice.hits(80).then(|| millis(20_000) + time(&dice, 200_000)),
+            queue_bytes: if dice.hits(800) { QUEUE_BYTES } else { 200 + dice.below(4000) },
+            map_messages: if dice.hits(800) { MAP_MESSAGES } else { 1 + dice.below(4) },
             faults,
+        }
+    }
+
+    /// Whether a mistake may do any harm here, so that it is worth looking.
+    #[must_use]
+    pub fn invites(&self, mistake: Mistake) -> bool {
+        let Faults { slow_steps, false_verdicts, half_sent, unknown_writes, duplicates, gossip, .. } = &self.faults;
+        match mistake {
+            Mistake::NewsIsTruth => !gossip.is_empty(),
+            Mistake::AgreedIsMapped => *false_verdicts > 0,
+            Mistake::MixedIsReported | Mistake::RetryIsNotAgreed => half_sent + false_verdicts > 0,
+            Mistake::UnknownIsDone => *unknown_writes > 0,
+            Mistake::FinishOfThePast => self.aggregators > 1 && *slow_steps > 0,
+            Mistake::DeleteAfterLostRace => self.aggregators > 1,
+            Mistake::ReplaceAfterLostRace => self.aggregators > 1 && *slow_steps > 0 && self.max_runs < 5,
+            Mistake::UncountedAreLosses => *duplicates > 0 && self.jobs.iter().any(|job| job.order.job == "sum"),
+            _ => true,
         }
     }
 
     /// The queues.
     #[must_use]
     pub fn topology(&self) -> Topology {
-        let mut topology = Topology::new("simulated", QUEUE_BYTES);
+        let mut topology = Topology::new("simulated", self.queue_bytes);
+        for queue in topology.queues.iter_mut().filter(|queue| queue.max_messages.is_some()) {
+            queue.max_messages = Some(self.map_messages);
+        }
         let limited = |queue: &Queue| queue.delivery_limit < UNLIMITED_DELIVERIES;
         for queue in topology.queues.iter_mut().filter(|queue| limited(queue)) {
             queue.delivery_limit = self.delivery_limit;
@@ -165,7 +208,12 @@ impl Faults {
             slowest_step: millis(1) + time(dice, [5, 100, 2000][place(dice, 3)]),
             unknown_writes: share(150),
             failed_steps: share(60),
+            late_landings: share(1000),
             full: spans(10_000),
+            full_midway: share(150),
+            failed_scratch: share(100),
+            input_away: spans(20_000),
+            blocked: spans(20_000),
             outages: spans(8000),
             given_up: times(3).into_iter().map(|at| (at, work_queue(at))).collect(),
             purges: if dice.hits(150) { times(2).into_iter().map(|at| (at, work_queue(at))).collect() } else { vec![] },
@@ -181,7 +229,7 @@ impl JobPlan {
         let (job, options) = program(dice);
         let mut order = Order::of(job);
         order.options = options;
-        order.by = if dice.hits(900) { By::Value } else { By::Reference };
+        order.by = if dice.hits(700) { By::Value } else { By::Reference };
         order.chunk_bytes = 64 + dice.below(1 + dice.below(800));
         order.segment_bytes = segment_bytes;
         order.partitions = 1 + u32::try_from(dice.below(4)).expect("it is small");

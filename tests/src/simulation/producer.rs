@@ -1,12 +1,13 @@
 //! A job's producer, and who follows it: submits, publishes, seals, watches; whoever comes after a death resumes.
 //!
-//! What would surprise: a producer that dies before it learned that its job is known begins another; the first one stays open,
-//! and is cancelled and removed at the end, as a person would.
+//! What would surprise: a producer that dies before it learned that its job is known begins another; the first one strays, and is
+//! cancelled and removed at the end, as a person would.
 
 use super::fault::Fault;
 use super::life::{Life, State};
 use super::line::Line;
 use super::plan::JobPlan;
+use super::shown::without_paths;
 use super::world::{World, locked};
 use rabbit_reduce_core::id::{ChunkNumber, JobId};
 use rabbit_reduce_core::message::{Answer, Ask, End};
@@ -15,6 +16,7 @@ use rabbit_reduce_producer::client::{Client, ClientError};
 use rabbit_reduce_producer::screen::Screen;
 use rabbit_reduce_producer::session::{Known, Session, SessionError};
 use rabbit_reduce_runtime::process::shutdown::Shutdown;
+use rabbit_reduce_runtime::store::Store;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -24,6 +26,9 @@ const LONGEST_ABSENCE: Duration = Duration::from_secs(10);
 
 /// Between two looks at a job that is to be amended.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// What is read of a part at once.
+const PAGE_BYTES: u32 = 256;
 
 /// More chunks than any job here has.
 const MOST_CHUNKS: u32 = 1000;
@@ -68,7 +73,8 @@ pub async fn drive(world: Arc<World>, number: usize, sources: Vec<Source>, stage
         let (whose, there) = (Arc::clone(&life), Arc::clone(&world));
         let mut working = tokio::spawn(async move {
             let done = work(&there, &session, &order, from, &to).await;
-            there.note(format_args!("{} is done: {:?}", whose.name, done.as_ref().map(|end| &end.outcome)));
+            let told = done.as_ref().map_or_else(ToString::to_string, |end| format!("{:?}", end.outcome));
+            there.note(format_args!("{} is done: {}", whose.name, without_paths(&told)));
             done
         });
         let done = tokio::select! {
@@ -78,9 +84,9 @@ pub async fn drive(world: Arc<World>, number: usize, sources: Vec<Source>, stage
         };
         match done {
             Some(Ok(Ok(_end))) => return,
-            Some(Ok(Err(error))) if is_over(plan, &error) => return,
+            Some(Ok(Err(error))) if is_over(plan, world.plan.keep.is_some(), &error) => return,
             Some(Ok(Err(error))) if life.sheltered => return world.wrong(format!("{}: {error}", life.name)),
-            Some(Ok(Err(error))) => world.note(format_args!("{}: {error}", life.name)),
+            Some(Ok(Err(error))) => world.note(format_args!("{}: {}", life.name, without_paths(&error.to_string()))),
             Some(Err(panic)) => return world.wrong(format!("{}: {panic}", life.name)),
             None => {
                 debug_assert_ne!(life.state(), State::Awake);
@@ -92,9 +98,9 @@ pub async fn drive(world: Arc<World>, number: usize, sources: Vec<Source>, stage
     }
 }
 
-/// Whether a job that is not known any more was cancelled or removed.
-const fn is_over(plan: &JobPlan, error: &SessionError) -> bool {
-    (plan.cancelled.is_some() || plan.removed) && matches!(error, SessionError::Client(ClientError::Unknown))
+/// Whether a job that is not known any more was cancelled or removed, or kept for long enough.
+const fn is_over(plan: &JobPlan, expires: bool, error: &SessionError) -> bool {
+    (plan.cancelled.is_some() || plan.removed || expires) && matches!(error, SessionError::Client(ClientError::Unknown))
 }
 
 async fn work(
@@ -176,7 +182,37 @@ pub async fn retry(world: &Arc<World>, stage: &Stage) {
             {
                 return;
             }
-            _ => tokio::time::sleep(LOOK).await,
+            Err(SessionError::Client(ClientError::Unknown)) if world.plan.keep.is_some() => return,
+            Ok(_) => read(world, &session, job).await,
+            Err(_) => {}
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Reads the newest result of a job as whoever prints it does; while a job is amended, too, it has to be there.
+pub async fn read(world: &World, session: &Session, job: JobId) {
+    let newest = async || session.status(job).await.ok().and_then(|status| status.end);
+    let Some(end) = newest().await else { return };
+    for part in &end.parts {
+        let mut bytes = Vec::new();
+        loop {
+            let (name, part, offset) = (&part.name, part.name.clone(), bytes.len() as u64);
+            match session.ask(Ask::Part { job, part, offset, length: PAGE_BYTES }, &[]).await {
+                Ok((Answer::Bytes { more }, page)) => {
+                    bytes.extend_from_slice(&page);
+                    if !more {
+                        break;
+                    }
+                }
+                // Whoever is at it by the second end after it has to begin anew.
+                _ if newest().await.is_none_or(|now| now.version > end.version) => return,
+                other => return world.wrong(format!("{name} of job {job} cannot be read: {other:?}")),
+            }
+        }
+        let stored = world.store.get(&format!("jobs/{job}/{}", part.name)).expect("memory can be read");
+        if stored.is_some_and(|stored| stored != bytes) || part.bytes != bytes.len() as u64 {
+            world.wrong(format!("{} of job {job} is read as something else", part.name));
         }
     }
 }
@@ -188,7 +224,27 @@ pub async fn remove(world: &Arc<World>, stage: &Stage) {
     world.note(format_args!("somebody removes {job}"));
     world.injected(Fault::Removed);
     stage.removed.store(true, Ordering::Relaxed);
+    locked(&world.unwanted).insert(job);
     if let Some(Err(error)) = ask(world, Ask::Remove { job }).await {
         world.wrong(format!("job {job} is not removed: {error}"));
+    }
+}
+
+/// Somebody ends and removes a job that no producer knows: it died before it learned that it was submitted.
+pub async fn clear(world: &Arc<World>, job: JobId) {
+    locked(&world.unwanted).insert(job);
+    world.note(format_args!("somebody clears {job}"));
+    for (what, ask_for) in [("cancelled", Ask::Cancel { job }), ("removed", Ask::Remove { job })] {
+        if let Some(Err(error)) = ask(world, ask_for).await {
+            world.wrong(format!("job {job}, of which no producer knows, is not {what}: {error}"));
+        }
+    }
+}
+
+/// Somebody reads the result of a job, if it has one.
+pub async fn look_at_result(world: &Arc<World>, stage: &Stage) {
+    if let Some(known) = stage.known() {
+        let life = Life::immortal(world, "Reader");
+        read(world, &session(&life), known.spec.job).await;
     }
 }

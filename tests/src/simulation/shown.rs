@@ -5,6 +5,13 @@
 use bytes::Bytes;
 use rabbit_reduce_core::message::{self, Failure, News, Partial, Reply, Request, Task};
 
+/// A reason without the places where inputs happen to lie.
+#[must_use]
+pub fn without_paths(reason: &str) -> String {
+    let words = reason.split(' ').map(|word| if word.contains('/') { "/…" } else { word });
+    words.collect::<Vec<_>>().join(" ")
+}
+
 /// In a few words.
 #[must_use]
 pub fn shown(message: &Bytes) -> String {
@@ -20,7 +27,7 @@ pub fn shown(message: &Bytes) -> String {
         return format!("task {job} {chunk} attempt {attempt} crashes {crashes} rounds {rounds} {} B", body.len());
     }
     if let Ok((failure, _)) = message::decode::<Failure>(message) {
-        return format!("failure {} {}: {}", failure.job, failure.chunk, failure.reason);
+        return format!("failure {} {}: {}", failure.job, failure.chunk, without_paths(&failure.reason));
     }
     if let Ok((request, _)) = message::decode::<Request>(message) {
         let ask = format!("{:?}", request.ask);

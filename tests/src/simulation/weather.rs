@@ -4,6 +4,7 @@
 //! do that a message kills.
 
 use super::fault::Fault;
+use super::inputs::Inputs;
 use super::world::{World, locked};
 use rabbit_reduce_core::id::PartitionNumber;
 use rabbit_reduce_core::message::{self, News};
@@ -17,8 +18,19 @@ const HANDFUL: u16 = 8;
 const PATIENCE: Duration = Duration::from_millis(1);
 
 /// Begins.
-pub fn begin(world: &Arc<World>) {
+pub fn begin(world: &Arc<World>, inputs: &Arc<Inputs>) {
     let faults = &world.plan.faults;
+    for away in &faults.input_away {
+        let (there, hidden, shown) = (Arc::clone(world), Arc::clone(inputs), Arc::clone(inputs));
+        at(world, away.start, async move {
+            if !there.is_calm() {
+                there.injected(Fault::InputAway);
+                there.note(format_args!("the input is away"));
+                hidden.hide();
+            }
+        });
+        at(world, away.end, async move { shown.show() });
+    }
     for outage in &faults.outages {
         let away = Arc::clone(world);
         at(world, outage.start, async move {

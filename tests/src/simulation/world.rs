@@ -10,11 +10,13 @@ use super::signal::Signal;
 use super::trace::{MOST_EVENTS, Trace};
 use super::verdicts::Verdicts;
 use crate::dice::Dice;
+use bytes::Bytes;
 use rabbit_reduce_core::id::JobId;
+use rabbit_reduce_core::message::{self, Ask, Request};
 use rabbit_reduce_runtime::broker::Broker;
 use rabbit_reduce_runtime::broker::embedded::EmbeddedBroker;
 use rabbit_reduce_runtime::store::memory::MemoryStore;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -33,12 +35,14 @@ pub struct World {
     pub store: MemoryStore,
     /// Whether the store lets a second writer have a name.
     pub overwrites: bool,
+    /// Jobs of which somebody sent anything to the store.
+    pub begun: Mutex<BTreeSet<JobId>>,
+    /// Jobs that nobody wants any more: somebody asked for their removal.
+    pub unwanted: Mutex<BTreeSet<JobId>>,
     /// Jobs that were submitted, and how many partitions they have.
     pub jobs: Mutex<Vec<(JobId, u32)>>,
     /// Who declared chunks dead.
     pub verdicts: Mutex<Verdicts>,
-    /// Aggregators that died.
-    pub dead_aggregators: AtomicUsize,
     trace: Mutex<Trace>,
     calm: Signal<bool>,
     under_way: AtomicUsize,
@@ -72,9 +76,10 @@ impl World {
             broker,
             store: MemoryStore::default(),
             overwrites,
+            begun: Mutex::default(),
+            unwanted: Mutex::default(),
             jobs: Mutex::default(),
             verdicts: Mutex::default(),
-            dead_aggregators: AtomicUsize::new(0),
             trace: Mutex::new(Trace::new(kept)),
             calm: Signal::new(false),
             under_way: AtomicUsize::new(0),
@@ -111,6 +116,16 @@ impl World {
     /// A fault was injected.
     pub fn injected(&self, fault: Fault) {
         *locked(&self.faults).entry(fault).or_default() += 1;
+    }
+
+    /// Somebody publishes a message that may begin a job.
+    pub fn asked(&self, body: &Bytes) {
+        let Ok((request, _)) = message::decode::<Request>(body) else { return };
+        match request.ask {
+            Ask::PutSources { job, .. } => drop(locked(&self.begun).insert(job)),
+            Ask::Submit { spec } => drop(locked(&self.begun).insert(spec.job)),
+            _ => {}
+        }
     }
 
     /// How often each fault was injected.

@@ -38,10 +38,20 @@ pub enum Mistake {
     MixedIsReported,
     /// A chunk is sent again before its partitions have agreed to wait for it, and they never do.
     RetryIsNotAgreed,
+    /// A segment that is in the delta is folded into it once more.
+    FoldTwice,
+    /// A merge of runs is put although some of them are merged already.
+    ReplaceAfterLostRace,
+    /// A partition is finished, and the job ended with it, without an entry that says so.
+    FinishOffTheLedger,
+    /// What an attempt that is not counted left out is told of all the same.
+    UncountedAreLosses,
+    /// What no entry names stays in the store.
+    OrphansStay,
 }
 
 /// Every mistake.
-pub const ALL: [Mistake; 16] = [
+pub const ALL: [Mistake; 21] = [
     Mistake::AckBeforeConfirm,
     Mistake::CommitAfterAck,
     Mistake::CountTwice,
@@ -58,6 +68,11 @@ pub const ALL: [Mistake; 16] = [
     Mistake::AgreedIsMapped,
     Mistake::MixedIsReported,
     Mistake::RetryIsNotAgreed,
+    Mistake::FoldTwice,
+    Mistake::ReplaceAfterLostRace,
+    Mistake::FinishOffTheLedger,
+    Mistake::UncountedAreLosses,
+    Mistake::OrphansStay,
 ];
 
 /// Whether this thread makes a mistake.
