@@ -26,7 +26,8 @@ pub(crate) fn judge(ledgers: &[&Ledger], version: u32, max_losses: u64) -> End {
         losses,
         time_ms: 0,
     };
-    if end.losses.count > max_losses {
+    // A result that stands is amended, and never taken away for what a person tried to make better.
+    if version == 1 && end.losses.count > max_losses {
         return failed(end, too_many_losses(max_losses));
     }
     match add_up(ledgers) {
@@ -245,6 +246,13 @@ mod tests {
         let end = judge(&[&lacking], 1, 1);
         assert!(matches!(&end.outcome, Outcome::Failed(reason) if reason.contains("--max-losses")), "{end:?}");
         assert_eq!(end.losses.count, 2);
+    }
+
+    #[test]
+    fn a_result_that_stands_is_amended_however_much_is_lost() {
+        let lacking = ledger(vec![chunk(0, 7, 3, Some(3))], &[1, 2]);
+        let end = judge(&[&lacking], 2, 1);
+        assert_eq!((end.version, &end.outcome, end.parts.len()), (2, &Outcome::DoneWithLosses, 1));
     }
 
     #[test]
