@@ -7,8 +7,8 @@ use crate::archive::{Archive, ArchiveError};
 use crate::aside::{self, Note};
 use bytes::Bytes;
 use rabbit_reduce_core::id::{ChunkNumber, JobId, SourceNumber};
-use rabbit_reduce_core::ledger::Ledger;
 use rabbit_reduce_core::message::{self, Failure, LETTER_SOURCES, Letter, LetterKind, Partial, Refused, Task};
+use rabbit_reduce_core::skip::{Place, Skip};
 use std::collections::BTreeSet;
 
 /// Letters that one answer lists.
@@ -17,6 +17,30 @@ const LISTED_LETTERS: usize = 100;
 const LISTED_BYTES: usize = 1 << 20;
 /// What the name of a summary ends with; the rest is its letter's.
 const SUMMARY: &str = aside::NOTE;
+
+/// What the ledgers say of that which letters are about.
+#[derive(Default)]
+struct Standing {
+    lost: BTreeSet<ChunkNumber>,
+    again: BTreeSet<ChunkNumber>,
+    /// Records that are left out since they kill who maps them.
+    left_out: BTreeSet<(ChunkNumber, Place)>,
+}
+
+impl Standing {
+    /// Says of a letter what has become of what it is about. A failure at a record is about that alone if it was left out, and
+    /// about the whole chunk if it was too late for that.
+    fn mark(&self, letter: &mut Letter) {
+        let Some(chunk) = letter.chunk else { return };
+        if let Some(place) = letter.record.filter(|place| self.left_out.contains(&(chunk, *place))) {
+            letter.kind = LetterKind::Records(vec![Skip::new(place.source, place.offset, letter.reason.clone())]);
+            (letter.sources, letter.offset) = (vec![place.source], None);
+        }
+        let of_records = matches!(letter.kind, LetterKind::Records(_));
+        letter.lost = self.lost.contains(&chunk) != of_records;
+        letter.again = self.again.contains(&chunk);
+    }
+}
 
 /// Where the letters of a job are, or those of none.
 pub(crate) fn folder(job: Option<JobId>) -> String {
@@ -53,10 +77,7 @@ impl Archive {
 
     /// Summaries of letters, in the order of their names, and whether there are more.
     pub(crate) fn letters(&self, job: Option<JobId>, after: &str) -> Result<(Vec<Letter>, bool), ArchiveError> {
-        let (lost, again) = match job {
-            Some(job) => self.open_chunks(job)?,
-            None => Default::default(),
-        };
+        let standing = job.map_or_else(|| Ok(Standing::default()), |job| self.standing(job))?;
         let mut names = self.store.list(&folder(job))?;
         names.retain(|name| !name.ends_with(SUMMARY) && name.as_str() > after);
         let (mut letters, mut bytes) = (Vec::new(), 0);
@@ -65,24 +86,22 @@ impl Archive {
                 return Ok((letters, true));
             }
             let Some(mut letter) = self.letter(job, name)? else { continue };
-            letter.lost = match (&letter.kind, letter.chunk) {
-                (LetterKind::Records(_), Some(chunk)) => !lost.contains(&chunk),
-                (_, Some(chunk)) => lost.contains(&chunk),
-                (_, None) => false,
-            };
-            letter.again = letter.chunk.is_some_and(|chunk| again.contains(&chunk));
+            standing.mark(&mut letter);
             bytes += serde_json::to_vec(&letter).map_or(0, |json| json.len());
             letters.push(letter);
         }
         Ok((letters, false))
     }
 
-    /// Chunks that are lost, and those that are being sent again.
-    fn open_chunks(&self, job: JobId) -> Result<(BTreeSet<ChunkNumber>, BTreeSet<ChunkNumber>), ArchiveError> {
-        let Some(file) = self.job(job)? else { return Ok(Default::default()) };
-        let ledgers = self.ledgers(job, file.spec.partitions)?;
-        let lost = ledgers.iter().flat_map(|ledger| ledger.lost().map(|(chunk, _)| chunk)).collect();
-        Ok((lost, ledgers.iter().flat_map(Ledger::retrying).collect()))
+    fn standing(&self, job: JobId) -> Result<Standing, ArchiveError> {
+        let Some(file) = self.job(job)? else { return Ok(Standing::default()) };
+        let mut standing = Standing::default();
+        for ledger in self.ledgers(job, file.spec.partitions)? {
+            standing.lost.extend(ledger.lost().map(|(chunk, _)| chunk));
+            standing.again.extend(ledger.retrying());
+            standing.left_out.extend(ledger.left_out());
+        }
+        Ok(standing)
     }
 
     fn letter(&self, job: Option<JobId>, name: String) -> Result<Option<Letter>, ArchiveError> {
@@ -143,14 +162,15 @@ fn summary(letter: &Bytes) -> Letter {
         retry: 0,
         time_ms: 0,
         bytes: letter.len() as u64,
+        record: None,
         lost: false,
         again: false,
     };
     if let Ok((failure, task)) = message::decode::<Failure>(letter) {
-        let Failure { chunk, reason, attempts, retry, time_ms, .. } = failure;
+        let Failure { chunk, reason, attempts, retry, record, time_ms, .. } = failure;
         let (sources, offset) = message::decode::<Task>(&task).map(|(task, _)| places(&task)).unwrap_or_default();
         let (kind, chunk) = (LetterKind::Chunk, Some(chunk));
-        return Letter { kind, chunk, reason, sources, offset, attempts, retry, time_ms, ..unknown };
+        return Letter { kind, chunk, reason, sources, offset, attempts, retry, record, time_ms, ..unknown };
     }
     if let Ok((task, _)) = message::decode::<Task>(letter) {
         let reason = "the broker gave up delivering it".to_owned();

@@ -153,12 +153,14 @@ impl Letters {
     /// Has a record left out that kills who maps it, and the rest of its chunk mapped; `None` if it is too late for that.
     fn leave_out(
         &mut self,
-        Read { archive, file, .. }: &Read<'_>,
+        Read { archive, letter, file, .. }: &Read<'_>,
         failure: &Failure,
         skip: &Skip,
         task: (Task, Bytes),
     ) -> Result<Option<Buried>, Refusal> {
         let Failure { job, chunk, retry, .. } = *failure;
+        archive.keep_letter(job, chunk, letter, &failure.reason)?;
+        crash_point::reached("aggregator.letter_stored");
         let ledgers = self.ledgers(archive, file)?;
         if !repair::leave_out(archive, job, ledgers, chunk, skip)? {
             return Ok(None);

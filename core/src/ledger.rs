@@ -10,7 +10,7 @@ pub mod delta;
 use crate::id::{ChunkNumber, Unit};
 use crate::message::Home;
 use crate::run::RunSize;
-use crate::skip::{AGREED_SKIPS, Skip, SkipList};
+use crate::skip::{AGREED_SKIPS, Place, Skip, SkipList};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
@@ -385,6 +385,11 @@ impl Ledger {
     #[must_use]
     pub fn agreed(&self, chunk: ChunkNumber) -> &[Skip] {
         self.chunks.get(&chunk).map_or(&[], |state| &state.agreed)
+    }
+
+    /// Records that every attempt at their chunks leaves out.
+    pub fn left_out(&self) -> impl Iterator<Item = (ChunkNumber, Place)> {
+        self.chunks.iter().flat_map(|(chunk, state)| state.agreed.iter().map(|skip| (*chunk, skip.place())))
     }
 
     /// Whether a chunk is a loss here.

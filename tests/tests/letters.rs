@@ -4,12 +4,13 @@
 mod world;
 
 use bytes::Bytes;
-use rabbit_reduce_core::id::{ChunkNumber, JobId, PartitionNumber};
+use rabbit_reduce_core::id::{ChunkNumber, JobId, PartitionNumber, SourceNumber};
 use rabbit_reduce_core::local::{self, LocalSource};
 use rabbit_reduce_core::message::{
-    self, Answer, Ask, End, Failure, Letter, LetterKind, Outcome, Partial, Refused, Task,
+    self, Answer, Ask, Attempt, End, Failure, Letter, LetterKind, Outcome, Partial, Refused, Task,
 };
 use rabbit_reduce_core::rows::format::Format;
+use rabbit_reduce_core::skip::Place;
 use rabbit_reduce_core::topology::queue;
 use rabbit_reduce_producer::session::{Known, Session};
 use rabbit_reduce_producer::sources::collect;
@@ -32,6 +33,7 @@ world::on_both_brokers! {
     a_chunk_that_cannot_be_repaired_is_reported_with_the_partition_that_lacks_it
     a_partial_that_the_broker_gave_up_on_again_and_again_is_folded_alone
     refused_records_are_kept_byte_for_byte
+    a_record_that_is_left_out_is_kept_with_its_attempts
     letters_are_dropped_and_their_losses_stay
 }
 
@@ -307,6 +309,41 @@ async fn refused_records_are_kept_byte_for_byte(home: Home) {
     }
     cluster.finish().await;
     seen::fault("a record is refused by its program", "it is a loss with source and offset, and its bytes are kept");
+}
+
+async fn a_record_that_is_left_out_is_kept_with_its_attempts(home: Home) {
+    let cluster = Cluster::builder().workers(0).start(home).await;
+    let session = cluster.session().await;
+    let known = cluster.submit(&session, &Order::of("sum"), cluster.write(&[source("a", "1 2 666 3\n")])).await;
+    let chunks = within("published", session.publish(&known, None)).await.unwrap();
+    let job = known.spec.job;
+    for task in take(&cluster, queue::MAP, chunks).await {
+        let (header, body) = message::decode::<Task>(&task).unwrap();
+        let chunk = header.chunk;
+        let worker = "w".to_owned();
+        let died = Attempt { worker: worker.clone(), reason: "it died".to_owned(), time_ms: 4 };
+        let task = message::encode(&Task { crashes: 2, history: vec![died], ..header }, &body);
+        let (record, reason) = (Some(Place { source: SourceNumber(0), offset: 4 }), "3 processes died".to_owned());
+        let failure = Failure { job, chunk, reason, attempts: 3, retry: 0, record, worker, version: 1, time_ms: 5 };
+        cluster.crew.home.store(queue::DEAD, message::encode(&failure, &task)).await;
+    }
+    cluster.crew.hire(Role::Worker).await;
+    let report = cluster.conclude(&session, &known, chunks).await;
+    assert_eq!((report.end.outcome, report.end.losses.count), (Outcome::DoneWithLosses, 1));
+    let kept = until("both are kept", async || Some(letters(&session, job).await).filter(|kept| kept.len() == 2)).await;
+    for letter in &kept {
+        let LetterKind::Records(skips) = &letter.kind else { panic!("{letter:?}") };
+        assert_eq!((skips, letter.lost, letter.again), (&report.end.losses.records, true, false), "{letter:?}");
+    }
+    let died: Vec<_> = kept.iter().filter(|letter| letter.attempts == 3).collect();
+    let [letter] = died.as_slice() else { panic!("{kept:?}") };
+    assert_eq!((letter.reason.as_str(), letter.time_ms), ("3 processes died", 5));
+    let ask = Ask::Letter { job: Some(job), name: letter.name.clone(), offset: 0, length: 1 << 20 };
+    let (Answer::Bytes { more: false }, raw) = session.ask(ask, &[]).await.unwrap() else { panic!("no letter") };
+    let (_, task) = message::decode::<Failure>(&raw).unwrap();
+    assert_eq!(message::decode::<Task>(&task).unwrap().0.history.len(), 1);
+    cluster.finish().await;
+    seen::fault("a record is left out", "what is known of its attempts is kept, and listed as that of a record");
 }
 
 async fn letters_are_dropped_and_their_losses_stay(home: Home) {

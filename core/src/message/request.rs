@@ -4,7 +4,7 @@
 //! twice.
 
 use crate::id::{ChunkNumber, JobId, PartitionNumber, SourceNumber};
-use crate::skip::Skip;
+use crate::skip::{Place, Skip};
 use crate::spec::Spec;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -222,6 +222,9 @@ pub struct Letter {
     pub time_ms: u64,
     /// Its length in bytes.
     pub bytes: u64,
+    /// The record of the chunk that its processes died of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record: Option<Place>,
     /// What it is about is still a loss.
     #[serde(default)]
     pub lost: bool,
@@ -236,7 +239,7 @@ pub struct Letter {
 pub enum LetterKind {
     /// A chunk that failed.
     Chunk,
-    /// Records that their program refused.
+    /// Records that their program refused, or one that is left out since it kills who maps it.
     Records(Vec<Skip>),
     /// A partial that cannot be folded.
     Partial,

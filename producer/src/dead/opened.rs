@@ -199,6 +199,7 @@ pub(crate) mod tests {
             retry: 1,
             time_ms: 61_000,
             bytes: letter.len() as u64,
+            record: None,
             lost: true,
             again: false,
         };

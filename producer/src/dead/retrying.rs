@@ -14,6 +14,7 @@ use crate::session::{POLL, STILL, SessionError};
 use crate::shown::Shown;
 use rabbit_reduce_core::id::{ChunkNumber, JobId};
 use rabbit_reduce_core::message::{Answer, Ask, End, LetterKind, Outcome, Status};
+use rabbit_reduce_core::skip::{Place, Skip};
 use rabbit_reduce_runtime::process::clock;
 use rabbit_reduce_runtime::process::exit::Exit;
 use rabbit_reduce_runtime::process::start::Failure;
@@ -30,8 +31,8 @@ const LOOK: Duration = Duration::from_secs(2);
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Wanted {
     chunks: BTreeSet<ChunkNumber>,
-    /// Refused records.
-    records: usize,
+    /// Refused records, of each of which there may be several letters.
+    records: BTreeSet<Place>,
     /// Chunks that are counted by now.
     counted: BTreeSet<ChunkNumber>,
     /// Chunks that are counted too, in a result that is about to be amended by them.
@@ -50,7 +51,7 @@ fn wanted(letters: &[Listed], status: &Status, selection: &Selection) -> Wanted 
     let mut wanted = Wanted::default();
     for Listed { letter, .. } in letters {
         match (&letter.kind, letter.chunk) {
-            (LetterKind::Records(skips), _) if letter.lost => wanted.records += skips.len(),
+            (LetterKind::Records(skips), _) if letter.lost => wanted.records.extend(skips.iter().map(Skip::place)),
             (LetterKind::Records(_), _) | (_, None) => {}
             (_, Some(chunk)) if letter.lost || letter.again => drop(wanted.chunks.insert(chunk)),
             (_, Some(chunk)) => drop(wanted.counted.insert(chunk)),
@@ -113,7 +114,7 @@ impl Letters {
         let wanted = wanted(&self.selected(selection).await?, &before, selection);
         self.say_what_cannot_be(&wanted);
         if wanted.chunks.is_empty() && wanted.amending.is_empty() {
-            if wanted.records > 0 {
+            if !wanted.records.is_empty() {
                 let reason = "only records are left, which their program would refuse, or die of, again";
                 return Err(Failure::new(Exit::Usage, format!("nothing can be sent again: {reason}; {}", remedy(job))));
             }
@@ -154,8 +155,8 @@ impl Letters {
                 .screen
                 .say(&format!("sent again before, and about to be counted: {}", chunks_named(&amending)));
         }
-        if *records > 0 && !chunks.is_empty() {
-            let records = count(*records as u64, "record is", "records are");
+        if !records.is_empty() && !chunks.is_empty() {
+            let records = count(records.len() as u64, "record is", "records are");
             let job = self.job.expect("a retry names its job");
             self.session.screen.say(&format!(
                 "{records} not sent again: their program would refuse them, or die of them, again; {}",
@@ -309,10 +310,11 @@ mod tests {
             letter(1, 1, "", true, false),
             letter(2, 0, "", false, false),
             letter(3, 0, "", false, true),
+            records.clone(),
             records,
         ];
         let all = wanted(&listed(&letters), &status(&[1, 7]), &Selection::default());
-        assert_eq!((numbers(&all.chunks), numbers(&all.counted), all.records), (vec![1, 3, 7], vec![2], 3));
+        assert_eq!((numbers(&all.chunks), numbers(&all.counted), all.records.len()), (vec![1, 3, 7], vec![2], 3));
         let amending = wanted(&listed(&letters), &status(&[1, 2, 7]), &Selection::default());
         assert_eq!((numbers(&amending.chunks), amending.counted.len()), (vec![1, 3, 7], 0));
         assert_eq!(numbers(&amending.amending), [2], "its result is older than its letters");

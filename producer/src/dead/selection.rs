@@ -250,6 +250,7 @@ mod tests {
             retry: 0,
             time_ms: 0,
             bytes: 9,
+            record: None,
             lost: true,
             again: false,
         }
