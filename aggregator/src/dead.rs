@@ -5,11 +5,15 @@
 
 use crate::archive::{Archive, ArchiveError};
 use crate::aside::{self, Note};
+use crate::ending;
 use bytes::Bytes;
 use rabbit_reduce_core::id::{ChunkNumber, JobId, SourceNumber};
-use rabbit_reduce_core::message::{self, Failure, LETTER_SOURCES, Letter, LetterKind, Partial, Refused, Task};
+use rabbit_reduce_core::ledger::Ledger;
+use rabbit_reduce_core::message::{
+    self, Failure, LETTER_SOURCES, Letter, LetterKind, Partial, RecordState, Refused, Task,
+};
 use rabbit_reduce_core::skip::{Place, Skip};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Letters that one answer lists.
 const LISTED_LETTERS: usize = 100;
@@ -25,6 +29,8 @@ struct Standing {
     again: BTreeSet<ChunkNumber>,
     /// Records that are left out since they kill who maps them.
     left_out: BTreeSet<(ChunkNumber, Place)>,
+    /// Records that were sent again, and are counted in every partition, or open in any.
+    records: BTreeMap<(ChunkNumber, Place), RecordState>,
 }
 
 impl Standing {
@@ -36,9 +42,21 @@ impl Standing {
             letter.kind = LetterKind::Records(vec![Skip::new(place.source, place.offset, letter.reason.clone())]);
             (letter.sources, letter.offset) = (vec![place.source], None);
         }
-        let of_records = matches!(letter.kind, LetterKind::Records(_));
-        letter.lost = self.lost.contains(&chunk) != of_records;
+        let lost = self.lost.contains(&chunk);
         letter.again = self.again.contains(&chunk);
+        let LetterKind::Records(skips) = &letter.kind else {
+            letter.lost = lost;
+            return;
+        };
+        if lost {
+            // They are lost with their chunk, and no loss of their own.
+            letter.lost = false;
+            return;
+        }
+        let state = |skip: &Skip| self.records.get(&(chunk, skip.place())).copied().unwrap_or(RecordState::Lost);
+        letter.records = skips.iter().map(state).collect();
+        letter.again |= letter.records.contains(&RecordState::Again);
+        letter.lost = letter.records.contains(&RecordState::Lost);
     }
 }
 
@@ -96,7 +114,11 @@ impl Archive {
     fn standing(&self, job: JobId) -> Result<Standing, ArchiveError> {
         let Some(file) = self.job(job)? else { return Ok(Standing::default()) };
         let mut standing = Standing::default();
-        for ledger in self.ledgers(job, file.spec.partitions)? {
+        let ledgers = self.ledgers(job, file.spec.partitions)?;
+        let borrowed: Vec<&Ledger> = ledgers.iter().collect();
+        standing.records.extend(ending::counted_records(&borrowed).map(|record| (record, RecordState::Counted)));
+        for ledger in ledgers {
+            standing.records.extend(ledger.retrying_records().map(|record| (record, RecordState::Again)));
             standing.lost.extend(ledger.lost().map(|(chunk, _)| chunk));
             standing.again.extend(ledger.retrying());
             standing.left_out.extend(ledger.left_out());
@@ -133,12 +155,35 @@ impl Archive {
                 Err(_) => message::decode::<Task>(&letter),
             };
             if let Ok((task, body)) = task
+                && task.record.is_none()
                 && newest.as_ref().is_none_or(|(known, _)| known.retry <= task.retry)
             {
                 newest = Some((task, body));
             }
         }
         Ok(newest)
+    }
+
+    /// The bytes of a record that its chunk left out, if a letter has them.
+    pub(crate) fn kept_record(
+        &self,
+        job: JobId,
+        chunk: ChunkNumber,
+        place: Place,
+    ) -> Result<Option<Bytes>, ArchiveError> {
+        let folder = folder(Some(job));
+        for name in self.store.list(&folder)? {
+            if !is_of(&name, chunk) || name.ends_with(SUMMARY) {
+                continue;
+            }
+            let Some(letter) = self.store.get(&format!("{folder}/{name}"))?.map(Bytes::from) else { continue };
+            let found =
+                message::decode::<Refused>(&letter).ok().and_then(|(refused, body)| refused.bytes_of(place, body));
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
     }
 
     /// Forgets a letter.
@@ -163,18 +208,22 @@ fn summary(letter: &Bytes) -> Letter {
         time_ms: 0,
         bytes: letter.len() as u64,
         record: None,
+        records: Vec::new(),
         lost: false,
         again: false,
     };
     if let Ok((failure, task)) = message::decode::<Failure>(letter) {
-        let Failure { chunk, reason, attempts, retry, record, time_ms, .. } = failure;
+        let Failure { chunk, reason, attempts, retry, record, retried, time_ms, .. } = failure;
         let (sources, offset) = message::decode::<Task>(&task).map(|(task, _)| places(&task)).unwrap_or_default();
-        let (kind, chunk) = (LetterKind::Chunk, Some(chunk));
+        let of_record = retried.map(|place| vec![Skip::new(place.source, place.offset, reason.clone())]);
+        let (kind, chunk) = (of_record.map_or(LetterKind::Chunk, LetterKind::Records), Some(chunk));
         return Letter { kind, chunk, reason, sources, offset, attempts, retry, record, time_ms, ..unknown };
     }
     if let Ok((task, _)) = message::decode::<Task>(letter) {
         let reason = "the broker gave up delivering it".to_owned();
-        let (kind, chunk, (sources, offset)) = (LetterKind::Chunk, Some(task.chunk), places(&task));
+        let of_record = task.record.map(|place| vec![Skip::new(place.source, place.offset, reason.clone())]);
+        let kind = of_record.map_or(LetterKind::Chunk, LetterKind::Records);
+        let (chunk, (sources, offset)) = (Some(task.chunk), places(&task));
         return Letter { kind, chunk, reason, sources, offset, attempts: task.attempt, retry: task.retry, ..unknown };
     }
     if let Ok((refused, _)) = message::decode::<Refused>(letter) {

@@ -9,7 +9,7 @@ mod world;
 use bytes::Bytes;
 use rabbit_reduce_core::id::JobId;
 use rabbit_reduce_core::local;
-use rabbit_reduce_core::message::{self, Ask, News, Outcome, VERSION};
+use rabbit_reduce_core::message::{self, Ask, FIRST_VERSION, News, Outcome, VERSION};
 use rabbit_reduce_core::rows::format::Format;
 use rabbit_reduce_core::topology::queue;
 use rabbit_reduce_runtime::broker::{Published, Route};
@@ -96,7 +96,7 @@ async fn tasks_of_a_later_release_wait_for_it(home: rabbit_reduce_tests::home::H
     let mut handed_back = take(&cluster, &names(&[queue::AGAIN, queue::MAP, queue::SUSPECT]), chunks as usize).await;
     assert!(handed_back.iter().all(|(_, task)| task[2] == VERSION + 1));
     for (name, task) in &mut handed_back {
-        (*name, *task) = (queue::MAP.to_owned(), in_version(task, VERSION));
+        (*name, *task) = (queue::MAP.to_owned(), in_version(task, FIRST_VERSION));
     }
     assert_eq!(cluster.files(known.spec.job, "dead"), [""; 0]);
     put(&cluster, handed_back).await;
@@ -139,7 +139,7 @@ async fn partials_of_a_later_release_wait_for_it(home: rabbit_reduce_tests::home
     within("it stops", cluster.crew.stop(&aggregator)).await;
     let mut handed_back = take(&cluster, &everywhere, partials).await;
     assert!(handed_back.iter().all(|(_, partial)| partial[2] == VERSION + 1));
-    handed_back.iter_mut().for_each(|(_, partial)| *partial = in_version(partial, VERSION));
+    handed_back.iter_mut().for_each(|(_, partial)| *partial = in_version(partial, FIRST_VERSION));
     put(&cluster, handed_back).await;
     cluster.crew.hire(Role::Aggregator).await;
     let chunks = within("sealed", session.publish(&known, None)).await.unwrap();

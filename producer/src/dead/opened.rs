@@ -138,6 +138,7 @@ pub(crate) mod tests {
             attempt: 2,
             crashes: 0,
             died_at: None,
+            record: None,
             strikes: 0,
             retry: 1,
             rounds: 0,
@@ -159,6 +160,7 @@ pub(crate) mod tests {
             attempts: 2,
             retry: 1,
             record: None,
+            retried: None,
             worker: "w2".to_owned(),
             version: 1,
             time_ms: 61_000,
@@ -200,6 +202,7 @@ pub(crate) mod tests {
             time_ms: 61_000,
             bytes: letter.len() as u64,
             record: None,
+            records: Vec::new(),
             lost: true,
             again: false,
         };

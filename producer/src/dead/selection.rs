@@ -251,6 +251,7 @@ mod tests {
             time_ms: 0,
             bytes: 9,
             record: None,
+            records: Vec::new(),
             lost: true,
             again: false,
         }
