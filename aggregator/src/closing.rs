@@ -31,7 +31,7 @@ impl Archive {
     /// given up since decides nothing.)
     pub(crate) fn goes_on(&self, job: JobId) -> Result<bool, ArchiveError> {
         let Some(end) = self.end(job)? else { return Ok(true) };
-        if end.losses.chunks.is_empty() {
+        if end.losses.is_empty() {
             return Ok(false);
         }
         for (number, part) in (0..).zip(&end.parts) {

@@ -5,11 +5,15 @@
 
 use crate::archive::{Archive, ArchiveError};
 use crate::aside::{self, Note};
+use crate::ending;
 use bytes::Bytes;
 use rabbit_reduce_core::id::{ChunkNumber, JobId, SourceNumber};
 use rabbit_reduce_core::ledger::Ledger;
-use rabbit_reduce_core::message::{self, Failure, LETTER_SOURCES, Letter, LetterKind, Partial, Refused, Task};
-use std::collections::BTreeSet;
+use rabbit_reduce_core::message::{
+    self, Failure, LETTER_SOURCES, Letter, LetterKind, Partial, RecordState, Refused, Task,
+};
+use rabbit_reduce_core::skip::{Place, Skip};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Letters that one answer lists.
 const LISTED_LETTERS: usize = 100;
@@ -17,6 +21,44 @@ const LISTED_LETTERS: usize = 100;
 const LISTED_BYTES: usize = 1 << 20;
 /// What the name of a summary ends with; the rest is its letter's.
 const SUMMARY: &str = aside::NOTE;
+
+/// What the ledgers say of that which letters are about.
+#[derive(Default)]
+struct Standing {
+    lost: BTreeSet<ChunkNumber>,
+    again: BTreeSet<ChunkNumber>,
+    /// Records that are left out since they kill who maps them.
+    left_out: BTreeSet<(ChunkNumber, Place)>,
+    /// Records that were sent again, and are counted in every partition, or open in any.
+    records: BTreeMap<(ChunkNumber, Place), RecordState>,
+}
+
+impl Standing {
+    /// Says of a letter what has become of what it is about. A failure at a record is about that alone if it was left out, and
+    /// about the whole chunk if it was too late for that.
+    fn mark(&self, letter: &mut Letter) {
+        let Some(chunk) = letter.chunk else { return };
+        if let Some(place) = letter.record.filter(|place| self.left_out.contains(&(chunk, *place))) {
+            letter.kind = LetterKind::Records(vec![Skip::new(place.source, place.offset, letter.reason.clone())]);
+            (letter.sources, letter.offset) = (vec![place.source], None);
+        }
+        let lost = self.lost.contains(&chunk);
+        letter.again = self.again.contains(&chunk);
+        let LetterKind::Records(skips) = &letter.kind else {
+            letter.lost = lost;
+            return;
+        };
+        if lost {
+            // They are lost with their chunk, and no loss of their own.
+            letter.lost = false;
+            return;
+        }
+        let state = |skip: &Skip| self.records.get(&(chunk, skip.place())).copied().unwrap_or(RecordState::Lost);
+        letter.records = skips.iter().map(state).collect();
+        letter.again |= letter.records.contains(&RecordState::Again);
+        letter.lost = letter.records.contains(&RecordState::Lost);
+    }
+}
 
 /// Where the letters of a job are, or those of none.
 pub(crate) fn folder(job: Option<JobId>) -> String {
@@ -53,10 +95,7 @@ impl Archive {
 
     /// Summaries of letters, in the order of their names, and whether there are more.
     pub(crate) fn letters(&self, job: Option<JobId>, after: &str) -> Result<(Vec<Letter>, bool), ArchiveError> {
-        let (lost, again) = match job {
-            Some(job) => self.open_chunks(job)?,
-            None => Default::default(),
-        };
+        let standing = job.map_or_else(|| Ok(Standing::default()), |job| self.standing(job))?;
         let mut names = self.store.list(&folder(job))?;
         names.retain(|name| !name.ends_with(SUMMARY) && name.as_str() > after);
         let (mut letters, mut bytes) = (Vec::new(), 0);
@@ -65,24 +104,26 @@ impl Archive {
                 return Ok((letters, true));
             }
             let Some(mut letter) = self.letter(job, name)? else { continue };
-            letter.lost = match (&letter.kind, letter.chunk) {
-                (LetterKind::Records(_), Some(chunk)) => !lost.contains(&chunk),
-                (_, Some(chunk)) => lost.contains(&chunk),
-                (_, None) => false,
-            };
-            letter.again = letter.chunk.is_some_and(|chunk| again.contains(&chunk));
+            standing.mark(&mut letter);
             bytes += serde_json::to_vec(&letter).map_or(0, |json| json.len());
             letters.push(letter);
         }
         Ok((letters, false))
     }
 
-    /// Chunks that are lost, and those that are being sent again.
-    fn open_chunks(&self, job: JobId) -> Result<(BTreeSet<ChunkNumber>, BTreeSet<ChunkNumber>), ArchiveError> {
-        let Some(file) = self.job(job)? else { return Ok(Default::default()) };
+    fn standing(&self, job: JobId) -> Result<Standing, ArchiveError> {
+        let Some(file) = self.job(job)? else { return Ok(Standing::default()) };
+        let mut standing = Standing::default();
         let ledgers = self.ledgers(job, file.spec.partitions)?;
-        let lost = ledgers.iter().flat_map(|ledger| ledger.lost().map(|(chunk, _)| chunk)).collect();
-        Ok((lost, ledgers.iter().flat_map(Ledger::retrying).collect()))
+        let borrowed: Vec<&Ledger> = ledgers.iter().collect();
+        standing.records.extend(ending::counted_records(&borrowed).map(|record| (record, RecordState::Counted)));
+        for ledger in ledgers {
+            standing.records.extend(ledger.retrying_records().map(|record| (record, RecordState::Again)));
+            standing.lost.extend(ledger.lost().map(|(chunk, _)| chunk));
+            standing.again.extend(ledger.retrying());
+            standing.left_out.extend(ledger.left_out());
+        }
+        Ok(standing)
     }
 
     fn letter(&self, job: Option<JobId>, name: String) -> Result<Option<Letter>, ArchiveError> {
@@ -114,12 +155,35 @@ impl Archive {
                 Err(_) => message::decode::<Task>(&letter),
             };
             if let Ok((task, body)) = task
+                && task.record.is_none()
                 && newest.as_ref().is_none_or(|(known, _)| known.retry <= task.retry)
             {
                 newest = Some((task, body));
             }
         }
         Ok(newest)
+    }
+
+    /// The bytes of a record that its chunk left out, if a letter has them.
+    pub(crate) fn kept_record(
+        &self,
+        job: JobId,
+        chunk: ChunkNumber,
+        place: Place,
+    ) -> Result<Option<Bytes>, ArchiveError> {
+        let folder = folder(Some(job));
+        for name in self.store.list(&folder)? {
+            if !is_of(&name, chunk) || name.ends_with(SUMMARY) {
+                continue;
+            }
+            let Some(letter) = self.store.get(&format!("{folder}/{name}"))?.map(Bytes::from) else { continue };
+            let found =
+                message::decode::<Refused>(&letter).ok().and_then(|(refused, body)| refused.bytes_of(place, body));
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
     }
 
     /// Forgets a letter.
@@ -143,18 +207,23 @@ fn summary(letter: &Bytes) -> Letter {
         retry: 0,
         time_ms: 0,
         bytes: letter.len() as u64,
+        record: None,
+        records: Vec::new(),
         lost: false,
         again: false,
     };
     if let Ok((failure, task)) = message::decode::<Failure>(letter) {
-        let Failure { chunk, reason, attempts, retry, time_ms, .. } = failure;
+        let Failure { chunk, reason, attempts, retry, record, retried, time_ms, .. } = failure;
         let (sources, offset) = message::decode::<Task>(&task).map(|(task, _)| places(&task)).unwrap_or_default();
-        let (kind, chunk) = (LetterKind::Chunk, Some(chunk));
-        return Letter { kind, chunk, reason, sources, offset, attempts, retry, time_ms, ..unknown };
+        let of_record = retried.map(|place| vec![Skip::new(place.source, place.offset, reason.clone())]);
+        let (kind, chunk) = (of_record.map_or(LetterKind::Chunk, LetterKind::Records), Some(chunk));
+        return Letter { kind, chunk, reason, sources, offset, attempts, retry, record, time_ms, ..unknown };
     }
     if let Ok((task, _)) = message::decode::<Task>(letter) {
         let reason = "the broker gave up delivering it".to_owned();
-        let (kind, chunk, (sources, offset)) = (LetterKind::Chunk, Some(task.chunk), places(&task));
+        let of_record = task.record.map(|place| vec![Skip::new(place.source, place.offset, reason.clone())]);
+        let kind = of_record.map_or(LetterKind::Chunk, LetterKind::Records);
+        let (chunk, (sources, offset)) = (Some(task.chunk), places(&task));
         return Letter { kind, chunk, reason, sources, offset, attempts: task.attempt, retry: task.retry, ..unknown };
     }
     if let Ok((refused, _)) = message::decode::<Refused>(letter) {

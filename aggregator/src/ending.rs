@@ -3,9 +3,10 @@
 //! What would surprise: a result that does not add up is no result. The job then fails, loudly, whatever its parts hold.
 
 use crate::archive::Archive;
-use rabbit_reduce_core::id::{ChunkNumber, PartitionNumber};
+use rabbit_reduce_core::id::{ChunkNumber, Origin, PartitionNumber};
 use rabbit_reduce_core::ledger::{Counted, Disagreement, Ledger};
 use rabbit_reduce_core::message::{End, Losses, LostChunk, Outcome, Part};
+use rabbit_reduce_core::skip::{Place, Skip};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Losses that an end or a status lists one by one, chunks and records each.
@@ -26,7 +27,8 @@ pub(crate) fn judge(ledgers: &[&Ledger], version: u32, max_losses: u64) -> End {
         losses,
         time_ms: 0,
     };
-    if end.losses.count > max_losses {
+    // A result that stands is amended, and never taken away for what a person tried to make better.
+    if version == 1 && end.losses.count > max_losses {
         return failed(end, too_many_losses(max_losses));
     }
     match add_up(ledgers) {
@@ -81,12 +83,31 @@ pub(crate) fn losses(ledgers: &[&Ledger]) -> Losses {
         // The list rides in every partition of the chunk, and is the same in each.
         let Some(skips) = counted.skips.filter(|_| seen.insert(counted.chunk)) else { continue };
         losses.count = losses.count.saturating_add(skips.count());
-        losses.records.extend(skips.listed.iter().cloned());
+        let left = skips.listed.iter().filter(|skip| !counts_record(ledgers, counted.chunk, skip.place()));
+        let again = |skip: &Skip| {
+            let reason = ledgers.iter().find_map(|ledger| ledger.lost_again(counted.chunk, skip.place()));
+            Skip { reason: reason.unwrap_or(&skip.reason).to_owned(), ..*skip }
+        };
+        losses.records.extend(left.map(again));
     }
+    losses.count = losses.count.saturating_sub(counted_records(ledgers).count() as u64);
     losses.records.sort();
     losses.records = listed(losses.records, |skip| 50 + skip.reason.len());
     losses.chunks = listed(chunks.into_values(), |lost| 50 + lost.reason.len() + 6 * lost.partitions.len());
     losses
+}
+
+/// Whether a record that its chunk left out is counted after all, in every partition.
+pub(crate) fn counts_record(ledgers: &[&Ledger], chunk: ChunkNumber, place: Place) -> bool {
+    ledgers.iter().all(|ledger| ledger.covers_record(chunk, place))
+}
+
+/// Those that are.
+pub(crate) fn counted_records<'l>(ledgers: &'l [&'l Ledger]) -> impl Iterator<Item = (ChunkNumber, Place)> {
+    let first = ledgers.first().into_iter().flat_map(|ledger| ledger.records());
+    first
+        .filter_map(|counted| Some((counted.chunk, counted.record?)))
+        .filter(|(chunk, place)| counts_record(ledgers, *chunk, *place))
 }
 
 /// Chunks that some partitions count, in part at least, and others lack, and that were not sent again since they were lost.
@@ -127,7 +148,7 @@ struct Sums {
 }
 
 /// The pairs that the counted segments stand for must be what their chunks say they mapped, and every partition must have
-/// counted the same attempt. Chunks that are lost anywhere are left out.
+/// counted the same attempt. Chunks and records that are lost anywhere are left out.
 fn add_up(ledgers: &[&Ledger]) -> Result<Sums, String> {
     let lost: BTreeSet<ChunkNumber> = ledgers.iter().flat_map(|ledger| ledger.lost().map(|(chunk, _)| chunk)).collect();
     let mut sums = Sums { counters: BTreeMap::new(), pairs: 0, chunks: 0 };
@@ -144,6 +165,14 @@ fn add_up(ledgers: &[&Ledger]) -> Result<Sums, String> {
             }
         }
     }
+    // What is counted on the way, such as bytes, was counted with the chunk that left the record out.
+    let whole: BTreeSet<_> = counted_records(ledgers).collect();
+    let is_whole = |counted: &Counted<'_>| counted.record.is_some_and(|place| whole.contains(&(counted.chunk, place)));
+    for counted in ledgers.iter().flat_map(|ledger| ledger.records()).filter(is_whole) {
+        same_attempt(&mut attempts, &counted).map_err(|disagreement| disagreement.to_string())?;
+        sums.pairs = sums.pairs.saturating_add(counted.pairs);
+        said = counted.home.map_or(0, |home| home.pairs).saturating_add(said);
+    }
     if sums.pairs != said {
         let counted = sums.pairs;
         return Err(format!("{counted} pairs are counted but {said} were mapped: this is a bug, please report it"));
@@ -152,15 +181,16 @@ fn add_up(ledgers: &[&Ledger]) -> Result<Sums, String> {
 }
 
 fn same_attempt<'l>(
-    attempts: &mut BTreeMap<ChunkNumber, (u64, &'l str)>,
+    attempts: &mut BTreeMap<Origin, (u64, &'l str)>,
     counted: &Counted<'l>,
 ) -> Result<(), Disagreement> {
     let Some(digest) = counted.digest else { return Ok(()) };
-    let (first, worker) = *attempts.entry(counted.chunk).or_insert((digest, counted.worker));
+    let origin = Origin { chunk: counted.chunk, record: counted.record };
+    let (first, worker) = *attempts.entry(origin).or_insert((digest, counted.worker));
     if first == digest {
         return Ok(());
     }
-    Err(Disagreement { chunk: counted.chunk, workers: [worker.to_owned(), counted.worker.to_owned()] })
+    Err(Disagreement { origin, workers: [worker.to_owned(), counted.worker.to_owned()] })
 }
 
 #[cfg(test)]
@@ -174,7 +204,7 @@ mod tests {
     fn chunk(number: u32, digest: u64, pairs: u64, home: Option<u64>) -> CommitChunk {
         let home = home.map(|pairs| Home { pairs, counters: BTreeMap::from([("bytes".to_owned(), 10)]) });
         let (chunk, units) = (ChunkNumber(number), vec![(0, true, pairs)]);
-        CommitChunk { chunk, digest, worker: 0, units, agreed: 0, skips: None, home }
+        CommitChunk { chunk, digest, worker: 0, units, agreed: 0, record: None, skips: None, home }
     }
 
     fn ledger(chunks: Vec<CommitChunk>, lost: &[u32]) -> Ledger {
@@ -182,7 +212,12 @@ mod tests {
         let mut ledger = Ledger::default();
         ledger.apply(&Entry::Commit(Commit { run, size, workers, chunks }));
         for number in lost {
-            ledger.apply(&Entry::Lose { chunk: ChunkNumber(*number), reason: "gone".to_owned(), retry: 0 });
+            ledger.apply(&Entry::Lose {
+                chunk: ChunkNumber(*number),
+                record: None,
+                reason: "gone".to_owned(),
+                retry: 0,
+            });
         }
         let finish = Finish { part: run, size, at: ledger.next() };
         ledger.apply(&Entry::Finish(finish));
@@ -234,7 +269,7 @@ mod tests {
         assert_eq!(mixed(&[&whole, &lacking, &also]), BTreeSet::from([ChunkNumber(1)]));
         let reason = "gone".to_owned();
         lacking.apply(&Entry::Retry { chunk: ChunkNumber(1), retry: 1 });
-        lacking.apply(&Entry::Lose { chunk: ChunkNumber(1), reason, retry: 1 });
+        lacking.apply(&Entry::Lose { chunk: ChunkNumber(1), record: None, reason, retry: 1 });
         assert_eq!(mixed(&[&whole, &lacking, &also]), BTreeSet::new());
     }
 
@@ -245,6 +280,13 @@ mod tests {
         let end = judge(&[&lacking], 1, 1);
         assert!(matches!(&end.outcome, Outcome::Failed(reason) if reason.contains("--max-losses")), "{end:?}");
         assert_eq!(end.losses.count, 2);
+    }
+
+    #[test]
+    fn a_result_that_stands_is_amended_however_much_is_lost() {
+        let lacking = ledger(vec![chunk(0, 7, 3, Some(3))], &[1, 2]);
+        let end = judge(&[&lacking], 2, 1);
+        assert_eq!((end.version, &end.outcome, end.parts.len()), (2, &Outcome::DoneWithLosses, 1));
     }
 
     #[test]

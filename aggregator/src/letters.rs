@@ -9,7 +9,7 @@ use crate::folding::Event;
 use crate::repair;
 use crate::tend::{Tend, Tended, Trouble};
 use bytes::Bytes;
-use rabbit_reduce_core::id::{ChunkNumber, JobId, PartitionNumber};
+use rabbit_reduce_core::id::{ChunkNumber, JobId, Origin, PartitionNumber};
 use rabbit_reduce_core::ledger::delta::Delta;
 use rabbit_reduce_core::ledger::{Entry, Ledger};
 use rabbit_reduce_core::message::{self, Failure, FalseClaim, Kind, Outcome, Partial, Refused, Request, Task};
@@ -85,9 +85,9 @@ impl From<FalseClaim> for Refusal {
     }
 }
 
-/// A chunk that is lost.
+/// A chunk that is lost, or a record that was sent again.
 struct Loss<'l> {
-    chunk: ChunkNumber,
+    origin: Origin,
     /// In one partition only.
     only: Option<PartitionNumber>,
     reason: &'l str,
@@ -146,19 +146,21 @@ impl Letters {
                 return Ok(again);
             }
         }
-        let Failure { chunk, ref reason, retry, .. } = *failure;
-        self.lose(read, &Loss { chunk, only: None, reason, retry: Some(retry) })
+        let Failure { chunk, retried: record, ref reason, retry, .. } = *failure;
+        self.lose(read, &Loss { origin: Origin { chunk, record }, only: None, reason, retry: Some(retry) })
     }
 
     /// Has a record left out that kills who maps it, and the rest of its chunk mapped; `None` if it is too late for that.
     fn leave_out(
         &mut self,
-        Read { archive, file, .. }: &Read<'_>,
+        Read { archive, letter, file, .. }: &Read<'_>,
         failure: &Failure,
         skip: &Skip,
         task: (Task, Bytes),
     ) -> Result<Option<Buried>, Refusal> {
         let Failure { job, chunk, retry, .. } = *failure;
+        archive.keep_letter(job, chunk, letter, &failure.reason)?;
+        crash_point::reached("aggregator.letter_stored");
         let ledgers = self.ledgers(archive, file)?;
         if !repair::leave_out(archive, job, ledgers, chunk, skip)? {
             return Ok(None);
@@ -172,10 +174,11 @@ impl Letters {
 
     fn bury_task(&mut self, read: &Read<'_>, task: Task, body: &Bytes) -> Result<Buried, Refusal> {
         task.check()?;
-        let Task { job, chunk, retry, .. } = task;
+        let Task { job, chunk, record, retry, .. } = task;
         if task.strikes >= STRIKES || mistake::makes(Mistake::LimitIsVerdict) {
             let reason = "the broker gave up delivering its task, again and again";
-            return self.lose(read, &Loss { chunk, only: None, reason, retry: Some(retry) });
+            let origin = Origin { chunk, record };
+            return self.lose(read, &Loss { origin, only: None, reason, retry: Some(retry) });
         }
         tracing::warn!(%job, %chunk, "the broker gave up on a task; it is sent again, set apart");
         let again = Task { strikes: task.strikes + 1, ..task };
@@ -186,6 +189,7 @@ impl Letters {
         partial.check()?;
         partial.check_in(&read.file.spec, read.chunks)?;
         let Partial { job, chunk, partition, .. } = partial;
+        let origin = partial.unit().origin();
         if partial.strikes < STRIKES && !mistake::makes(Mistake::LimitIsVerdict) {
             tracing::warn!(%job, %chunk, %partition, "the broker gave up on a partial; it is sent again");
             let again = Partial { strikes: partial.strikes + 1, ..partial };
@@ -198,7 +202,7 @@ impl Letters {
             return read.fold_alone(partial, body);
         }
         let reason = "aggregators died folding one of its partials";
-        self.lose(&read, &Loss { chunk, only: Some(partition), reason, retry: None })
+        self.lose(&read, &Loss { origin, only: Some(partition), reason, retry: None })
     }
 
     /// The ledgers of a job as they are now.
@@ -216,17 +220,18 @@ impl Letters {
 
     /// Notes a loss, everywhere or in one partition only.
     fn lose(&mut self, Read { archive, letter, file, .. }: &Read<'_>, loss: &Loss<'_>) -> Result<Buried, Refusal> {
-        let Loss { chunk, only, reason, retry } = *loss;
+        let Loss { origin, only, reason, retry } = *loss;
+        let Origin { chunk, record } = origin;
         let job = file.spec.job;
         let name = archive.keep_letter(job, chunk, letter, reason)?;
         crash_point::reached("aggregator.letter_stored");
-        tracing::error!(%job, %chunk, reason, name, "a chunk is lost");
+        tracing::error!(%job, what = %origin, reason, name, "it is lost");
         for (partition, ledger) in (0..).map(PartitionNumber).zip(self.ledgers(archive, file)?) {
             if only.is_some_and(|only| only != partition) {
                 continue;
             }
-            let retry = retry.unwrap_or_else(|| ledger.retries(chunk));
-            let entry = Entry::Lose { chunk, reason: reason.to_owned(), retry };
+            let retry = retry.unwrap_or_else(|| ledger.retries(origin));
+            let entry = Entry::Lose { chunk, record, reason: reason.to_owned(), retry };
             // No longer valid: the partition has all of it, or knows of the loss.
             let _: Appended = archive.append(job, partition, ledger, entry, None)?;
             crash_point::reached("aggregator.loss_noted");

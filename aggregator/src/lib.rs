@@ -344,10 +344,10 @@ impl Loop {
     fn send_again(&mut self, job: JobId, again: Again) {
         let (archive, broker) = (self.archive.clone(), Arc::clone(&self.broker));
         self.work.spawn(async move {
-            let Again { chunk, retry } = again;
-            tracing::warn!(%job, %chunk, retry, "nothing is heard of a retry; it is sent once more");
+            let Again { origin, retry } = again;
+            tracing::warn!(%job, what = %origin, retry, "nothing is heard of a retry; it is sent once more");
             if let Err(reason) = send_again(&archive, &*broker, job, vec![again]).await {
-                tracing::warn!(%job, %chunk, reason, "it is not sent; it will be tried again");
+                tracing::warn!(%job, what = %origin, reason, "it is not sent; it will be tried again");
             }
             Vec::new()
         });

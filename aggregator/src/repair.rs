@@ -1,29 +1,31 @@
-//! Lost chunks sent again: because a person asks for it, or because some partitions count a chunk that others lack.
+//! Lost chunks and records sent again: because a person asks for it, or because some partitions count a chunk that others lack.
 //!
 //! Blocks, and publishes nothing: it says which tasks to send. What would surprise: the entries come first, so that no partition
 //! is finished between the sending and its outcome. Who dies in between leaves a retry that nobody has sent; the sweep does.
 
 use crate::archive::{Appended, Archive, ArchiveError};
 use bytes::Bytes;
-use rabbit_reduce_core::id::{ChunkNumber, JobId, PartitionNumber};
+use rabbit_reduce_core::id::{ChunkNumber, JobId, Origin, PartitionNumber};
 use rabbit_reduce_core::ledger::{Entry, Ledger};
-use rabbit_reduce_core::message::{self, Task};
-use rabbit_reduce_core::skip::Skip;
+use rabbit_reduce_core::message::{self, MAX_BODY_BYTES, Task, TaskPiece};
+use rabbit_reduce_core::skip::{Place, Skip};
+use rabbit_reduce_core::spec::{Source, Spec};
+use rabbit_reduce_core::topology::REDUCE_QUEUES;
 use rabbit_reduce_runtime::crash_point;
 use rabbit_reduce_runtime::mistake::{self, Mistake};
 
 /// The one retry that a chunk gets by itself.
 const BY_ITSELF: u32 = 1;
 
-/// A chunk to be sent again.
+/// A chunk, or a record of it, to be sent again.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Again {
-    pub(crate) chunk: ChunkNumber,
+    pub(crate) origin: Origin,
     /// Which retry it is.
     pub(crate) retry: u32,
 }
 
-/// What becomes of a lost chunk.
+/// What becomes of a lost chunk or record.
 pub(crate) enum PutBack {
     /// Its task is to be sent, as its retry of this number.
     Send(u32),
@@ -46,7 +48,7 @@ pub(crate) fn repair(
         match archive.put_back(job, &mut ledgers, chunk, BY_ITSELF)? {
             PutBack::Send(retry) => {
                 tracing::warn!(%job, %chunk, "some partitions count a chunk and others lack it; it is sent again");
-                again.push(Again { chunk, retry });
+                again.push(Again { origin: chunk.into(), retry });
             }
             PutBack::UnderWay => {}
             PutBack::No(reason) => {
@@ -132,12 +134,112 @@ impl Archive {
         Ok(if agreed { PutBack::Send(retry) } else { PutBack::UnderWay })
     }
 
-    /// The task of a chunk that is being sent again, if it is kept.
+    /// Agrees that a record is sent again by itself, wherever it is not counted.
+    pub(crate) fn put_record_back(
+        &self,
+        job: JobId,
+        ledgers: &mut [Ledger],
+        chunk: ChunkNumber,
+        place: Place,
+    ) -> Result<PutBack, ArchiveError> {
+        let mut lost = Vec::new();
+        let (mut counted, mut left_out) = (true, true);
+        for (partition, ledger) in (0..).map(PartitionNumber).zip(ledgers.iter_mut()) {
+            self.refresh(job, partition, ledger)?;
+            let counts = ledger.covers_record(chunk, place);
+            (counted, left_out) = (counted && counts, left_out && ledger.leaves_out(chunk, place));
+            if !counts && !ledger.is_retrying_record(chunk, place) {
+                lost.push(partition);
+            }
+        }
+        match (left_out, counted, lost.is_empty()) {
+            (false, ..) => {
+                return Ok(PutBack::No(format!("chunk {chunk} is not counted without it in every partition")));
+            }
+            (true, true, _) => return Ok(PutBack::No("it is counted".to_owned())),
+            (true, false, true) => return Ok(PutBack::UnderWay),
+            (true, false, false) => {}
+        }
+        let origin = Origin::from((chunk, place));
+        let retry = ledgers.iter().map(|ledger| ledger.retries(origin)).max().unwrap_or(0).saturating_add(1);
+        if self.record_task(job, origin, retry)?.is_none() {
+            return Ok(PutBack::No("its bytes are not kept; push them again, as a job of their own".to_owned()));
+        }
+        let mut agreed = false;
+        for partition in lost {
+            let entry = Entry::RetryRecord { chunk, record: place, retry };
+            agreed |=
+                matches!(self.append(job, partition, &mut ledgers[partition.index()], entry, None)?, Appended::Yes);
+            crash_point::reached("aggregator.retry_agreed");
+        }
+        Ok(if agreed { PutBack::Send(retry) } else { PutBack::UnderWay })
+    }
+
+    /// The task of a chunk or record that is being sent again, if it is kept.
     pub(crate) fn task_again(&self, job: JobId, again: Again) -> Result<Option<Bytes>, ArchiveError> {
-        let Some(task) = self.kept_task(job, again.chunk)? else { return Ok(None) };
+        let Again { origin, retry } = again;
+        if origin.record.is_some() {
+            return self.record_task(job, origin, retry);
+        }
+        let Some(task) = self.kept_task(job, origin.chunk)? else { return Ok(None) };
         let mut ledger = Ledger::default();
         self.refresh(job, PartitionNumber(0), &mut ledger)?;
-        Ok(Some(fresh(task, again.retry, ledger.agreed(again.chunk).to_vec())))
+        Ok(Some(fresh(task, retry, ledger.agreed(origin.chunk).to_vec())))
+    }
+
+    /// The task of a record alone, made anew from the bytes that are kept of it, so the same each time.
+    fn record_task(&self, job: JobId, origin: Origin, retry: u32) -> Result<Option<Bytes>, ArchiveError> {
+        let Some(place) = origin.record else { return Ok(None) };
+        let Some(file) = self.job(job)? else { return Ok(None) };
+        let Some(bytes) = self.kept_record(job, origin.chunk, place)? else { return Ok(None) };
+        let Some(source) = self.source(&file.spec, place)? else { return Ok(None) };
+        let piece = TaskPiece {
+            source: place.source,
+            name: source.name,
+            offset: place.offset,
+            length: bytes.len() as u64,
+            continues: false,
+            ends: false,
+            file: None,
+        };
+        let Spec { program, partitions, segment_bytes, output_bytes, .. } = file.spec;
+        let task = Task {
+            job,
+            chunk: origin.chunk,
+            record: Some(place),
+            attempt: 1,
+            crashes: 0,
+            died_at: None,
+            strikes: 0,
+            retry,
+            rounds: 0,
+            program,
+            partitions,
+            reduce_queues: REDUCE_QUEUES,
+            segment_bytes,
+            output_bytes,
+            store: self.store_id.clone(),
+            pieces: vec![piece],
+            too_long: Vec::new(),
+            skips: Vec::new(),
+            history: Vec::new(),
+        };
+        // A failure has to carry it, whole.
+        Ok(message::try_encode(&task, &bytes).ok().filter(|task| task.len() <= MAX_BODY_BYTES))
+    }
+
+    /// A source of a job, found page by page.
+    fn source(&self, spec: &Spec, place: Place) -> Result<Option<Source>, ArchiveError> {
+        let mut before = 0;
+        for page in 0..spec.sources.pages {
+            let Some(sources) = self.read::<Vec<Source>>(&Self::sources_path(spec.job, page))? else { return Ok(None) };
+            let at = place.source.index() - before;
+            if at < sources.len() {
+                return Ok(sources.into_iter().nth(at));
+            }
+            before += sources.len();
+        }
+        Ok(None)
     }
 }
 

@@ -11,7 +11,8 @@ use crate::repair::{Again, PutBack};
 use bytes::Bytes;
 use rabbit_reduce_core::id::{ChunkNumber, JobId, PartitionNumber};
 use rabbit_reduce_core::ledger::Ledger;
-use rabbit_reduce_core::message::{Answer, Ask, Losses, News, Outcome, Status};
+use rabbit_reduce_core::message::{self, Answer, Ask, Losses, News, Outcome, Status};
+use rabbit_reduce_core::skip::Place;
 use rabbit_reduce_core::spec::{MAX_CHUNKS, PagesDigest, Spec};
 use rabbit_reduce_runtime::crash_point;
 use rabbit_reduce_runtime::process::start;
@@ -28,8 +29,8 @@ const LISTED_JOBS: usize = 1000;
 const LISTED_LACKING: usize = 20;
 /// Ranges of chunks that one answer lists; who is told as many asks again.
 const LISTED_RANGES: usize = 100_000;
-/// Chunks that one request sends again: more would take longer than who asks waits.
-const RETRIED_CHUNKS: usize = 1000;
+/// Chunks and records that one request sends again: more would take longer than who asks waits.
+const RETRIED_AT_ONCE: usize = 1000;
 /// The longest page of a source list.
 const MAX_SOURCE_PAGE_BYTES: usize = 4 << 20;
 
@@ -74,7 +75,7 @@ pub(crate) fn answer(
         Ask::Remove { job } => remove(archive, job),
         Ask::Letters { job, after } => letters(archive, job, &after),
         Ask::Letter { job, name, offset, length } => letter_page(archive, job, &name, offset, length),
-        Ask::Retry { job, chunks } => retry(archive, job, chunks),
+        Ask::Retry { job, chunks, records } => retry(archive, job, chunks, records),
         Ask::Drop { job, names } => drop_letters(archive, job, &names),
     };
     answered.unwrap_or_else(|error| match error {
@@ -241,7 +242,7 @@ fn is_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
 }
 
-fn retry(archive: &Archive, job: JobId, chunks: Vec<ChunkNumber>) -> Answering {
+fn retry(archive: &Archive, job: JobId, chunks: Vec<ChunkNumber>, records: Vec<(ChunkNumber, Place)>) -> Answering {
     if archive.is_removed(job)? {
         return Ok(Answer::Unknown.into());
     }
@@ -250,8 +251,9 @@ fn retry(archive: &Archive, job: JobId, chunks: Vec<ChunkNumber>) -> Answering {
         let reason = format!("job {job} ended without a result, which nothing can amend: push its input again");
         return Ok(Answer::Refused(reason).into());
     }
-    if chunks.len() > RETRIED_CHUNKS {
-        let reason = format!("{} chunks at once are too many: ask for {RETRIED_CHUNKS} at a time", chunks.len());
+    let asked = chunks.len() + records.len();
+    if asked > RETRIED_AT_ONCE {
+        let reason = format!("{asked} chunks and records at once are too many: ask for {RETRIED_AT_ONCE} at a time");
         return Ok(Answer::Refused(reason).into());
     }
     let mut ledgers = archive.ledgers(job, found.spec.partitions)?;
@@ -260,14 +262,31 @@ fn retry(archive: &Archive, job: JobId, chunks: Vec<ChunkNumber>) -> Answering {
         match archive.put_back(job, &mut ledgers, chunk, u32::MAX)? {
             PutBack::Send(retry) => {
                 tracing::info!(%job, %chunk, "a lost chunk is sent again, as somebody asked for");
-                again.push(Again { chunk, retry });
+                again.push(Again { origin: chunk.into(), retry });
                 sent.push(chunk);
             }
             PutBack::UnderWay => under_way.push(chunk),
             PutBack::No(reason) => refused.push((chunk, reason)),
         }
     }
-    let answer = Answer::Retried { chunks: sent, under_way, refused };
+    let mut fates = Vec::new();
+    for (chunk, place) in records {
+        fates.push((
+            chunk,
+            place,
+            match archive.put_record_back(job, &mut ledgers, chunk, place)? {
+                PutBack::Send(retry) => {
+                    let (source, offset) = (place.source.0, place.offset);
+                    tracing::info!(%job, %chunk, source, offset, "a lost record is sent again, as somebody asked for");
+                    again.push(Again { origin: (chunk, place).into(), retry });
+                    message::PutBack::Sent
+                }
+                PutBack::UnderWay => message::PutBack::UnderWay,
+                PutBack::No(reason) => message::PutBack::Refused(reason),
+            },
+        ));
+    }
+    let answer = Answer::Retried { chunks: sent, under_way, refused, records: fates };
     Ok(Answered { again: Some((job, again)), events: vec![Event::Look(job)], ..answer.into() })
 }
 
@@ -275,9 +294,12 @@ fn drop_letters(archive: &Archive, job: Option<JobId>, names: &[String]) -> Answ
     if let Some(job) = job {
         let Some(found) = archive.job(job)? else { return Ok(Answer::Unknown.into()) };
         let ledgers = archive.ledgers(job, found.spec.partitions)?;
-        let open: BTreeSet<ChunkNumber> = ledgers.iter().flat_map(Ledger::retrying).collect();
+        let records = ledgers.iter().flat_map(|ledger| ledger.retrying_records().map(|(chunk, _)| chunk));
+        let open: BTreeSet<ChunkNumber> = ledgers.iter().flat_map(Ledger::retrying).chain(records).collect();
         if let Some(chunk) = open.into_iter().find(|chunk| names.iter().any(|name| dead::is_of(name, *chunk))) {
-            let reason = format!("chunk {chunk} is being sent again and its letter is needed until that is decided");
+            let reason = format!(
+                "chunk {chunk} is being sent again, or a record of it, and its letter is needed until that is decided"
+            );
             return Ok(Answer::Refused(reason).into());
         }
     }
@@ -346,6 +368,7 @@ fn status_of(
         partitions: spec.partitions,
         lacking: Vec::new(),
         retrying: Vec::new(),
+        retrying_records: Vec::new(),
         losses: end.as_ref().map_or_else(Losses::default, |end| end.losses.clone()),
         alarms: Vec::new(),
         late: 0,
@@ -391,6 +414,8 @@ fn read_progress(archive: &Archive, status: &mut Status) -> Result<(), ArchiveEr
     status.lacking = lacking.take(LISTED_LACKING).collect();
     let retrying: BTreeSet<ChunkNumber> = ledgers.iter().flat_map(Ledger::retrying).collect();
     status.retrying = retrying.into_iter().take(LISTED_LACKING).collect();
+    let records: BTreeSet<_> = ledgers.iter().flat_map(Ledger::retrying_records).collect();
+    status.retrying_records = records.into_iter().take(LISTED_LACKING).collect();
     Ok(())
 }
 

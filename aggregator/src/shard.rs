@@ -3,7 +3,7 @@
 //! Decides by state and time, and never waits. What would surprise: while it is tended its ledger is away, and what arrives is
 //! folded unseen; it is compared with the ledger at the next tending.
 
-use rabbit_reduce_core::id::ChunkNumber;
+use rabbit_reduce_core::id::Origin;
 use rabbit_reduce_core::ledger::Ledger;
 use rabbit_reduce_core::ledger::delta::Delta;
 use rabbit_reduce_runtime::broker::Receipt;
@@ -40,7 +40,7 @@ pub(crate) struct Shard {
     /// Away while it is tended.
     pub(crate) ledger: Option<Ledger>,
     pub(crate) delta: Delta<HeldReceipt>,
-    pub(crate) losses: Vec<(ChunkNumber, String)>,
+    pub(crate) losses: Vec<(Origin, String)>,
     /// What the ledger said when it was last here.
     pub(crate) seen: Seen,
     /// Something may have changed that only the store knows.
@@ -57,8 +57,8 @@ pub(crate) struct Shard {
 pub(crate) struct Away {
     pub(crate) ledger: Ledger,
     pub(crate) delta: Delta<HeldReceipt>,
-    /// Chunks that are lost here, with the reasons.
-    pub(crate) losses: Vec<(ChunkNumber, String)>,
+    /// Chunks and records that are lost here, with the reasons.
+    pub(crate) losses: Vec<(Origin, String)>,
 }
 
 /// What a ledger says in numbers.

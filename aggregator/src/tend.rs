@@ -5,7 +5,7 @@
 
 use crate::archive::{Appended, Archive, ArchiveError, JobFile};
 use crate::received::{Expected, Received, is_readable};
-use rabbit_reduce_core::id::{ChunkNumber, PartitionNumber};
+use rabbit_reduce_core::id::{Origin, PartitionNumber};
 use rabbit_reduce_core::job::Program;
 use rabbit_reduce_core::ledger::delta::{Delta, Held};
 use rabbit_reduce_core::ledger::{Disagreement, Entry, Finish, Invalid, Ledger};
@@ -36,7 +36,7 @@ pub(crate) struct Tend<R> {
     pub(crate) chunks: Option<u32>,
     pub(crate) ledger: Ledger,
     pub(crate) delta: Delta<R>,
-    pub(crate) losses: Vec<(ChunkNumber, String)>,
+    pub(crate) losses: Vec<(Origin, String)>,
 }
 
 /// What came of it.
@@ -47,7 +47,7 @@ pub(crate) struct Tended<R> {
     /// What is not committed: to be kept, for a later attempt.
     pub(crate) delta: Delta<R>,
     /// Losses that are not noted yet.
-    pub(crate) losses: Vec<(ChunkNumber, String)>,
+    pub(crate) losses: Vec<(Origin, String)>,
     /// C, if it is known by now.
     pub(crate) chunks: Option<u32>,
     /// This call finished the partition.
@@ -162,7 +162,7 @@ impl<R> Tend<R> {
             let reason = "its pairs for this partition cannot be read";
             let name = self.archive.keep_letter(job.spec.job, chunk, &message, reason)?;
             tracing::error!(job = %job.spec.job, %chunk, %partition, name, "a partial's pairs cannot be read; it is set aside");
-            self.losses.push((chunk, reason.to_owned()));
+            self.losses.push((held.partial.unit().origin(), reason.to_owned()));
         }
         let found = !spoiled.is_empty();
         done.extend(spoiled.into_iter().map(|held| held.receipt));
@@ -170,10 +170,10 @@ impl<R> Tend<R> {
     }
 
     fn lose(&mut self) -> Result<(), Trouble> {
-        while let Some((chunk, reason)) = self.losses.last().cloned() {
+        while let Some((origin, reason)) = self.losses.last().cloned() {
             // No longer valid: it is covered, or noted by somebody else. Either way there is nothing left to note.
-            let retry = self.ledger.retries(chunk);
-            let _: Appended = self.append(Entry::Lose { chunk, reason, retry })?;
+            let (Origin { chunk, record }, retry) = (origin, self.ledger.retries(origin));
+            let _: Appended = self.append(Entry::Lose { chunk, record, reason, retry })?;
             self.losses.pop();
         }
         Ok(())

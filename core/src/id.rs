@@ -1,5 +1,6 @@
 //! The numbers and names that cross a border, as types of their own, so that a chunk is never passed for a partition.
 
+use crate::skip::Place;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use uuid::Uuid;
@@ -58,13 +59,53 @@ number!(
     SourceNumber
 );
 
-/// What is counted once: one segment of one chunk's partial for one partition.
+/// What units stem from: a chunk, or one record of it that was sent again by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Origin {
+    /// The chunk.
+    pub chunk: ChunkNumber,
+    /// The record; none for the chunk as it was first sent.
+    pub record: Option<Place>,
+}
+
+impl From<ChunkNumber> for Origin {
+    fn from(chunk: ChunkNumber) -> Self {
+        Self { chunk, record: None }
+    }
+}
+
+impl From<(ChunkNumber, Place)> for Origin {
+    fn from((chunk, place): (ChunkNumber, Place)) -> Self {
+        Self { chunk, record: Some(place) }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.record {
+            None => write!(out, "chunk {}", self.chunk),
+            Some(Place { source, offset }) => write!(out, "chunk {}, source {source}, byte {offset}", self.chunk),
+        }
+    }
+}
+
+/// What is counted once: one segment of the partial of a chunk, or of a record of it, for one partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Unit {
     /// The chunk it stems from.
     pub chunk: ChunkNumber,
+    /// The record of it, if that was sent again by itself.
+    pub record: Option<Place>,
     /// Its place among the partial's segments, from 0.
     pub segment: u32,
     /// Whether no segment follows.
     pub last: bool,
+}
+
+impl Unit {
+    /// What it stems from.
+    #[must_use]
+    pub const fn origin(self) -> Origin {
+        Origin { chunk: self.chunk, record: self.record }
+    }
 }

@@ -7,10 +7,10 @@
 pub mod append;
 pub mod delta;
 
-use crate::id::{ChunkNumber, Unit};
+use crate::id::{ChunkNumber, Origin, Unit};
 use crate::message::Home;
 use crate::run::RunSize;
-use crate::skip::{AGREED_SKIPS, Skip, SkipList};
+use crate::skip::{AGREED_SKIPS, Place, Skip, SkipList};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
@@ -25,6 +25,9 @@ pub enum Entry {
     Lose {
         /// The chunk.
         chunk: ChunkNumber,
+        /// The record of it, if that was sent again by itself and failed again.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        record: Option<Place>,
         /// Why.
         reason: String,
         /// Of which retry this is the outcome; 0 for the first sending.
@@ -35,6 +38,17 @@ pub enum Entry {
     Retry {
         /// The chunk.
         chunk: ChunkNumber,
+        /// Which retry this is, from 1.
+        retry: u32,
+    },
+    /// This record of this chunk, which is counted without it, is sent again by itself; put before its task is. A kind of its
+    /// own, so that releases that do not know it leave the ledger alone from here on, instead of taking the record's units
+    /// for the chunk's.
+    RetryRecord {
+        /// The chunk.
+        chunk: ChunkNumber,
+        /// The record.
+        record: Place,
         /// Which retry this is, from 1.
         retry: u32,
     },
@@ -86,6 +100,9 @@ pub struct Commit {
 pub struct CommitChunk {
     /// The chunk.
     pub chunk: ChunkNumber,
+    /// The record of it, if that was sent again by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record: Option<Place>,
     /// Of the attempt that these units stem from.
     pub digest: u64,
     /// Who made it, as a place in [`Commit::workers`].
@@ -118,17 +135,17 @@ pub struct Finish {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Invalid {
     /// Some of its units are counted already, or named twice.
-    #[error("chunk {} segment {} is counted already", .0.chunk, .0.segment)]
+    #[error("{} segment {} is counted already", .0.origin(), .0.segment)]
     Covered(Unit),
     /// Two attempts at a chunk disagree.
     #[error("{0}")]
     Disagreement(Disagreement),
-    /// It stems from an attempt that did not leave out what was agreed, or more than that.
-    #[error("an attempt at chunk {0} did not leave out what was agreed")]
-    Stale(ChunkNumber),
-    /// The chunk is covered, or this was said of it before.
-    #[error("chunk {0} is decided already")]
-    Decided(ChunkNumber),
+    /// It stems from an attempt that did not leave out what was agreed, or more than that; or that nobody agreed to.
+    #[error("an attempt at {0} did not leave out what was agreed, or was not agreed")]
+    Stale(Origin),
+    /// The chunk or record is covered, or this was said of it before, or it is none to be sent again.
+    #[error("{0} is decided already")]
+    Decided(Origin),
     /// It names a run that is not live, or makes one that was before, or retires one that is.
     #[error("file {0} is live, retired or gone")]
     File(Uuid),
@@ -140,8 +157,8 @@ pub enum Invalid {
 /// Two attempts at one chunk that differ: the program is not deterministic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Disagreement {
-    /// The chunk.
-    pub chunk: ChunkNumber,
+    /// The chunk, or the record of it.
+    pub origin: Origin,
     /// Who mapped it.
     pub workers: [String; 2],
 }
@@ -151,13 +168,13 @@ impl std::fmt::Display for Disagreement {
         let [first, second] = &self.workers;
         write!(
             out,
-            "workers {first} and {second} map chunk {} to different pairs: the program is not deterministic",
-            self.chunk
+            "workers {first} and {second} map {} to different pairs: the program is not deterministic",
+            self.origin
         )
     }
 }
 
-/// What is known of one chunk in this partition.
+/// What is known of one chunk, or of a record of it that was sent again by itself, in this partition.
 #[derive(Clone, Debug, Default)]
 struct ChunkState {
     /// Segments counted while some are missing; empty once the chunk is whole.
@@ -187,6 +204,12 @@ pub struct Ledger {
     lost: BTreeSet<ChunkNumber>,
     /// Chunks that are sent again, and neither counted nor lost since.
     retrying: BTreeSet<ChunkNumber>,
+    /// Records that were sent again: some of those that a chunk lists as skipped, so there are few of each.
+    records: BTreeMap<(ChunkNumber, Place), ChunkState>,
+    /// Those that are neither counted nor lost since.
+    retrying_records: BTreeSet<(ChunkNumber, Place)>,
+    /// How many are counted.
+    whole_records: u64,
     runs: BTreeMap<Uuid, RunSize>,
     /// Every file that was live once; none may be named anew.
     gone: BTreeSet<Uuid>,
@@ -213,17 +236,26 @@ impl Ledger {
     pub fn judge(&self, entry: &Entry, chunks: Option<u32>) -> Result<(), Invalid> {
         match entry {
             Entry::Commit(commit) => self.judge_commit(commit),
-            Entry::Lose { chunk, retry, .. } => {
+            Entry::Lose { chunk, record, retry, .. } => {
                 // The outcome of an earlier sending says nothing of a later one.
                 let news = |state: &ChunkState| {
                     !state.whole && (*retry > state.retries || (*retry == state.retries && state.lost.is_none()))
                 };
-                if self.chunks.get(chunk).is_none_or(news) { Ok(()) } else { Err(Invalid::Decided(*chunk)) }
+                let origin = Origin { chunk: *chunk, record: *record };
+                // A record is lost by its chunk's partials until it is sent again.
+                let valid = self.state(origin).map_or(record.is_none(), news);
+                if valid { Ok(()) } else { Err(Invalid::Decided(origin)) }
             }
             Entry::Retry { chunk, retry } => {
                 let lost = self.chunks.get(chunk).filter(|_| self.lost.contains(chunk));
                 let again = lost.is_some_and(|state| *retry > state.retries);
-                if again { Ok(()) } else { Err(Invalid::Decided(*chunk)) }
+                if again { Ok(()) } else { Err(Invalid::Decided((*chunk).into())) }
+            }
+            Entry::RetryRecord { chunk, record, retry } => {
+                let origin = Origin::from((*chunk, *record));
+                let lost = |state: &ChunkState| !state.whole && state.lost.is_some() && *retry > state.retries;
+                let valid = *retry > 0 && self.leaves_out(*chunk, *record) && self.state(origin).is_none_or(lost);
+                if valid { Ok(()) } else { Err(Invalid::Decided(origin)) }
             }
             Entry::Skip { chunk, skip } => {
                 let room = |state: &ChunkState| {
@@ -232,7 +264,7 @@ impl Ledger {
                 };
                 let untouched = !self.touches(*chunk) && !self.is_lost(*chunk);
                 let valid = untouched && self.chunks.get(chunk).is_none_or(room);
-                if valid { Ok(()) } else { Err(Invalid::Decided(*chunk)) }
+                if valid { Ok(()) } else { Err(Invalid::Decided((*chunk).into())) }
             }
             Entry::Replace { runs, run, .. } => {
                 // A run named twice would be merged twice, and a merge of none holds what nobody committed.
@@ -267,14 +299,15 @@ impl Ledger {
         self.judge_new(commit.run)?;
         let mut seen = BTreeSet::new();
         for chunk in &commit.chunks {
-            if chunk.agreed as usize != self.agreed(chunk.chunk).len() {
-                return Err(Invalid::Stale(chunk.chunk));
+            let origin = Origin { chunk: chunk.chunk, record: chunk.record };
+            if !self.expects(origin, chunk.agreed) {
+                return Err(Invalid::Stale(origin));
             }
             let worker = commit.workers.get(chunk.worker as usize).map_or("", String::as_str);
-            self.agrees(chunk.chunk, chunk.digest, worker).map_err(Invalid::Disagreement)?;
+            self.agrees(origin, chunk.digest, worker).map_err(Invalid::Disagreement)?;
             for &(segment, last, _) in &chunk.units {
-                let unit = Unit { chunk: chunk.chunk, segment, last };
-                if self.covers(unit) || !seen.insert((unit.chunk, segment)) {
+                let unit = Unit { chunk: chunk.chunk, record: chunk.record, segment, last };
+                if self.covers(unit) || !seen.insert((origin, segment)) {
                     return Err(Invalid::Covered(unit));
                 }
             }
@@ -287,7 +320,19 @@ impl Ledger {
         self.next += 1;
         match entry {
             Entry::Commit(commit) => self.apply_commit(commit),
-            Entry::Lose { chunk, reason, retry } => {
+            Entry::Lose { chunk, record: Some(place), reason, retry } => {
+                let state = self.records.entry((*chunk, *place)).or_default();
+                (state.lost, state.retries) = (Some(reason.clone()), *retry);
+                self.retrying_records.remove(&(*chunk, *place));
+                self.moved = true;
+            }
+            Entry::RetryRecord { chunk, record, retry } => {
+                let state = self.records.entry((*chunk, *record)).or_default();
+                (state.lost, state.retries) = (None, *retry);
+                self.retrying_records.insert((*chunk, *record));
+                self.moved = true;
+            }
+            Entry::Lose { chunk, record: None, reason, retry } => {
                 let state = self.chunks.entry(*chunk).or_default();
                 (state.lost, state.retries) = (Some(reason.clone()), *retry);
                 self.lost.insert(*chunk);
@@ -322,12 +367,17 @@ impl Ledger {
     fn apply_commit(&mut self, commit: &Commit) {
         let places: Vec<u32> = commit.workers.iter().map(|worker| self.worker_place(worker)).collect();
         for part in &commit.chunks {
-            let chunk = self.chunks.entry(part.chunk).or_default();
+            let chunk = match part.record {
+                None => self.chunks.entry(part.chunk).or_default(),
+                Some(place) => self.records.entry((part.chunk, place)).or_default(),
+            };
             chunk.digest = part.digest;
             chunk.worker = places.get(part.worker as usize).copied().unwrap_or(u32::MAX);
             chunk.skips = chunk.skips.take().or_else(|| part.skips.clone().filter(|skips| skips.count() > 0));
             if let (None, Some(home)) = (&chunk.home, &part.home) {
-                self.home_bytes = self.home_bytes.saturating_add(home.counters.get("bytes").copied().unwrap_or(0));
+                // The bytes of a record are among those of its chunk.
+                let bytes = home.counters.get("bytes").copied().filter(|_| part.record.is_none());
+                self.home_bytes = self.home_bytes.saturating_add(bytes.unwrap_or(0));
                 chunk.home = Some(home.clone());
             }
             for &(segment, last, pairs) in &part.units {
@@ -340,9 +390,15 @@ impl Ledger {
             if !chunk.whole && chunk.last.is_some_and(|last| chunk.segments.len() as u64 == u64::from(last) + 1) {
                 chunk.whole = true;
                 chunk.segments = BTreeSet::new();
-                self.whole += 1;
-                self.lost.remove(&part.chunk);
-                self.retrying.remove(&part.chunk);
+                if let Some(place) = part.record {
+                    chunk.lost = None;
+                    self.whole_records += 1;
+                    self.retrying_records.remove(&(part.chunk, place));
+                } else {
+                    self.whole += 1;
+                    self.lost.remove(&part.chunk);
+                    self.retrying.remove(&part.chunk);
+                }
             }
         }
         self.runs.insert(commit.run, commit.size);
@@ -357,10 +413,59 @@ impl Ledger {
         u32::try_from(place).unwrap_or(u32::MAX)
     }
 
+    fn state(&self, origin: Origin) -> Option<&ChunkState> {
+        match origin.record {
+            None => self.chunks.get(&origin.chunk),
+            Some(place) => self.records.get(&(origin.chunk, place)),
+        }
+    }
+
+    /// Whether an attempt that left out so many records by agreement may be counted: all that is agreed for a chunk, and of a
+    /// record none, once it was agreed that it is sent again.
+    #[must_use]
+    pub fn expects(&self, origin: Origin, agreed: u32) -> bool {
+        match origin.record {
+            None => agreed as usize == self.agreed(origin.chunk).len(),
+            Some(_) => agreed == 0 && self.state(origin).is_some(),
+        }
+    }
+
+    /// Whether a chunk is counted here, and names a record among those that it left out.
+    #[must_use]
+    pub fn leaves_out(&self, chunk: ChunkNumber, place: Place) -> bool {
+        self.chunks.get(&chunk).filter(|state| state.whole).is_some_and(|state| {
+            let listed = state.skips.iter().flat_map(|skips| &skips.listed);
+            listed.chain(&state.agreed).any(|skip| skip.place() == place)
+        })
+    }
+
+    /// Whether a record that was left out is counted after all.
+    #[must_use]
+    pub fn covers_record(&self, chunk: ChunkNumber, place: Place) -> bool {
+        self.records.get(&(chunk, place)).is_some_and(|state| state.whole)
+    }
+
+    /// Why a record that was sent again is lost again.
+    #[must_use]
+    pub fn lost_again(&self, chunk: ChunkNumber, place: Place) -> Option<&str> {
+        self.records.get(&(chunk, place)).filter(|state| !state.whole)?.lost.as_deref()
+    }
+
+    /// Whether a record is sent again, and neither counted nor lost since.
+    #[must_use]
+    pub fn is_retrying_record(&self, chunk: ChunkNumber, place: Place) -> bool {
+        self.retrying_records.contains(&(chunk, place))
+    }
+
+    /// Records that are sent again, and neither counted nor lost since.
+    pub fn retrying_records(&self) -> impl Iterator<Item = (ChunkNumber, Place)> {
+        self.retrying_records.iter().copied()
+    }
+
     /// Whether a unit is counted.
     #[must_use]
     pub fn covers(&self, unit: Unit) -> bool {
-        self.chunks.get(&unit.chunk).is_some_and(|chunk| chunk.whole || chunk.segments.contains(&unit.segment))
+        self.state(unit.origin()).is_some_and(|chunk| chunk.whole || chunk.segments.contains(&unit.segment))
     }
 
     /// Whether all of a chunk is counted here.
@@ -375,16 +480,21 @@ impl Ledger {
         self.chunks.get(&chunk).is_some_and(|state| state.whole || !state.segments.is_empty())
     }
 
-    /// How often a chunk was sent again after it was lost here.
+    /// How often a chunk, or a record of it, was sent again after it was lost here.
     #[must_use]
-    pub fn retries(&self, chunk: ChunkNumber) -> u32 {
-        self.chunks.get(&chunk).map_or(0, |state| state.retries)
+    pub fn retries(&self, origin: impl Into<Origin>) -> u32 {
+        self.state(origin.into()).map_or(0, |state| state.retries)
     }
 
     /// Records of a chunk that every attempt leaves out.
     #[must_use]
     pub fn agreed(&self, chunk: ChunkNumber) -> &[Skip] {
         self.chunks.get(&chunk).map_or(&[], |state| &state.agreed)
+    }
+
+    /// Records that every attempt at their chunks leaves out.
+    pub fn left_out(&self) -> impl Iterator<Item = (ChunkNumber, Place)> {
+        self.chunks.iter().flat_map(|(chunk, state)| state.agreed.iter().map(|skip| (*chunk, skip.place())))
     }
 
     /// Whether a chunk is a loss here.
@@ -404,18 +514,18 @@ impl Ledger {
         self.retrying.iter().copied()
     }
 
-    /// Whether an attempt's digest is that of what is counted of the chunk, if anything is.
+    /// Whether an attempt's digest is that of what is counted of the chunk or record, if anything is.
     ///
     /// # Errors
     /// Names the chunk and who disagrees.
-    pub fn agrees(&self, chunk: ChunkNumber, digest: u64, worker: &str) -> Result<(), Disagreement> {
-        let Some(state) = self.chunks.get(&chunk).filter(|state| state.whole || !state.segments.is_empty()) else {
+    pub fn agrees(&self, origin: Origin, digest: u64, worker: &str) -> Result<(), Disagreement> {
+        let Some(state) = self.state(origin).filter(|state| state.whole || !state.segments.is_empty()) else {
             return Ok(());
         };
         if state.digest == digest {
             return Ok(());
         }
-        Err(Disagreement { chunk, workers: [self.worker_of(state).to_owned(), worker.to_owned()] })
+        Err(Disagreement { origin, workers: [self.worker_of(state).to_owned(), worker.to_owned()] })
     }
 
     fn worker_of(&self, state: &ChunkState) -> &str {
@@ -428,7 +538,7 @@ impl Ledger {
         self.complete_with(std::iter::empty(), chunks)
     }
 
-    /// Whether every one of `chunks` chunks would be counted or lost if `units` (sorted) were counted too.
+    /// Whether every one of `chunks` chunks, and every record that was sent again, would be counted or lost if `units` (sorted) were counted too.
     #[must_use]
     pub fn complete_with(&self, units: impl Iterator<Item = Unit>, chunks: u32) -> bool {
         // What stands beyond the job's chunks, noted before anybody knew how many there are, stands for none of them.
@@ -436,33 +546,38 @@ impl Ledger {
         let strange = self.chunks.range(ChunkNumber(chunks)..).map(|(_, state)| state).filter(beyond).count();
         let mut whole = u64::from(self.whole).saturating_sub(strange as u64);
         let mut lost = self.lost.len() - self.lost.range(ChunkNumber(chunks)..).count();
-        let mut count = |chunk: ChunkNumber, more: &BTreeSet<u32>, last: Option<u32>| {
-            if chunk.0 >= chunks {
+        let mut open_records = self.retrying_records.len();
+        let mut count = |origin: Origin, more: &BTreeSet<u32>, last: Option<u32>| {
+            if origin.chunk.0 >= chunks {
                 return;
             }
-            let state = self.chunks.get(&chunk);
+            let state = self.state(origin);
             let known = state.map(|state| &state.segments);
             let segments = more.len() + known.map_or(0, |known| known.difference(more).count());
             let last = last.or_else(|| state.and_then(|state| state.last));
             if state.is_none_or(|state| !state.whole) && last.is_some_and(|last| segments as u64 == u64::from(last) + 1)
             {
-                whole += 1;
-                lost -= usize::from(self.lost.contains(&chunk));
+                if let Some(place) = origin.record {
+                    open_records -= usize::from(self.retrying_records.contains(&(origin.chunk, place)));
+                } else {
+                    whole += 1;
+                    lost -= usize::from(self.lost.contains(&origin.chunk));
+                }
             }
         };
-        let mut open: Option<(ChunkNumber, BTreeSet<u32>, Option<u32>)> = None;
+        let mut open: Option<(Origin, BTreeSet<u32>, Option<u32>)> = None;
         for unit in units {
-            if let Some((chunk, segments, last)) = open.take_if(|(chunk, ..)| *chunk != unit.chunk) {
-                count(chunk, &segments, last);
+            if let Some((origin, segments, last)) = open.take_if(|(origin, ..)| *origin != unit.origin()) {
+                count(origin, &segments, last);
             }
-            let (_, segments, last) = open.get_or_insert_with(|| (unit.chunk, BTreeSet::new(), None));
+            let (_, segments, last) = open.get_or_insert_with(|| (unit.origin(), BTreeSet::new(), None));
             segments.insert(unit.segment);
             *last = last.or(unit.last.then_some(unit.segment));
         }
-        if let Some((chunk, segments, last)) = open {
-            count(chunk, &segments, last);
+        if let Some((origin, segments, last)) = open {
+            count(origin, &segments, last);
         }
-        whole + lost as u64 >= u64::from(chunks)
+        whole + lost as u64 >= u64::from(chunks) && open_records == 0
     }
 
     /// Whether something was decided that no part holds yet.
@@ -489,10 +604,11 @@ impl Ledger {
         self.home_bytes
     }
 
-    /// Records that counted chunks left out.
+    /// Records that counted chunks left out, but for those that were counted later.
     #[must_use]
     pub fn skipped(&self) -> u64 {
-        self.chunks.values().filter_map(|chunk| chunk.skips.as_ref()).map(SkipList::count).fold(0, u64::saturating_add)
+        let skips = self.chunks.values().filter_map(|chunk| chunk.skips.as_ref());
+        skips.map(SkipList::count).fold(0, u64::saturating_add).saturating_sub(self.whole_records)
     }
 
     /// Chunks that are not, and the reasons.
@@ -536,8 +652,18 @@ impl Ledger {
 
     /// The same from a chunk on.
     pub fn chunks_from(&self, first: ChunkNumber) -> impl Iterator<Item = Counted<'_>> {
-        self.chunks.range(first..).map(|(chunk, state)| Counted {
-            chunk: *chunk,
+        self.chunks.range(first..).map(|(chunk, state)| self.counted((*chunk).into(), state))
+    }
+
+    /// What is counted of each record that was sent again.
+    pub fn records(&self) -> impl Iterator<Item = Counted<'_>> {
+        self.records.iter().map(|(record, state)| self.counted((*record).into(), state))
+    }
+
+    fn counted<'l>(&'l self, origin: Origin, state: &'l ChunkState) -> Counted<'l> {
+        Counted {
+            chunk: origin.chunk,
+            record: origin.record,
             whole: state.whole,
             lost: !state.whole && state.lost.is_some(),
             digest: (state.whole || !state.segments.is_empty()).then_some(state.digest),
@@ -545,15 +671,17 @@ impl Ledger {
             pairs: state.pairs,
             skips: state.skips.as_ref(),
             home: state.home.as_ref(),
-        })
+        }
     }
 }
 
-/// What a ledger counts of a chunk.
+/// What a ledger counts of a chunk, or of a record of it that was sent again.
 #[derive(Clone, Copy, Debug)]
 pub struct Counted<'l> {
     /// The chunk.
     pub chunk: ChunkNumber,
+    /// The record.
+    pub record: Option<Place>,
     /// All of it is counted here.
     pub whole: bool,
     /// It is a loss here.

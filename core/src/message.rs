@@ -9,8 +9,8 @@ mod request;
 
 pub use self::claims::FalseClaim;
 pub use self::request::{
-    Answer, Ask, End, LETTER_SOURCES, Letter, LetterKind, Losses, LostChunk, News, Outcome, Part, Reply, Request,
-    Status,
+    Answer, Ask, End, LETTER_SOURCES, Letter, LetterKind, Losses, LostChunk, News, Outcome, Part, PutBack, RecordState,
+    Reply, Request, Status,
 };
 
 use crate::id::{ChunkNumber, JobId, PartitionNumber, SourceNumber, Unit};
@@ -22,8 +22,11 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use xxhash_rust::xxh3::Xxh3;
 
-/// The version that is written, and the only one that is read.
-pub const VERSION: u8 = 1;
+/// The latest version; all up to it are read.
+pub const VERSION: u8 = 2;
+/// The version of most messages. Those about a single record that is sent again are of the next, since releases that read only
+/// this one would take them for messages about the record's chunk.
+pub const FIRST_VERSION: u8 = 1;
 /// The longest header: a task of very many pieces, or a long answer.
 pub const MAX_HEADER_BYTES: usize = 4 << 20;
 /// The longest body: a record of the greatest size, as a pair, and its key.
@@ -38,7 +41,7 @@ pub enum MessageError {
     #[error("it does not begin as a message does")]
     Magic,
     /// Of another version.
-    #[error("it is of version {0}, this release reads version {VERSION}")]
+    #[error("it is of version {0}, this release reads versions {FIRST_VERSION} to {VERSION}")]
     Version(u8),
     /// Of a kind that is not expected here.
     #[error("it is of kind {found}, expected kind {expected}")]
@@ -71,6 +74,11 @@ impl MessageError {
 pub trait Kind: Serialize + DeserializeOwned {
     /// Its number on the wire.
     const NUMBER: u8;
+
+    /// The version that a release must read to understand it.
+    fn version(&self) -> u8 {
+        FIRST_VERSION
+    }
 }
 
 /// Puts a message into bytes.
@@ -90,13 +98,14 @@ pub fn encode<K: Kind>(header: &K, body: &[u8]) -> Bytes {
 /// # Panics
 /// Never: headers are plain data.
 pub fn try_encode<K: Kind>(header: &K, body: &[u8]) -> Result<Bytes, MessageError> {
+    let version = header.version();
     let header = serde_json::to_vec(header).expect("headers are plain data");
     if header.len() > MAX_HEADER_BYTES || body.len() > MAX_BODY_BYTES {
         return Err(MessageError::Length);
     }
     let mut out = BytesMut::with_capacity(PRELUDE_BYTES + header.len() + body.len());
     out.extend_from_slice(&MAGIC);
-    out.extend_from_slice(&[VERSION, K::NUMBER]);
+    out.extend_from_slice(&[version, K::NUMBER]);
     for length in [header.len(), body.len()] {
         out.extend_from_slice(&u32::try_from(length).expect("checked above").to_le_bytes());
     }
@@ -130,7 +139,10 @@ pub fn decode<K: Kind>(message: &Bytes) -> Result<(K, Bytes), MessageError> {
     if message[12..PRELUDE_BYTES] != checksum(&message[..12], header, &body).to_le_bytes() {
         return Err(MessageError::Checksum);
     }
-    let header = serde_json::from_slice(header).map_err(|error| MessageError::Header(short(error.to_string())))?;
+    let header: K = serde_json::from_slice(header).map_err(|error| MessageError::Header(short(error.to_string())))?;
+    if header.version() > message[2] {
+        return Err(MessageError::Header("it says what its version cannot say".to_owned()));
+    }
     Ok((header, body))
 }
 
@@ -146,13 +158,13 @@ fn short(said: String) -> String {
 /// The kind of a message, its bytes not checked further.
 ///
 /// # Errors
-/// Fails on bytes that do not begin as a message of this version.
+/// Fails on bytes that do not begin as a message of a version that is read.
 pub fn kind(message: &[u8]) -> Result<u8, MessageError> {
     let prelude = message.get(..PRELUDE_BYTES).ok_or(MessageError::Magic)?;
     if prelude[..2] != MAGIC {
         return Err(MessageError::Magic);
     }
-    if prelude[2] != VERSION {
+    if !(FIRST_VERSION..=VERSION).contains(&prelude[2]) {
         return Err(MessageError::Version(prelude[2]));
     }
     Ok(prelude[3])
@@ -181,15 +193,20 @@ pub fn checksum(prelude: &[u8], header: &[u8], body: &[u8]) -> u64 {
 }
 
 macro_rules! kinds {
-    ($($(#[$doc:meta])* $name:ident = $number:literal;)*) => {
-        $(impl Kind for $name { const NUMBER: u8 = $number; })*
+    ($($name:ident = $number:literal $(, of a record by $record:ident)?;)*) => {
+        $(impl Kind for $name {
+            const NUMBER: u8 = $number;
+            $(fn version(&self) -> u8 {
+                if self.$record.is_some() { VERSION } else { FIRST_VERSION }
+            })?
+        })*
     };
 }
 
 kinds! {
-    Task = 1;
-    Partial = 2;
-    Failure = 3;
+    Task = 1, of a record by record;
+    Partial = 2, of a record by record;
+    Failure = 3, of a record by retried;
     Request = 4;
     Reply = 5;
     News = 6;
@@ -203,6 +220,9 @@ pub struct Task {
     pub job: JobId,
     /// The chunk.
     pub chunk: ChunkNumber,
+    /// Only this record of it is to be mapped; its one piece is that record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record: Option<Place>,
     /// Which attempt this is, from 1.
     pub attempt: u32,
     /// How many processes died of it, alone with it.
@@ -302,6 +322,9 @@ pub struct Partial {
     pub job: JobId,
     /// The chunk.
     pub chunk: ChunkNumber,
+    /// The record of it that alone was mapped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record: Option<Place>,
     /// The attempt that mapped it.
     pub attempt: u32,
     /// The partition.
@@ -338,7 +361,7 @@ impl Partial {
     /// The unit it is.
     #[must_use]
     pub const fn unit(&self) -> Unit {
-        Unit { chunk: self.chunk, segment: self.segment, last: self.last }
+        Unit { chunk: self.chunk, record: self.record, segment: self.segment, last: self.last }
     }
 }
 
@@ -361,6 +384,21 @@ pub struct Refused {
     pub chunk: ChunkNumber,
     /// The records, in order.
     pub records: Vec<RefusedRecord>,
+}
+
+impl Refused {
+    /// The bytes of one of the records, if they are in the body.
+    #[must_use]
+    pub fn bytes_of(&self, place: Place, mut body: Bytes) -> Option<Bytes> {
+        for record in self.records.iter().filter(|record| record.kept) {
+            let length = usize::try_from(record.length).ok().filter(|length| *length <= body.len())?;
+            let bytes = body.split_to(length);
+            if record.skip.place() == place {
+                return Some(bytes);
+            }
+        }
+        None
+    }
 }
 
 /// One of them.
@@ -392,6 +430,9 @@ pub struct Failure {
     /// Everything but this record may be mapped: whoever maps it dies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub record: Option<Place>,
+    /// The task was that of this record alone: it is lost again, and nothing else is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retried: Option<Place>,
     /// Who gave up.
     pub worker: String,
     /// [`crate::spec::PROGRAM_VERSION`] there.

@@ -13,7 +13,7 @@ pub const LISTED_SKIPS: usize = 100;
 pub const AGREED_SKIPS: usize = 16;
 
 /// Where a record is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Place {
     /// The source.
     pub source: SourceNumber,

@@ -85,6 +85,7 @@ fn task() -> Task {
         attempt: 1,
         crashes: 0,
         died_at: None,
+        record: None,
         strikes: 0,
         retry: 0,
         rounds: 0,
@@ -128,6 +129,7 @@ fn partial() -> Partial {
         pairs: 5,
         strikes: 0,
         agreed: 0,
+        record: None,
         skips: Some(skips()),
         home: Some(home()),
     }
@@ -199,11 +201,50 @@ fn a_failure_has_these_bytes() {
         version: 1,
         retry: 0,
         record: None,
+        retried: None,
         time_ms: 1_700_000_000_001,
     };
     check_message("failure.bin", &failure, b"the task's message");
     let failure = Failure { retry: 2, record: Some(skip().place()), ..failure };
     check_message("failure-of-a-retry.bin", &failure, b"the task's message");
+}
+
+/// Releases that read version 1 only would take these for messages about the whole chunk.
+#[test]
+fn messages_about_a_single_record_have_these_bytes_and_the_next_version() {
+    let record = Some(skip().place());
+    let piece = TaskPiece { source: SourceNumber(1), offset: 12, ends: false, ..piece() };
+    let task = Task { record, retry: 1, pieces: vec![piece], ..task() };
+    task.check().unwrap();
+    check_message("task-of-a-record.bin", &task, b"to be");
+    let home = Home { counters: BTreeMap::new(), ..home() };
+    let partial = Partial { record, skips: None, home: Some(home), ..partial() };
+    partial.check().unwrap();
+    check_message("partial-of-a-record.bin", &partial, &segment());
+    let failure = Failure {
+        job: job(),
+        chunk: ChunkNumber(7),
+        reason: "`x` is no number".into(),
+        attempts: 1,
+        retry: 1,
+        record: None,
+        retried: record,
+        worker: "host-1".into(),
+        version: 1,
+        time_ms: 1_700_000_000_001,
+    };
+    check_message("failure-of-a-record.bin", &failure, b"the task's message");
+    let messages = [message::encode(&task, b""), message::encode(&partial, b""), message::encode(&failure, b"")];
+    assert!(messages.iter().all(|message| message[2] == 2));
+    assert_eq!(message::encode(&Partial { record: None, ..partial.clone() }, b"")[2], 1);
+    // Nor may one pass for a message of version 1.
+    let header = serde_json::to_vec(&partial).unwrap();
+    let mut forged = message::encode(&partial, b"").to_vec();
+    forged[2] = 1;
+    let checksum = message::checksum(&forged[..12], &header, b"");
+    forged[12..20].copy_from_slice(&checksum.to_le_bytes());
+    let refused = message::decode::<Partial>(&forged.into());
+    assert!(matches!(refused, Err(MessageError::Header(_))), "{refused:?}");
 }
 
 #[test]
@@ -242,6 +283,7 @@ fn a_request_and_a_reply_have_these_bytes() {
         partitions: 8,
         lacking: vec![(3, vec![0, 7])],
         retrying: vec![],
+        retrying_records: Vec::new(),
         alarms: vec![],
         late: 0,
         losses: Default::default(),
@@ -290,6 +332,7 @@ fn every_entry_of_the_ledger_has_this_json() {
             worker: 1,
             units,
             agreed: 0,
+            record: None,
             skips: Some(skips()),
             home: Some(home()),
         },
@@ -299,15 +342,33 @@ fn every_entry_of_the_ledger_has_this_json() {
             worker: 0,
             units: vec![(0, true, 0)],
             agreed: 0,
+            record: None,
             skips: None,
             home: None,
         },
     ];
+    let home = Home { counters: BTreeMap::new(), ..home() };
+    let of_record = vec![CommitChunk {
+        record: Some(skip().place()),
+        worker: 0,
+        skips: None,
+        home: Some(home),
+        ..chunks[0].clone()
+    }];
     let workers = vec!["host-2".into(), "host-1".into()];
     let entries = [
         ("commit", Entry::Commit(Commit { run, size, workers, chunks })),
-        ("lose", Entry::Lose { chunk: ChunkNumber(3), reason: "it killed 3 workers".into(), retry: 0 }),
-        ("lose-again", Entry::Lose { chunk: ChunkNumber(3), reason: "it killed 3 workers".into(), retry: 2 }),
+        ("lose", Entry::Lose { chunk: ChunkNumber(3), record: None, reason: "it killed 3 workers".into(), retry: 0 }),
+        (
+            "lose-again",
+            Entry::Lose { chunk: ChunkNumber(3), record: None, reason: "it killed 3 workers".into(), retry: 2 },
+        ),
+        (
+            "lose-record",
+            Entry::Lose { chunk: ChunkNumber(3), record: Some(skip().place()), reason: "no".into(), retry: 1 },
+        ),
+        ("retry-record", Entry::RetryRecord { chunk: ChunkNumber(3), record: skip().place(), retry: 1 }),
+        ("commit-record", Entry::Commit(Commit { run, size, workers: vec!["host-1".into()], chunks: of_record })),
         ("skip", Entry::Skip { chunk: ChunkNumber(3), skip: skip() }),
         ("retry", Entry::Retry { chunk: ChunkNumber(3), retry: 2 }),
         ("replace", Entry::Replace { runs: vec![file(1), file(2)], run: file(3), size }),

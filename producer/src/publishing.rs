@@ -158,6 +158,7 @@ impl Publishing {
             attempt: 1,
             crashes: 0,
             died_at: None,
+            record: None,
             strikes: 0,
             retry: 0,
             rounds: 0,

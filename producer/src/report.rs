@@ -115,6 +115,9 @@ pub fn status_text(status: &Status, sources: &[Vec<u8>], now_ms: u64) -> String 
     if !status.retrying.is_empty() {
         field("sent again", chunks_named(&status.retrying));
     }
+    for (_, place) in &status.retrying_records {
+        field("sent again", format!("{}, byte {}", source_named(place.source, sources), place.offset));
+    }
     if status.late > 0 {
         field("dropped", count(status.late, "message that came too late", "messages that came too late"));
     }
@@ -153,11 +156,15 @@ fn state_line(status: &Status) -> String {
     match (&status.end, waiting(status)) {
         (Some(End { outcome: Outcome::Failed(reason), .. }), _) => format!("{state}: {}", Shown(reason.as_bytes())),
         (None, Some(what)) => format!("{state}; waits for {what}"),
-        (Some(_), _) if !status.retrying.is_empty() => {
-            format!(
-                "{state}; {} being sent again",
-                if status.retrying.len() == 1 { "a chunk is" } else { "chunks are" }
-            )
+        (Some(_), _) if !status.retrying.is_empty() || !status.retrying_records.is_empty() => {
+            let what = match (status.retrying.len(), status.retrying_records.len()) {
+                (1, 0) => "a chunk is",
+                (0, 1) => "a record is",
+                (_, 0) => "chunks are",
+                (0, _) => "records are",
+                _ => "chunks and records are",
+            };
+            format!("{state}; {what} being sent again")
         }
         _ => state.to_owned(),
     }
@@ -201,7 +208,7 @@ pub fn losses_text(losses: &Losses, sources: &[Vec<u8>]) -> String {
     text
 }
 
-fn source_named(source: SourceNumber, sources: &[Vec<u8>]) -> String {
+pub(crate) fn source_named(source: SourceNumber, sources: &[Vec<u8>]) -> String {
     sources.get(source.index()).map_or_else(|| format!("source {source}"), |name| Shown(name).to_string())
 }
 

@@ -4,12 +4,13 @@
 mod world;
 
 use bytes::Bytes;
-use rabbit_reduce_core::id::{ChunkNumber, JobId, PartitionNumber};
+use rabbit_reduce_core::id::{ChunkNumber, JobId, PartitionNumber, SourceNumber};
 use rabbit_reduce_core::local::{self, LocalSource};
 use rabbit_reduce_core::message::{
-    self, Answer, Ask, End, Failure, Letter, LetterKind, Outcome, Partial, Refused, Task,
+    self, Answer, Ask, Attempt, End, Failure, Letter, LetterKind, Outcome, Partial, PutBack, RecordState, Refused, Task,
 };
 use rabbit_reduce_core::rows::format::Format;
+use rabbit_reduce_core::skip::{Place, Skip};
 use rabbit_reduce_core::topology::queue;
 use rabbit_reduce_producer::session::{Known, Session};
 use rabbit_reduce_producer::sources::collect;
@@ -32,6 +33,9 @@ world::on_both_brokers! {
     a_chunk_that_cannot_be_repaired_is_reported_with_the_partition_that_lacks_it
     a_partial_that_the_broker_gave_up_on_again_and_again_is_folded_alone
     refused_records_are_kept_byte_for_byte
+    a_record_that_is_left_out_is_kept_with_its_attempts
+    a_record_that_is_left_out_is_counted_once_it_is_sent_again
+    a_record_that_is_refused_again_is_lost_in_a_new_version
     letters_are_dropped_and_their_losses_stay
 }
 
@@ -95,9 +99,9 @@ async fn letters(session: &Session, job: JobId) -> Vec<Letter> {
 }
 
 async fn retry(session: &Session, job: JobId, chunks: &[u32]) -> (Vec<u32>, Vec<u32>, Vec<(ChunkNumber, String)>) {
-    let ask = Ask::Retry { job, chunks: chunks.iter().copied().map(ChunkNumber).collect() };
-    let answer = session.ask(ask, &[]).await.unwrap().0;
-    let Answer::Retried { chunks, under_way, refused } = answer else { panic!("{answer:?}") };
+    let chunks = chunks.iter().copied().map(ChunkNumber).collect();
+    let answer = session.ask(Ask::Retry { job, chunks, records: vec![] }, &[]).await.unwrap().0;
+    let Answer::Retried { chunks, under_way, refused, records: _ } = answer else { panic!("{answer:?}") };
     let numbers = |chunks: Vec<ChunkNumber>| chunks.into_iter().map(|chunk| chunk.0).collect();
     (numbers(chunks), numbers(under_way), refused)
 }
@@ -178,7 +182,8 @@ async fn a_job_without_a_result_is_not_amended(home: Home) {
     let known = cluster.submit(&session, &Order::of("word-count"), cluster.write(&[source("a", TEXT)])).await;
     let job = known.spec.job;
     session.ask(Ask::Cancel { job }, &[]).await.unwrap();
-    let refused = session.ask(Ask::Retry { job, chunks: vec![ChunkNumber(0)] }, &[]).await.unwrap_err();
+    let refused =
+        session.ask(Ask::Retry { job, chunks: vec![ChunkNumber(0)], records: vec![] }, &[]).await.unwrap_err();
     assert!(refused.to_string().contains("push its input again"), "{refused}");
     cluster.finish().await;
 }
@@ -227,8 +232,18 @@ async fn a_chunk_that_one_partition_lacks_is_sent_again_before_it_is_reported(ho
     for task in tasks {
         let Task { job, chunk, .. } = message::decode::<Task>(&task).unwrap().0;
         let (reason, worker) = ("its worker was unlucky".to_owned(), "w".to_owned());
-        let failure =
-            Failure { job, chunk, reason, attempts: 1, retry: 0, record: None, worker, version: 1, time_ms: 5 };
+        let failure = Failure {
+            job,
+            chunk,
+            reason,
+            attempts: 1,
+            retry: 0,
+            record: None,
+            retried: None,
+            worker,
+            version: 1,
+            time_ms: 5,
+        };
         cluster.crew.home.store(queue::DEAD, message::encode(&failure, &task)).await;
     }
     cluster.crew.hire(Role::Aggregator).await;
@@ -307,6 +322,144 @@ async fn refused_records_are_kept_byte_for_byte(home: Home) {
     }
     cluster.finish().await;
     seen::fault("a record is refused by its program", "it is a loss with source and offset, and its bytes are kept");
+}
+
+/// A cluster whose job `sum` over four numbers leaves out the third: three processes are said to have died of it.
+async fn leave_out(home: Home) -> (Cluster, Session, Known, Report) {
+    let cluster = Cluster::builder().workers(0).start(home).await;
+    let session = cluster.session().await;
+    let known = cluster.submit(&session, &Order::of("sum"), cluster.write(&[source("a", "1 2 666 3\n")])).await;
+    let chunks = within("published", session.publish(&known, None)).await.unwrap();
+    let job = known.spec.job;
+    for task in take(&cluster, queue::MAP, chunks).await {
+        let (header, body) = message::decode::<Task>(&task).unwrap();
+        let chunk = header.chunk;
+        let worker = "w".to_owned();
+        let died = Attempt { worker: worker.clone(), reason: "it died".to_owned(), time_ms: 4 };
+        let task = message::encode(&Task { crashes: 2, history: vec![died], ..header }, &body);
+        let (record, reason) = (Some(Place { source: SourceNumber(0), offset: 4 }), "3 processes died".to_owned());
+        let failure = Failure {
+            job,
+            chunk,
+            reason,
+            attempts: 3,
+            retry: 0,
+            record,
+            retried: None,
+            worker,
+            version: 1,
+            time_ms: 5,
+        };
+        cluster.crew.home.store(queue::DEAD, message::encode(&failure, &task)).await;
+    }
+    cluster.crew.hire(Role::Worker).await;
+    let report = cluster.conclude(&session, &known, chunks).await;
+    assert_eq!((&report.end.outcome, report.end.losses.count), (&Outcome::DoneWithLosses, 1));
+    (cluster, session, known, report)
+}
+
+async fn a_record_that_is_left_out_is_kept_with_its_attempts(home: Home) {
+    let (cluster, session, known, report) = leave_out(home).await;
+    let job = known.spec.job;
+    let kept = until("both are kept", async || Some(letters(&session, job).await).filter(|kept| kept.len() == 2)).await;
+    for letter in &kept {
+        let LetterKind::Records(skips) = &letter.kind else { panic!("{letter:?}") };
+        assert_eq!((skips, letter.lost, letter.again), (&report.end.losses.records, true, false), "{letter:?}");
+    }
+    let died: Vec<_> = kept.iter().filter(|letter| letter.attempts == 3).collect();
+    let [letter] = died.as_slice() else { panic!("{kept:?}") };
+    assert_eq!((letter.reason.as_str(), letter.time_ms), ("3 processes died", 5));
+    let ask = Ask::Letter { job: Some(job), name: letter.name.clone(), offset: 0, length: 1 << 20 };
+    let (Answer::Bytes { more: false }, raw) = session.ask(ask, &[]).await.unwrap() else { panic!("no letter") };
+    let (_, task) = message::decode::<Failure>(&raw).unwrap();
+    assert_eq!(message::decode::<Task>(&task).unwrap().0.history.len(), 1);
+    cluster.finish().await;
+    seen::fault("a record is left out", "what is known of its attempts is kept, and listed as that of a record");
+}
+
+async fn retry_record(session: &Session, job: JobId, chunk: ChunkNumber, skip: &Skip) -> PutBack {
+    let ask = Ask::Retry { job, chunks: vec![], records: vec![(chunk, skip.place())] };
+    let answer = session.ask(ask, &[]).await.unwrap().0;
+    let Answer::Retried { mut records, .. } = answer else { panic!("{answer:?}") };
+    assert_eq!((records.len(), records[0].0, records[0].1), (1, chunk, skip.place()));
+    records.remove(0).2
+}
+
+/// The letters of records, once the bytes of them are kept, and the chunk they are of.
+async fn record_letters(session: &Session, job: JobId) -> (ChunkNumber, Vec<Letter>) {
+    let kept = until("the bytes are kept", async || {
+        let kept = letters(session, job).await;
+        kept.iter().any(|letter| letter.record.is_none()).then_some(kept)
+    });
+    let kept = kept.await;
+    (kept[0].chunk.unwrap(), kept)
+}
+
+async fn a_record_that_is_left_out_is_counted_once_it_is_sent_again(home: Home) {
+    let (cluster, session, known, before) = leave_out(home).await;
+    let job = known.spec.job;
+    let (chunk, _) = record_letters(&session, job).await;
+    let skip = before.end.losses.records[0].clone();
+    for name in cluster.crew.names(Role::Worker) {
+        within("it stops", cluster.crew.stop(&name)).await;
+    }
+    assert_eq!(retry_record(&session, job, chunk, &skip).await, PutBack::Sent);
+    assert_eq!(retry_record(&session, job, chunk, &skip).await, PutBack::UnderWay);
+    let open = letters(&session, job).await;
+    assert!(open.iter().all(|letter| letter.again && letter.records == [RecordState::Again]), "{open:?}");
+    let drop = Ask::Drop { job: Some(job), names: vec![open[0].name.clone()] };
+    assert!(session.ask(drop, &[]).await.unwrap_err().to_string().contains("being sent again"));
+    let (Answer::Status(status), _) = session.ask(Ask::Status { job, detail: true }, &[]).await.unwrap() else {
+        panic!("no status")
+    };
+    assert_eq!(status.retrying_records, [(chunk, skip.place())]);
+    // What is sent twice is counted once.
+    let twice = take(&cluster, queue::SUSPECT, 1).await.remove(0);
+    for _ in 0..2 {
+        cluster.crew.home.store(queue::SUSPECT, twice.clone()).await;
+    }
+    cluster.crew.hire(Role::Worker).await;
+    amended(&session, job, 2).await;
+    let chunks = before.chunks;
+    let report = cluster.conclude(&session, &known, chunks).await;
+    assert_eq!((report.end.version, &report.end.outcome, report.end.losses.count), (2, &Outcome::Done, 0));
+    assert_eq!(report.end.counters, before.end.counters, "it was counted on the way with its chunk");
+    assert!(report.end.pairs > before.end.pairs);
+    let sources = [source("a", "1 2 666 3\n")];
+    assert_eq!(String::from_utf8(report.tsv).unwrap(), rows(&Order::of("sum"), &sources));
+    let counted = letters(&session, job).await;
+    assert!(counted.iter().all(|letter| !letter.lost && letter.records == [RecordState::Counted]), "{counted:?}");
+    assert_eq!(retry_record(&session, job, chunk, &skip).await, PutBack::Refused("it is counted".to_owned()));
+    cluster.finish().await;
+    seen::fault("a record that was left out is sent again", "it is counted once, and the result amended once");
+}
+
+async fn a_record_that_is_refused_again_is_lost_in_a_new_version(home: Home) {
+    let cluster = Cluster::builder().start(home).await;
+    let session = cluster.session().await;
+    let known = cluster.submit(&session, &Order::of("sum"), cluster.write(&[source("a", "1 two 3\n")])).await;
+    let chunks = within("published", session.publish(&known, None)).await.unwrap();
+    let before = cluster.conclude(&session, &known, chunks).await;
+    let job = known.spec.job;
+    let (chunk, _) = record_letters(&session, job).await;
+    let skip = before.end.losses.records[0].clone();
+    let nowhere = Skip { offset: 0, ..skip.clone() };
+    let refused = retry_record(&session, job, chunk, &nowhere).await;
+    assert!(matches!(&refused, PutBack::Refused(reason) if reason.contains("not counted without it")), "{refused:?}");
+    assert_eq!(retry_record(&session, job, chunk, &skip).await, PutBack::Sent);
+    amended(&session, job, 2).await;
+    let report = cluster.conclude(&session, &known, chunks).await;
+    assert_eq!((report.end.version, &report.end.losses), (2, &before.end.losses));
+    assert_eq!((report.end.pairs, report.tsv), (before.end.pairs, before.tsv));
+    let kept = letters(&session, job).await;
+    assert!(kept.iter().all(|letter| letter.lost && letter.records == [RecordState::Lost]), "{kept:?}");
+    let again: Vec<_> = kept.iter().filter(|letter| letter.retry == 1).collect();
+    let [again] = again.as_slice() else { panic!("{kept:?}") };
+    assert_eq!((&again.kind, again.attempts), (&LetterKind::Records(vec![skip.clone()]), 1));
+    assert_eq!(retry_record(&session, job, chunk, &skip).await, PutBack::Sent, "it may be tried as often as one likes");
+    assert_eq!(amended(&session, job, 3).await.losses.count, 1);
+    cluster.finish().await;
+    seen::fault("a record that was refused is sent again", "it is lost again, in a new version of the result");
 }
 
 async fn letters_are_dropped_and_their_losses_stay(home: Home) {

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use rabbit_reduce_core::id::JobId;
 use rabbit_reduce_core::ledger::Ledger;
 use rabbit_reduce_core::local;
-use rabbit_reduce_core::message::{self, Ask, News, Outcome, Task, VERSION};
+use rabbit_reduce_core::message::{self, Ask, FIRST_VERSION, News, Outcome, Task, VERSION};
 use rabbit_reduce_core::rows::format::Format;
 use rabbit_reduce_core::spec::PROGRAM_VERSION;
 use rabbit_reduce_core::topology::queue;
@@ -88,7 +88,7 @@ fn reduce_queues() -> Vec<String> {
 }
 
 async fn tasks_of_a_later_release_wait_for_it(home: Home) {
-    let chunks = tasks_wait(home, later, |task| in_version(task, VERSION)).await;
+    let chunks = tasks_wait(home, later, |task| in_version(task, FIRST_VERSION)).await;
     fault("tasks of a later release", &format!("all {chunks} go back uncounted, and are counted by the later release"));
 }
 
@@ -257,7 +257,7 @@ async fn partials_of_a_later_release_wait_for_it(home: Home) {
     within("it stops", cluster.crew.stop(&aggregator)).await;
     let mut handed_back = take(&cluster, &everywhere, partials).await;
     assert!(handed_back.iter().all(|(_, partial)| partial[2] == VERSION + 1));
-    handed_back.iter_mut().for_each(|(_, partial)| *partial = in_version(partial, VERSION));
+    handed_back.iter_mut().for_each(|(_, partial)| *partial = in_version(partial, FIRST_VERSION));
     put(&cluster, handed_back).await;
     cluster.crew.hire(Role::Aggregator).await;
     let chunks = within("sealed", session.publish(&known, None)).await.unwrap();

@@ -37,6 +37,7 @@ fn partial(store: String) -> Bytes {
         pairs: 0,
         strikes: 0,
         agreed: 0,
+        record: None,
         skips: None,
         home: None,
     };
@@ -82,6 +83,7 @@ async fn a_failure_of_an_unknown_job_is_set_aside(home: Home) {
         attempts: 1,
         retry: 0,
         record: None,
+        retried: None,
         worker: "stranger".to_owned(),
         version: 1,
         time_ms: 0,

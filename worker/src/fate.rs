@@ -48,7 +48,7 @@ pub(crate) fn crashed(mut task: Task, attempt: Attempt, place: Option<Place>) ->
     task.crashes += 1;
     if task.crashes >= CRASHES {
         let reason = short_reason(format!("{} processes died with it, alone: {}", task.crashes, attempt.reason));
-        let record = task.died_at.filter(|_| task.skips.len() < AGREED_SKIPS);
+        let record = task.died_at.filter(|_| task.record.is_none() && task.skips.len() < AGREED_SKIPS);
         return Fate::Dead(Failure { record, ..failure(&task, Attempt { reason, ..attempt }) });
     }
     task.note(attempt);
@@ -64,6 +64,7 @@ pub(crate) fn failure(task: &Task, attempt: Attempt) -> Failure {
         attempts: task.attempt.saturating_add(task.crashes.saturating_sub(1)),
         retry: task.retry,
         record: None,
+        retried: task.record,
         worker: attempt.worker,
         version: PROGRAM_VERSION,
         time_ms: attempt.time_ms,
@@ -85,6 +86,7 @@ mod tests {
             attempt: 1,
             crashes: 0,
             died_at: None,
+            record: None,
             strikes: 0,
             retry: 2,
             rounds: 0,

@@ -32,6 +32,9 @@ pub(crate) enum TaskError {
     /// Its records.
     #[error(transparent)]
     Map(#[from] MapError),
+    /// The program refused the one record that there is, again.
+    #[error("{0}")]
+    Refused(String),
     /// What it says of itself.
     #[error("the task is not well formed: {0}")]
     Malformed(&'static str),
@@ -46,7 +49,7 @@ impl TaskError {
         match self {
             Self::Input(error) => error.may_pass(),
             Self::Map(MapError::Scratch(_)) => true,
-            Self::Map(_) | Self::Program(_) | Self::Malformed(_) | Self::Panic(_) => false,
+            Self::Map(_) | Self::Program(_) | Self::Refused(_) | Self::Malformed(_) | Self::Panic(_) => false,
         }
     }
 }
@@ -121,7 +124,13 @@ pub(crate) fn map_task(
     let left_out = LeftOut { too_long: &task.too_long, agreed };
     let mapping = || with_program!(&*job, program => map_chunk(program, &pieces, left_out, limits, scratch, watch));
     match std::panic::catch_unwind(std::panic::AssertUnwindSafe(mapping)) {
-        Ok(mapped) => Ok(mapped?),
+        Ok(mapped) => match mapped? {
+            // A record that was sent again by itself counts or is lost; its chunk told of it before.
+            Mapped { skips, .. } if task.record.is_some() && skips.count() > 0 => {
+                Err(TaskError::Refused(skips.listed.into_iter().next().map(|skip| skip.reason).unwrap_or_default()))
+            }
+            mapped => Ok(mapped),
+        },
         Err(panic) => Err(TaskError::Panic(compute::said(&*panic))),
     }
 }

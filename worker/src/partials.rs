@@ -7,6 +7,7 @@ use rabbit_reduce_core::id::PartitionNumber;
 use rabbit_reduce_core::map::Mapped;
 use rabbit_reduce_core::message::{self, Home, Partial, Refused, Task};
 use rabbit_reduce_core::topology::queue;
+use std::collections::BTreeMap;
 use std::io;
 
 /// A message, and the queue it goes to.
@@ -35,6 +36,7 @@ fn partial(task: &Task, mapped: &mut Mapped, worker: &str, partition: usize, seg
     let partial = Partial {
         job: task.job,
         chunk: task.chunk,
+        record: task.record,
         attempt: task.attempt,
         partition: number,
         partitions: task.partitions,
@@ -48,11 +50,16 @@ fn partial(task: &Task, mapped: &mut Mapped, worker: &str, partition: usize, seg
         agreed: u32::try_from(task.skips.len()).expect("what is agreed is bounded"),
         skips: (segment == 0).then(|| mapped.skips.clone()),
         home: (segment == 0 && partition == home)
-            .then(|| Home { pairs: mapped.pairs, counters: mapped.counters.clone() }),
+            .then(|| Home { pairs: mapped.pairs, counters: counters(task, mapped) }),
     };
     let large = body.len() > task.segment_bytes;
     let name = if large { queue::REDUCE_LARGE.to_owned() } else { queue::reduce(number, task.reduce_queues) };
     Ok((name, message::encode(&partial, &body)))
+}
+
+/// A record by itself was counted on the way with its chunk.
+fn counters(task: &Task, mapped: &Mapped) -> BTreeMap<String, u64> {
+    if task.record.is_some() { BTreeMap::new() } else { mapped.counters.clone() }
 }
 
 /// The same for every attempt, so that the store keeps it once.

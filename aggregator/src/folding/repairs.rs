@@ -1,11 +1,11 @@
-//! Chunks of a job that are sent again: which to ask for, and which to ask for once more since nothing was heard of them.
+//! Chunks and records of a job that are sent again: which to ask for, and which to ask for once more since nothing was heard of them.
 //!
 //! It sends nothing and knows no clock; it counts sweeps. What would surprise: a task that is sent once too often does no harm, so
 //! nobody needs to know whether the first was lost or only waits; the pauses double, so that waiting tasks do not pile up.
 
 use crate::ending;
 use crate::repair::Again;
-use rabbit_reduce_core::id::ChunkNumber;
+use rabbit_reduce_core::id::{ChunkNumber, Origin};
 use rabbit_reduce_core::ledger::Ledger;
 use rabbit_reduce_runtime::mistake::{self, Mistake};
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,7 +19,7 @@ pub(super) struct Repairs {
     /// No task of these is kept.
     hopeless: BTreeSet<ChunkNumber>,
     /// How many sweeps have seen a retry open.
-    seen: BTreeMap<ChunkNumber, u32>,
+    seen: BTreeMap<Origin, u32>,
 }
 
 impl Repairs {
@@ -40,18 +40,19 @@ impl Repairs {
     pub(super) fn sweep<'l>(&mut self, ledgers: impl Iterator<Item = &'l Ledger>) -> Vec<Again> {
         let mut open = BTreeMap::new();
         for ledger in ledgers {
-            for chunk in ledger.retrying() {
-                let retry = open.entry(chunk).or_insert(0);
-                *retry = ledger.retries(chunk).max(*retry);
+            let chunks = ledger.retrying().map(Origin::from);
+            for origin in chunks.chain(ledger.retrying_records().map(Origin::from)) {
+                let retry = open.entry(origin).or_insert(0);
+                *retry = ledger.retries(origin).max(*retry);
             }
         }
-        self.seen.retain(|chunk, _| open.contains_key(chunk));
-        open.retain(|chunk, _| {
-            let seen = self.seen.entry(*chunk).or_default();
+        self.seen.retain(|origin, _| open.contains_key(origin));
+        open.retain(|origin, _| {
+            let seen = self.seen.entry(*origin).or_default();
             *seen += 1;
             *seen >= PATIENCE && seen.is_power_of_two()
         });
-        open.into_iter().map(|(chunk, retry)| Again { chunk, retry }).collect()
+        open.into_iter().map(|(origin, retry)| Again { origin, retry }).collect()
     }
 
     /// Something is being sent again, as far as the last sweep saw.
@@ -70,14 +71,14 @@ mod tests {
     #[test]
     fn a_retry_without_outcome_is_sent_again_ever_more_rarely() {
         let (mut ledger, mut repairs) = (Ledger::default(), Repairs::default());
-        ledger.apply(&Entry::Lose { chunk: CHUNK, reason: String::new(), retry: 0 });
+        ledger.apply(&Entry::Lose { chunk: CHUNK, record: None, reason: String::new(), retry: 0 });
         assert!(repairs.sweep([&ledger].into_iter()).is_empty());
         assert!(!repairs.are_open());
         ledger.apply(&Entry::Retry { chunk: CHUNK, retry: 1 });
         let sent: Vec<u32> = (1..=20).filter(|_| !repairs.sweep([&ledger].into_iter()).is_empty()).collect();
         assert_eq!(sent, [2, 4, 8, 16]);
         assert!(repairs.are_open());
-        ledger.apply(&Entry::Lose { chunk: CHUNK, reason: String::new(), retry: 1 });
+        ledger.apply(&Entry::Lose { chunk: CHUNK, record: None, reason: String::new(), retry: 1 });
         assert!(repairs.sweep([&ledger].into_iter()).is_empty());
         assert!(!repairs.are_open());
     }

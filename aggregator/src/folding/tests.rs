@@ -77,6 +77,7 @@ async fn delivery() -> Delivery {
         pairs: 0,
         strikes: 0,
         agreed: 0,
+        record: None,
         skips: None,
         home: None,
     };

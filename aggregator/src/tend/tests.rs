@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::folding::tests::{JOB, job_file};
+use rabbit_reduce_core::id::ChunkNumber;
 use rabbit_reduce_core::ledger::{Commit, CommitChunk};
 use rabbit_reduce_runtime::store::memory::MemoryStore;
 
@@ -10,7 +11,8 @@ fn without_files(archive: &Archive) -> Tend<()> {
     let mut ledger = Ledger::default();
     for number in 0..2 {
         let (chunk, units) = (ChunkNumber(number), vec![(0, true, 1)]);
-        let chunks = vec![CommitChunk { chunk, digest: 7, worker: 0, units, agreed: 0, skips: None, home: None }];
+        let chunks =
+            vec![CommitChunk { chunk, digest: 7, worker: 0, units, agreed: 0, record: None, skips: None, home: None }];
         let (run, size, workers) = (Uuid::new_v4(), RunSize::default(), vec!["w".to_owned()]);
         ledger.apply(&Entry::Commit(Commit { run, size, workers, chunks }));
     }

@@ -22,7 +22,8 @@ fn finished(archive: &Archive) -> (Ledger, Uuid) {
 
 fn commit(archive: &Archive, ledger: &mut Ledger, number: u32, run: Uuid) {
     let (chunk, units) = (ChunkNumber(number), vec![(0, true, 1)]);
-    let chunks = vec![CommitChunk { chunk, digest: 7, worker: 0, units, agreed: 0, skips: None, home: None }];
+    let chunks =
+        vec![CommitChunk { chunk, record: None, digest: 7, worker: 0, units, agreed: 0, skips: None, home: None }];
     let commit = Commit { run, size: RunSize::default(), workers: vec!["w".to_owned()], chunks };
     archive.append(JOB, PARTITION, ledger, Entry::Commit(commit), None).unwrap();
 }

@@ -4,7 +4,7 @@
 //! surprise: nothing is merged here; a delta holds the segments as they came, so one channel's can be taken out again.
 
 use super::{Commit, CommitChunk, Disagreement, Ledger};
-use crate::id::ChunkNumber;
+use crate::id::Origin;
 use crate::message::{Home, Partial};
 use crate::mistake::{self, Mistake};
 use crate::run::RunSize;
@@ -28,7 +28,7 @@ pub struct Held<R> {
 /// The delta.
 #[derive(Debug)]
 pub struct Delta<R> {
-    held: BTreeMap<(ChunkNumber, u32), Held<R>>,
+    held: BTreeMap<(Origin, u32), Held<R>>,
     bytes: usize,
 }
 
@@ -54,15 +54,16 @@ pub enum Fold<R> {
 impl<R> Delta<R> {
     /// Takes a segment in.
     pub fn fold(&mut self, partial: Partial, body: Bytes, receipt: R) -> Fold<R> {
-        let (chunk, mut unit) = (partial.chunk, (partial.chunk, partial.segment));
+        let origin = partial.unit().origin();
+        let mut unit = (origin, partial.segment);
         let mut superseded = Vec::new();
-        if let Some((_, other)) = self.held.range((chunk, 0)..=(chunk, u32::MAX)).next() {
+        if let Some((_, other)) = self.held.range((origin, 0)..=(origin, u32::MAX)).next() {
             match other.partial.agreed.cmp(&partial.agreed) {
                 Ordering::Greater => return Fold::Duplicate(receipt),
-                Ordering::Less => superseded = self.take_out(|held| held.partial.chunk == chunk),
+                Ordering::Less => superseded = self.take_out(|held| held.partial.unit().origin() == origin),
                 Ordering::Equal if other.partial.digest != partial.digest => {
                     let workers = [other.partial.worker.clone(), partial.worker];
-                    return Fold::Disagreement(receipt, Disagreement { chunk, workers });
+                    return Fold::Disagreement(receipt, Disagreement { origin, workers });
                 }
                 Ordering::Equal => {}
             }
@@ -132,9 +133,9 @@ impl<R> Delta<R> {
     /// Names the chunk and the workers that disagree.
     pub fn drop_covered(&mut self, ledger: &Ledger) -> Result<Vec<Held<R>>, Disagreement> {
         for held in self.held.values() {
-            let Partial { chunk, digest, worker, .. } = &held.partial;
+            let Partial { digest, worker, .. } = &held.partial;
             if !is_stale(held, ledger) {
-                ledger.agrees(*chunk, *digest, worker)?;
+                ledger.agrees(held.partial.unit().origin(), *digest, worker)?;
             }
         }
         Ok(self.take_out(|held| is_stale(held, ledger) || ledger.covers(held.partial.unit())))
@@ -151,12 +152,14 @@ impl<R> Delta<R> {
     pub fn commit(&self, run: Uuid, size: RunSize) -> Commit {
         let mut commit = Commit { run, size, workers: Vec::new(), chunks: Vec::new() };
         for held in self.held.values() {
-            let Partial { chunk, digest, worker, segment, last, pairs, agreed, skips, home, .. } = &held.partial;
-            if commit.chunks.last().is_none_or(|before| before.chunk != *chunk) {
+            let Partial { chunk, record, digest, worker, segment, last, pairs, agreed, skips, home, .. } =
+                &held.partial;
+            if commit.chunks.last().is_none_or(|before| (before.chunk, before.record) != (*chunk, *record)) {
                 let place = place_of(&mut commit.workers, worker);
                 let units = Vec::new();
                 commit.chunks.push(CommitChunk {
                     chunk: *chunk,
+                    record: *record,
                     digest: *digest,
                     worker: place,
                     units,
@@ -177,7 +180,7 @@ impl<R> Delta<R> {
 }
 
 fn is_stale<R>(held: &Held<R>, ledger: &Ledger) -> bool {
-    held.partial.agreed as usize != ledger.agreed(held.partial.chunk).len()
+    !ledger.expects(held.partial.unit().origin(), held.partial.agreed)
 }
 
 fn place_of(workers: &mut Vec<String>, worker: &str) -> u32 {

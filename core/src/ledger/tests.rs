@@ -16,7 +16,16 @@ fn file(number: u128) -> Uuid {
 
 fn chunk(number: u32, digest: u64, units: &[(u32, bool)]) -> CommitChunk {
     let units = units.iter().map(|&(segment, last)| (segment, last, 10)).collect();
-    CommitChunk { chunk: ChunkNumber(number), digest, worker: 0, units, agreed: 0, skips: None, home: None }
+    CommitChunk {
+        chunk: ChunkNumber(number),
+        digest,
+        worker: 0,
+        units,
+        agreed: 0,
+        record: None,
+        skips: None,
+        home: None,
+    }
 }
 
 fn commit(run: u128, worker: &str, chunks: Vec<CommitChunk>) -> Entry {
@@ -24,7 +33,7 @@ fn commit(run: u128, worker: &str, chunks: Vec<CommitChunk>) -> Entry {
 }
 
 fn lose(chunk: u32) -> Entry {
-    Entry::Lose { chunk: ChunkNumber(chunk), reason: "poison".into(), retry: 0 }
+    Entry::Lose { chunk: ChunkNumber(chunk), record: None, reason: "poison".into(), retry: 0 }
 }
 
 fn replace(runs: &[u128], run: u128) -> Entry {
@@ -53,6 +62,7 @@ fn partial(chunk: u32, segment: u32, last: bool, digest: u64, worker: &str) -> P
     Partial {
         job: JobId(Uuid::nil()),
         chunk: ChunkNumber(chunk),
+        record: None,
         attempt: 1,
         partition: PartitionNumber(0),
         partitions: 1,
@@ -81,7 +91,7 @@ fn delta(partials: Vec<Partial>) -> Delta<u32> {
 fn a_chunk_is_whole_when_all_its_segments_are_counted_in_any_order() {
     let mut ledger = ledger(1, &[commit(1, "w", vec![chunk(0, 5, &[(2, true)])])]);
     assert!(!ledger.covers_chunk(ChunkNumber(0)) && !ledger.complete(1));
-    assert!(ledger.covers(Unit { chunk: ChunkNumber(0), segment: 2, last: true }));
+    assert!(ledger.covers(Unit { chunk: ChunkNumber(0), record: None, segment: 2, last: true }));
     ledger.apply(&commit(2, "w", vec![chunk(0, 5, &[(0, false), (1, false)])]));
     assert!(ledger.covers_chunk(ChunkNumber(0)) && ledger.complete(1));
     assert_eq!((ledger.whole(), ledger.chunks().next().unwrap().pairs), (1, 30));
@@ -92,10 +102,10 @@ fn a_unit_is_counted_once() {
     let first = commit(1, "w", vec![chunk(0, 5, &[(0, false)])]);
     let ledger = ledger(1, std::slice::from_ref(&first));
     let again = commit(2, "w", vec![chunk(0, 5, &[(1, true), (0, false)])]);
-    let unit = Unit { chunk: ChunkNumber(0), segment: 0, last: false };
+    let unit = Unit { chunk: ChunkNumber(0), record: None, segment: 0, last: false };
     assert_eq!(ledger.judge(&again, None), Err(Invalid::Covered(unit)));
     let twice = commit(2, "w", vec![chunk(0, 5, &[(1, true), (1, true)])]);
-    let unit = Unit { chunk: ChunkNumber(0), segment: 1, last: true };
+    let unit = Unit { chunk: ChunkNumber(0), record: None, segment: 1, last: true };
     assert_eq!(ledger.judge(&twice, None), Err(Invalid::Covered(unit)), "named twice in one commit");
 }
 
@@ -108,14 +118,14 @@ fn two_digests_against_a_ledger_name_the_chunk_and_both_workers() {
     let said = "workers ann and bob map chunk 4 to different pairs: the program is not deterministic";
     assert_eq!(error.to_string(), said);
     ledger.apply(&commit(2, "ann", vec![chunk(4, 5, &[(1, true)])]));
-    assert!(ledger.agrees(ChunkNumber(4), 6, "bob").is_err(), "a whole chunk is compared too");
-    assert_eq!(ledger.agrees(ChunkNumber(3), 6, "bob"), Ok(()), "of that chunk nothing is counted");
+    assert!(ledger.agrees(ChunkNumber(4).into(), 6, "bob").is_err(), "a whole chunk is compared too");
+    assert_eq!(ledger.agrees(ChunkNumber(3).into(), 6, "bob"), Ok(()), "of that chunk nothing is counted");
 }
 
 #[test]
 fn a_lost_chunk_that_is_counted_later_is_lifted() {
     let mut ledger = ledger(2, &[commit(1, "w", vec![chunk(0, 5, &[(0, false)])]), lose(0), lose(1)]);
-    assert_eq!(ledger.judge(&lose(0), None), Err(Invalid::Decided(ChunkNumber(0))));
+    assert_eq!(ledger.judge(&lose(0), None), Err(Invalid::Decided(ChunkNumber(0).into())));
     assert!(ledger.complete(2));
     assert_eq!(ledger.lost().collect::<Vec<_>>(), [(ChunkNumber(0), "poison"), (ChunkNumber(1), "poison")]);
     ledger.apply(&finish(9, ledger.next()));
@@ -123,7 +133,7 @@ fn a_lost_chunk_that_is_counted_later_is_lifted() {
     ledger.apply(&commit(2, "w", vec![chunk(0, 5, &[(1, true)])]));
     assert_eq!(ledger.lost().collect::<Vec<_>>(), [(ChunkNumber(1), "poison")]);
     assert!(ledger.unfinished() && ledger.complete(2), "it is to be finished anew");
-    assert_eq!(ledger.judge(&lose(0), None), Err(Invalid::Decided(ChunkNumber(0))));
+    assert_eq!(ledger.judge(&lose(0), None), Err(Invalid::Decided(ChunkNumber(0).into())));
 }
 
 #[test]
@@ -190,7 +200,7 @@ fn two_digests_in_a_delta_name_the_chunk_and_both_workers() {
     let mut delta = delta(vec![partial(4, 0, false, 5, "ann")]);
     let other = delta.fold(partial(4, 1, true, 6, "bob"), Bytes::new(), 7);
     let Fold::Disagreement(7, error) = other else { panic!("{other:?}") };
-    assert_eq!(error, Disagreement { chunk: ChunkNumber(4), workers: ["ann".into(), "bob".into()] });
+    assert_eq!(error, Disagreement { origin: ChunkNumber(4).into(), workers: ["ann".into(), "bob".into()] });
     assert_eq!((delta.len(), delta.bytes()), (1, 5));
     let held = ledger(9, &[commit(1, "eve", vec![chunk(4, 6, &[(1, true)])])]);
     let error = delta.drop_covered(&held).unwrap_err();
@@ -260,13 +270,13 @@ fn who_loses_the_race_is_judged_again_against_what_won() {
     assert_eq!(first.next(&mut ledger, Event::Exists), Step::Read(0));
     assert_eq!(first.next(&mut ledger, Event::Read(Some(other(retire(1))))), Step::Put(1), "still valid");
     assert_eq!(first.next(&mut ledger, Event::Exists), Step::Read(1));
-    let decided = Step::GaveUp(Invalid::Decided(ChunkNumber(0)));
+    let decided = Step::GaveUp(Invalid::Decided(ChunkNumber(0).into()));
     assert_eq!(first.next(&mut ledger, Event::Read(Some(other(lose(0))))), decided);
     assert_eq!(ledger.next(), 2);
 }
 
 fn lose_again(chunk: u32, retry: u32) -> Entry {
-    Entry::Lose { chunk: ChunkNumber(chunk), reason: "poison".into(), retry }
+    Entry::Lose { chunk: ChunkNumber(chunk), record: None, reason: "poison".into(), retry }
 }
 
 fn retry(chunk: u32, retry: u32) -> Entry {
@@ -275,7 +285,7 @@ fn retry(chunk: u32, retry: u32) -> Entry {
 
 #[test]
 fn only_a_loss_is_sent_again_and_each_retry_happens_once() {
-    let decided = Err(Invalid::Decided(ChunkNumber(0)));
+    let decided = Err(Invalid::Decided(ChunkNumber(0).into()));
     assert_eq!(Ledger::default().judge(&retry(0, 1), Some(1)), decided, "nothing is lost");
     let lost = ledger(1, &[lose(0)]);
     assert_eq!(lost.judge(&retry(0, 0), Some(1)), decided);
@@ -304,7 +314,7 @@ fn a_chunk_that_is_sent_again_keeps_its_partition_open_until_it_is_decided() {
 #[test]
 fn the_failure_of_an_earlier_sending_says_nothing_of_a_later_one() {
     let open = ledger(1, &[lose(0), retry(0, 1)]);
-    assert_eq!(open.judge(&lose(0), Some(1)), Err(Invalid::Decided(ChunkNumber(0))));
+    assert_eq!(open.judge(&lose(0), Some(1)), Err(Invalid::Decided(ChunkNumber(0).into())));
     // A partition that never heard of the first loss, nor of the retry, hears of the second.
     let fresh = ledger(1, &[lose_again(0, 1)]);
     assert_eq!((fresh.retries(ChunkNumber(0)), fresh.lost().count()), (1, 1));
@@ -323,7 +333,7 @@ fn without(agreed: u32, run: u128, of: CommitChunk) -> Entry {
 
 #[test]
 fn a_record_is_agreed_to_be_left_out_once_and_only_while_nothing_of_its_chunk_is_decided() {
-    let decided = Err(Invalid::Decided(ChunkNumber(0)));
+    let decided = Err(Invalid::Decided(ChunkNumber(0).into()));
     let agreed = ledger(1, &[skip(0, 5)]);
     assert_eq!((agreed.judge(&skip(0, 5), Some(1)), agreed.judge(&skip(0, 6), Some(1))), (decided.clone(), Ok(())));
     let touched = ledger(1, &[commit(1, "w", vec![chunk(0, 7, &[(1, true)])])]);
@@ -336,7 +346,7 @@ fn a_record_is_agreed_to_be_left_out_once_and_only_while_nothing_of_its_chunk_is
 
 #[test]
 fn only_attempts_that_leave_out_what_was_agreed_are_counted() {
-    let stale = Err(Invalid::Stale(ChunkNumber(0)));
+    let stale = Err(Invalid::Stale(ChunkNumber(0).into()));
     let agreed = ledger(1, &[skip(0, 5)]);
     assert_eq!(agreed.judge(&without(0, 1, chunk(0, 7, &[(0, true)])), Some(1)), stale);
     assert_eq!(agreed.judge(&without(2, 1, chunk(0, 7, &[(0, true)])), Some(1)), stale);
@@ -372,7 +382,107 @@ fn what_stands_beyond_the_jobs_chunks_stands_for_none_of_them() {
     for chunks in 2..5 {
         assert!(!ledger.complete(chunks), "of {chunks} chunks all but the first are missing");
     }
-    let beyond = [Unit { chunk: ChunkNumber(3_000), segment: 0, last: true }];
+    let beyond = [Unit { chunk: ChunkNumber(3_000), record: None, segment: 0, last: true }];
     assert!(!ledger.complete_with(beyond.into_iter(), 2));
-    assert!(ledger.complete_with([Unit { chunk: ChunkNumber(1), segment: 0, last: true }].into_iter(), 2));
+    assert!(
+        ledger.complete_with([Unit { chunk: ChunkNumber(1), record: None, segment: 0, last: true }].into_iter(), 2)
+    );
+}
+
+const PLACE: Place = Place { source: SourceNumber(0), offset: 5 };
+
+/// A chunk that is whole, and left out the record at byte 5.
+fn without_a_record() -> Ledger {
+    let mut skips = SkipList::default();
+    skips.push(Skip::new(PLACE.source, PLACE.offset, "no number".into()));
+    ledger(1, &[commit(1, "w", vec![CommitChunk { skips: Some(skips), ..chunk(0, 7, &[(0, true)]) }])])
+}
+
+fn retry_record(offset: u64, retry: u32) -> Entry {
+    Entry::RetryRecord { chunk: ChunkNumber(0), record: Place { offset, ..PLACE }, retry }
+}
+
+fn lose_record(retry: u32) -> Entry {
+    Entry::Lose { chunk: ChunkNumber(0), record: Some(PLACE), reason: "again".into(), retry }
+}
+
+fn commit_record(run: u128, digest: u64, units: &[(u32, bool)]) -> Entry {
+    let home = Home { pairs: 10, counters: BTreeMap::from([("bytes".into(), 3)]) };
+    commit(run, "w", vec![CommitChunk { record: Some(PLACE), home: Some(home), ..chunk(0, digest, units) }])
+}
+
+fn applied(mut ledger: Ledger, entries: &[Entry]) -> Ledger {
+    for entry in entries {
+        assert_eq!(ledger.judge(entry, Some(1)), Ok(()), "{entry:?}");
+        ledger.apply(entry);
+    }
+    ledger
+}
+
+#[test]
+fn a_record_is_sent_again_only_if_its_chunk_is_counted_without_it() {
+    let decided = |offset| Err(Invalid::Decided((ChunkNumber(0), Place { offset, ..PLACE }).into()));
+    let whole = without_a_record();
+    assert_eq!(whole.judge(&retry_record(6, 1), None), decided(6), "it was counted");
+    assert_eq!(whole.judge(&retry_record(5, 0), None), decided(5), "retries count from 1");
+    assert_eq!(whole.judge(&lose_record(1), None), decided(5), "its chunk says that it is lost");
+    let stale = Err(Invalid::Stale((ChunkNumber(0), PLACE).into()));
+    assert_eq!(whole.judge(&commit_record(2, 9, &[(0, true)]), None), stale, "nobody asked for it");
+    assert_eq!(Ledger::default().judge(&retry_record(5, 1), None), decided(5), "its chunk is not counted");
+    let open = applied(whole, &[retry_record(5, 1)]);
+    assert_eq!(open.judge(&retry_record(5, 2), None), decided(5), "it is under way");
+    // What was agreed to be left out is as good as what the program refused.
+    let agreed = ledger(1, &[skip(0, 5), commit(1, "w", vec![CommitChunk { agreed: 1, ..chunk(0, 7, &[(0, true)]) }])]);
+    assert_eq!(agreed.judge(&retry_record(5, 1), None), Ok(()));
+}
+
+#[test]
+fn a_record_that_is_sent_again_keeps_its_partition_open_and_is_counted_once() {
+    let finished = applied(without_a_record(), &[finish(1, 1)]);
+    assert_eq!(finished.skipped(), 1);
+    let open = applied(finished, &[retry_record(5, 1)]);
+    assert!(!open.complete(1) && open.unfinished() && open.is_retrying_record(ChunkNumber(0), PLACE));
+    assert_eq!(open.judge(&finish(9, open.next()), Some(1)), Err(Invalid::Open));
+    let half = applied(open, &[commit_record(2, 9, &[(0, false)])]);
+    let unit = |segment, last| Unit { chunk: ChunkNumber(0), record: Some(PLACE), segment, last };
+    assert!(!half.complete(1) && half.complete_with([unit(1, true)].into_iter(), 1));
+    let other = half.judge(&commit_record(3, 8, &[(1, true)]), None);
+    assert!(matches!(other, Err(Invalid::Disagreement(_))), "{other:?}");
+    let whole = applied(half, &[commit_record(3, 9, &[(1, true)])]);
+    assert!(whole.complete(1) && whole.covers_record(ChunkNumber(0), PLACE));
+    assert_eq!((whole.skipped(), whole.whole(), whole.home_bytes()), (0, 1, 0), "its bytes are its chunk's");
+    assert_eq!(whole.judge(&commit_record(4, 9, &[(0, false)]), None), Err(Invalid::Covered(unit(0, false))));
+    assert!(whole.judge(&lose_record(1), None).is_err() && whole.judge(&retry_record(5, 2), None).is_err());
+    assert_eq!(whole.records().map(|record| (record.pairs, record.whole)).collect::<Vec<_>>(), [(20, true)]);
+}
+
+#[test]
+fn a_record_that_fails_again_is_lost_for_the_new_reason_until_a_late_attempt_counts_it() {
+    let lost = applied(without_a_record(), &[retry_record(5, 1), lose_record(1)]);
+    assert!(lost.complete(1) && lost.unfinished());
+    assert_eq!((lost.skipped(), lost.lost_again(ChunkNumber(0), PLACE)), (1, Some("again")));
+    assert!(lost.judge(&lose_record(1), None).is_err());
+    let again = applied(lost.clone(), &[retry_record(5, 2)]);
+    assert!(
+        again.judge(&lose_record(1), None).is_err(),
+        "the outcome of an earlier sending says nothing of a later one"
+    );
+    assert_eq!(again.lost_again(ChunkNumber(0), PLACE), None);
+    let late = applied(lost, &[commit_record(2, 9, &[(0, true)])]);
+    assert_eq!((late.skipped(), late.lost_again(ChunkNumber(0), PLACE)), (0, None));
+}
+
+#[test]
+fn a_delta_tells_a_record_from_its_chunk() {
+    let record = |segment, last, digest| Partial { record: Some(PLACE), ..partial(0, segment, last, digest, "w") };
+    let mut delta = delta(vec![partial(0, 0, true, 7, "w"), record(0, true, 9)]);
+    assert_eq!(delta.len(), 2, "they are not compared");
+    assert!(matches!(delta.fold(record(0, true, 9), Bytes::new(), 5), Fold::Duplicate(5)));
+    let Entry::Commit(commit) = Entry::Commit(delta.commit(file(2), SIZE)) else { unreachable!() };
+    assert_eq!(commit.chunks.iter().map(|part| part.record).collect::<Vec<_>>(), [None, Some(PLACE)]);
+    let open = applied(without_a_record(), &[retry_record(5, 1)]);
+    assert!(delta.completes(&open, 1));
+    let dropped = delta.drop_covered(&open).unwrap();
+    assert_eq!((dropped.len(), delta.len()), (1, 1), "the chunk is covered, the record is not");
+    assert_eq!(delta.drop_covered(&without_a_record()).unwrap().len(), 1, "nobody asked for it there");
 }

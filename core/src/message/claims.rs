@@ -7,7 +7,7 @@
 use super::{Attempt, Failure, MAX_BODY_BYTES, MAX_HISTORY, Partial, Refused, Task, TaskPiece};
 use crate::id::ChunkNumber;
 use crate::jobs::MAX_EXPRESSION_BYTES;
-use crate::skip::{AGREED_SKIPS, LISTED_SKIPS, MAX_REASON_BYTES, Skip};
+use crate::skip::{AGREED_SKIPS, LISTED_SKIPS, MAX_REASON_BYTES, Place, Skip};
 use crate::spec::{MAX_CHUNKS, MAX_PARTITIONS, MIN_SEGMENT_BYTES, OUTPUT_BYTES, SEGMENT_BYTES, Spec};
 use crate::split::{MAX_NAME_BYTES, MAX_PIECES};
 use crate::topology::REDUCE_QUEUES;
@@ -77,6 +77,7 @@ impl Task {
         holds(short, "its regular expression is too long")?;
         holds(self.program.sha256.as_ref().is_none_or(|digest| digest.len() == 64), "its program's digest is none")?;
         self.check_pieces()?;
+        holds(self.record.is_none_or(|place| self.is_only(place)), "it is of a single record and says more than that")?;
         let mut skips = self.too_long.iter().chain(&self.skips);
         let few = self.too_long.len() <= MAX_PIECES && self.skips.len() <= AGREED_SKIPS;
         holds(few, "it leaves out too many records")?;
@@ -84,6 +85,12 @@ impl Task {
         let history = self.history.len() <= MAX_HISTORY && self.history.iter().all(told);
         holds(history, "it tells too much of the attempts before")?;
         holds(skips.all(is_short), "it gives too long a reason for leaving out a record")
+    }
+
+    fn is_only(&self, place: Place) -> bool {
+        let at = |piece: &TaskPiece| Place { source: piece.source, offset: piece.offset };
+        let one = matches!(self.pieces.as_slice(), [piece] if at(piece) == place && piece.file.is_none());
+        one && self.retry > 0 && self.skips.is_empty() && self.too_long.is_empty()
     }
 
     fn check_pieces(&self) -> Result<(), FalseClaim> {
@@ -113,6 +120,12 @@ impl Partial {
         holds(self.pairs <= MAX_COUNT, "it stands for more pairs than a chunk can have")?;
         holds(self.strikes <= MAX_ATTEMPTS, "its number of strikes is out of range")?;
         holds(self.agreed as usize <= AGREED_SKIPS, "it leaves out too many records")?;
+        if self.record.is_some() {
+            let none = self.agreed == 0 && self.skips.as_ref().is_none_or(|skips| skips.count() == 0);
+            holds(none, "a single record leaves out no other")?;
+            let counts = self.home.as_ref().is_some_and(|home| !home.counters.is_empty());
+            holds(!counts, "what is counted on the way is told by its chunk, and not by a single record")?;
+        }
         holds(self.skips.is_none() || self.segment == 0, "skips ride in segment 0, and in no other")?;
         let home = self.segment == 0 && self.chunk.0 % self.partitions == self.partition.0;
         holds(self.home.is_none() || home, "what a chunk says of itself rides in its home partition, and in no other")?;

@@ -4,7 +4,7 @@
 //! twice.
 
 use crate::id::{ChunkNumber, JobId, PartitionNumber, SourceNumber};
-use crate::skip::Skip;
+use crate::skip::{Place, Skip};
 use crate::spec::Spec;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -119,6 +119,9 @@ pub enum Ask {
         job: JobId,
         /// Which of its chunks.
         chunks: Vec<ChunkNumber>,
+        /// Which records that counted chunks left out.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        records: Vec<(ChunkNumber, Place)>,
     },
     /// Forget dead letters; what they were about stays lost.
     Drop {
@@ -183,12 +186,39 @@ pub enum Answer {
         under_way: Vec<ChunkNumber>,
         /// Chunks that are not, each with the reason.
         refused: Vec<(ChunkNumber, String)>,
+        /// What becomes of each record that was asked for; releases before the first that sends records again say nothing.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        records: Vec<(ChunkNumber, Place, PutBack)>,
     },
     /// The body holds what was asked for; `more` follows.
     Bytes {
         /// Whether it goes on behind the body.
         more: bool,
     },
+}
+
+/// What becomes of what is asked to be sent again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PutBack {
+    /// It is sent again now.
+    Sent,
+    /// It was being sent again already.
+    UnderWay,
+    /// It is not, for this reason.
+    Refused(String),
+}
+
+/// What has become of a record that was not counted with its chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RecordState {
+    /// It is lost.
+    Lost,
+    /// It is being sent again.
+    Again,
+    /// It was sent again, and is counted.
+    Counted,
 }
 
 /// Sources that a letter names in short.
@@ -222,10 +252,16 @@ pub struct Letter {
     pub time_ms: u64,
     /// Its length in bytes.
     pub bytes: u64,
+    /// The record of the chunk that its processes died of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record: Option<Place>,
+    /// What has become of each of its records, in their order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub records: Vec<RecordState>,
     /// What it is about is still a loss.
     #[serde(default)]
     pub lost: bool,
-    /// Its chunk is being sent again.
+    /// It, or some of it, is being sent again.
     #[serde(default)]
     pub again: bool,
 }
@@ -236,7 +272,7 @@ pub struct Letter {
 pub enum LetterKind {
     /// A chunk that failed.
     Chunk,
-    /// Records that their program refused.
+    /// Records that their program refused, or one that is left out since it kills who maps it.
     Records(Vec<Skip>),
     /// A partial that cannot be folded.
     Partial,
@@ -271,6 +307,9 @@ pub struct Status {
     /// Lost chunks that are being sent again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub retrying: Vec<ChunkNumber>,
+    /// Lost records that are being sent again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub retrying_records: Vec<(ChunkNumber, Place)>,
     /// What is not counted.
     #[serde(default, skip_serializing_if = "Losses::is_empty")]
     pub losses: Losses,

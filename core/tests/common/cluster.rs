@@ -170,6 +170,7 @@ fn encoded(chunk: ChunkNumber, attempt: u32, partition: usize, segment: usize, m
         pairs: mapped.partials[partition][segment].pairs,
         strikes: 0,
         agreed: 0,
+        record: None,
         skips: (segment == 0).then(|| mapped.skips.clone()),
         home: home.then(|| Home { pairs: mapped.pairs, counters: mapped.counters.clone() }),
     };
@@ -200,7 +201,7 @@ impl<'p, P: Program> Partition<'p, P> {
     fn deliver(&mut self, partial: Partial, body: Bytes) {
         let who = self.random.usize(..2);
         let Aggregator { ledger, delta } = &mut self.aggregators[who];
-        ledger.agrees(partial.chunk, partial.digest, &partial.worker).unwrap();
+        ledger.agrees(partial.unit().origin(), partial.digest, &partial.worker).unwrap();
         if !ledger.covers(partial.unit()) {
             assert!(matches!(delta.fold(partial, body, ()), Fold::Held | Fold::Duplicate(())));
         }

@@ -207,6 +207,7 @@ fn partial(partition: u32, unit: Unit) -> Partial {
         pairs: 1,
         strikes: 0,
         agreed: 0,
+        record: None,
         skips: None,
         home: None,
     }
@@ -311,7 +312,7 @@ async fn bury(world: Shared, memory: Rc<RefCell<Memory>>) {
     };
     for partition in 0..partitions {
         read(&world, &memory, partition);
-        let entry = Entry::Lose { chunk: ChunkNumber(chunk), reason: "poison".into(), retry: 0 };
+        let entry = Entry::Lose { chunk: ChunkNumber(chunk), record: None, reason: "poison".into(), retry: 0 };
         append(&world, &memory, partition, entry, false).await;
         cut().await;
     }

@@ -49,7 +49,7 @@ impl World {
         for partition in 0..partitions {
             for chunk in 0..chunks {
                 let last = u32::from(random.u8(0..3) == 0);
-                let unit = |segment| Unit { chunk: ChunkNumber(chunk), segment, last: segment == last };
+                let unit = |segment| Unit { chunk: ChunkNumber(chunk), record: None, segment, last: segment == last };
                 units.insert((partition, chunk), (0..=last).map(unit).collect());
             }
         }

@@ -43,7 +43,7 @@ Examples:
   producer dead ls                         what the last job of this machine lost, and why
   producer dead show --reason 'no number'  the records, with their bytes
   producer dead export -o lost             the same, as files
-  producer dead retry @                    send lost chunks again and amend the result";
+  producer dead retry @                    send it again and amend the result";
 
 /// Splits input into chunks, has them mapped and reduced, and prints the answer
 #[derive(Clone, Debug, Parser)]

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 
 const RETRY_EXAMPLES: &str = "\
 Examples:
-  producer dead retry @                       every lost chunk of the last job of this machine
+  producer dead retry @                       all that the last job of this machine lost
   producer dead retry @ --reason 'cannot open'
   producer dead retry @ 17-3fa9 90-0c1e --detach";
 
@@ -32,7 +32,7 @@ pub(super) enum DeadArgs {
     Show(ShowArgs),
     /// Write the lost chunks and records to files
     Export(ExportArgs),
-    /// Send lost chunks again, wait, and amend the result
+    /// Send lost chunks and records again, wait, and amend the result
     #[command(after_help = RETRY_EXAMPLES)]
     Retry(RetryArgs),
     /// Delete dead letters; what they were about stays lost
@@ -103,7 +103,7 @@ pub(super) struct RetryArgs {
     /// Letters, as `producer dead ls` names them [default: all that the filters leave]
     #[arg(value_name = "NAME")]
     names: Vec<LetterName>,
-    /// Leave once the chunks are sent
+    /// Leave once they are sent
     #[arg(long, env = "RABBIT_REDUCE_DETACH", value_parser = FalseyValueParser::new())]
     detach: bool,
     #[command(flatten)]
@@ -212,7 +212,7 @@ pub enum Action {
     },
     /// `retry`
     Retry {
-        /// Leave once the chunks are sent.
+        /// Leave once they are sent.
         detach: bool,
     },
     /// `drop`

@@ -1,19 +1,22 @@
-//! Lost chunks sent again on request, and what came of it.
+//! Lost chunks and records sent again on request, and what came of it.
 //!
-//! The aggregators decide; this asks, waits and tells. What would surprise: records that a program refused cannot be sent again,
-//! since the program would refuse them again; and an end of the job that is newer than the request may still have been written
-//! before it, so the chunks themselves are looked at too.
+//! The aggregators decide; this asks, waits and tells. What would surprise: a record that its program refused is refused again, and
+//! told so, since no program here changes its mind; and an end of the job that is newer than the request may still have been
+//! written before it, so what was sent is looked at too.
 
 use super::Letters;
 use super::selection::{Listed, Selection};
 use crate::client::ClientError;
 use crate::failure;
 use crate::figures::count;
-use crate::report::chunks_named;
+use crate::report::{chunks_named, source_named};
 use crate::session::{POLL, STILL, SessionError};
 use crate::shown::Shown;
-use rabbit_reduce_core::id::{ChunkNumber, JobId};
-use rabbit_reduce_core::message::{Answer, Ask, End, LetterKind, Outcome, Status};
+use rabbit_reduce_core::id::{ChunkNumber, JobId, Origin};
+use rabbit_reduce_core::message::{
+    Answer, Ask, End, Letter, LetterKind, Losses, Outcome, PutBack, RecordState, Status,
+};
+use rabbit_reduce_core::skip::{Place, Skip};
 use rabbit_reduce_runtime::process::clock;
 use rabbit_reduce_runtime::process::exit::Exit;
 use rabbit_reduce_runtime::process::start::Failure;
@@ -21,7 +24,8 @@ use rabbit_reduce_runtime::process::tell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// Chunks that one request sends again: as many as an aggregator takes, so that one version of the result counts them all.
+/// Chunks and records that one request sends again: as many as an aggregator takes, so that one version of the result counts
+/// them all.
 const AT_ONCE: usize = 1000;
 /// How often the chunks of a job that has not ended are looked at: the aggregator reads every ledger for it.
 const LOOK: Duration = Duration::from_secs(2);
@@ -29,72 +33,129 @@ const LOOK: Duration = Duration::from_secs(2);
 /// What is to be sent again, and what cannot be.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Wanted {
-    chunks: BTreeSet<ChunkNumber>,
-    /// Refused records.
-    records: usize,
-    /// Chunks that are counted by now.
-    counted: BTreeSet<ChunkNumber>,
-    /// Chunks that are counted too, in a result that is about to be amended by them.
-    amending: BTreeSet<ChunkNumber>,
+    /// Chunks and records that are lost, or being sent again already.
+    lost: BTreeSet<Origin>,
+    /// Those that are counted by now.
+    counted: BTreeSet<Origin>,
+    /// Those that are counted too, in a result that is about to be amended by them.
+    amending: BTreeSet<Origin>,
 }
 
 /// What the aggregators said to it.
 #[derive(Debug, Default)]
 struct Sent {
-    chunks: BTreeSet<ChunkNumber>,
-    refused: Vec<(ChunkNumber, String)>,
+    origins: BTreeSet<Origin>,
+    refused: Vec<(Origin, String)>,
+}
+
+/// The records of a letter, each with what has become of it. Those that are lost with their chunk are none.
+fn records(letter: &Letter) -> impl Iterator<Item = (Origin, &Skip, RecordState)> {
+    let skips: &[Skip] = if let LetterKind::Records(skips) = &letter.kind { skips } else { &[] };
+    // An aggregator of an earlier release says the same of all: it knows no retries of records.
+    let states = letter.records.iter().copied().chain(std::iter::repeat(RecordState::Lost));
+    let lost_alone = letter.lost || !letter.records.is_empty();
+    let chunk = letter.chunk.filter(|_| lost_alone);
+    skips.iter().zip(states).filter_map(move |(skip, state)| Some(((chunk?, skip.place()).into(), skip, state)))
 }
 
 /// Sorts what was selected. Lost chunks may have no letter; the status names them.
-fn wanted(letters: &[Listed], status: &Status, selection: &Selection) -> Wanted {
+fn wanted(letters: &[Listed], status: &Status, selection: &Selection, sources: &[Vec<u8>]) -> Wanted {
     let mut wanted = Wanted::default();
     for Listed { letter, .. } in letters {
+        for (origin, _, state) in records(letter).filter(|(_, skip, _)| selection.fits_record(skip, sources)) {
+            let to = if state == RecordState::Counted { &mut wanted.counted } else { &mut wanted.lost };
+            to.insert(origin);
+        }
         match (&letter.kind, letter.chunk) {
-            (LetterKind::Records(skips), _) if letter.lost => wanted.records += skips.len(),
             (LetterKind::Records(_), _) | (_, None) => {}
-            (_, Some(chunk)) if letter.lost || letter.again => drop(wanted.chunks.insert(chunk)),
-            (_, Some(chunk)) => drop(wanted.counted.insert(chunk)),
+            (_, Some(chunk)) if letter.lost || letter.again => drop(wanted.lost.insert(chunk.into())),
+            (_, Some(chunk)) => drop(wanted.counted.insert(chunk.into())),
         }
     }
-    let losses = status.end.as_ref().map_or(&status.losses, |end| &end.losses);
-    for lost in &losses.chunks {
-        // Letters are asked for after the status, and from the ledgers: they know more than the last result.
-        if wanted.counted.remove(&lost.chunk) {
-            wanted.amending.insert(lost.chunk);
-        }
-    }
+    let losses = losses(status);
+    // Letters are asked for after the status, and from the ledgers: they know more than the last result.
+    let lost_chunks: BTreeSet<ChunkNumber> = losses.chunks.iter().map(|lost| lost.chunk).collect();
+    let lost_places: BTreeSet<Place> = losses.records.iter().map(Skip::place).collect();
+    let amends = |origin: &Origin| match origin.record {
+        None => lost_chunks.contains(&origin.chunk),
+        Some(place) => lost_places.contains(&place),
+    };
+    wanted.amending = wanted.counted.extract_if(.., |origin| amends(origin)).collect();
     if selection.is_of_chunks() {
-        let lost = losses.chunks.iter().filter(|lost| !wanted.amending.contains(&lost.chunk));
-        let fitting = lost.filter(|lost| selection.fits_chunk(lost.chunk.0, &lost.reason)).map(|lost| lost.chunk);
-        wanted.chunks.extend(fitting.collect::<Vec<_>>());
+        let lost = losses.chunks.iter().filter(|lost| !wanted.amending.contains(&lost.chunk.into()));
+        let fitting =
+            lost.filter(|lost| selection.fits_chunk(lost.chunk.0, &lost.reason)).map(|lost| Origin::from(lost.chunk));
+        wanted.lost.extend(fitting.collect::<Vec<_>>());
     }
+    wanted.counted = wanted.counted.difference(&wanted.lost).copied().collect();
     wanted
 }
 
-/// Chunks that letters say are still, or again, lost, with the reason of the latest failure.
-fn lost_again(
-    letters: &[rabbit_reduce_core::message::Letter],
-    chunks: &BTreeSet<ChunkNumber>,
-) -> BTreeMap<ChunkNumber, String> {
-    let mut lost: BTreeMap<ChunkNumber, (u32, &str)> = BTreeMap::new();
-    for letter in letters.iter().filter(|letter| letter.lost && !matches!(letter.kind, LetterKind::Records(_))) {
-        let Some(chunk) = letter.chunk.filter(|chunk| chunks.contains(chunk)) else { continue };
-        let latest = lost.entry(chunk).or_insert((letter.retry, &letter.reason));
-        if latest.0 <= letter.retry {
-            *latest = (letter.retry, &letter.reason);
+/// What letters say is still, or again, lost, with the reason of the latest failure.
+fn lost_again(letters: &[Letter], origins: &BTreeSet<Origin>) -> BTreeMap<Origin, String> {
+    let mut lost: BTreeMap<Origin, (u32, &str)> = BTreeMap::new();
+    for letter in letters.iter().filter(|letter| letter.lost) {
+        let of_records = matches!(letter.kind, LetterKind::Records(_));
+        let chunk = letter.chunk.filter(|_| !of_records).map(|chunk| (Origin::from(chunk), letter.reason.as_str()));
+        let records = records(letter).filter(|(.., state)| *state == RecordState::Lost);
+        let records = records.map(|(origin, skip, _)| (origin, skip.reason.as_str()));
+        for (origin, reason) in records.chain(chunk).filter(|(origin, _)| origins.contains(origin)) {
+            let latest = lost.entry(origin).or_insert((letter.retry, reason));
+            if latest.0 <= letter.retry {
+                *latest = (letter.retry, reason);
+            }
         }
     }
-    lost.into_iter().map(|(chunk, (_, reason))| (chunk, reason.to_owned())).collect()
+    lost.into_iter().map(|(origin, (_, reason))| (origin, reason.to_owned())).collect()
+}
+
+fn name(origin: Origin, sources: &[Vec<u8>]) -> String {
+    match origin.record {
+        None => format!("chunk {}", origin.chunk),
+        Some(Place { source, offset }) => format!("{}, byte {offset}", source_named(source, sources)),
+    }
+}
+
+/// Chunks by their numbers, and the first of the records by their places.
+fn names<'o>(origins: impl IntoIterator<Item = &'o Origin>, sources: &[Vec<u8>]) -> String {
+    const NAMED: usize = 3;
+    let (records, chunks): (Vec<Origin>, Vec<Origin>) = origins.into_iter().partition(|origin| origin.record.is_some());
+    let chunks: Vec<ChunkNumber> = chunks.into_iter().map(|origin| origin.chunk).collect();
+    let mut parts: Vec<String> = (!chunks.is_empty()).then(|| chunks_named(&chunks)).into_iter().collect();
+    parts.extend(records.iter().take(NAMED).map(|record| name(*record, sources)));
+    if records.len() > NAMED {
+        parts.push(format!("{} more", count((records.len() - NAMED) as u64, "record", "records")));
+    }
+    parts.join("; ")
+}
+
+/// How many chunks, and how many records.
+fn amount(origins: &BTreeSet<Origin>) -> String {
+    let records = origins.iter().filter(|origin| origin.record.is_some()).count();
+    let chunks = count((origins.len() - records) as u64, "chunk", "chunks");
+    let text = count(records as u64, "record", "records");
+    match (origins.len() - records, records) {
+        (_, 0) => chunks,
+        (0, _) => text,
+        _ => format!("{chunks} and {text}"),
+    }
 }
 
 /// The line that ends it.
-fn told(job: JobId, chunks: usize, lost: &BTreeMap<ChunkNumber, String>, version: Option<u32>) -> String {
-    let mut text =
-        format!("job {job}: {} put back: {} counted", count(chunks as u64, "chunk", "chunks"), chunks - lost.len());
+fn told(
+    job: JobId,
+    origins: &BTreeSet<Origin>,
+    lost: &BTreeMap<Origin, String>,
+    version: Option<u32>,
+    sources: &[Vec<u8>],
+) -> String {
+    let mut text = format!("job {job}: {} put back: {} counted", amount(origins), origins.len() - lost.len());
     if !lost.is_empty() {
         const NAMED: usize = 3;
-        let named =
-            lost.iter().take(NAMED).map(|(chunk, reason)| format!("chunk {chunk}: {}", Shown(reason.as_bytes())));
+        let named = lost
+            .iter()
+            .take(NAMED)
+            .map(|(origin, reason)| format!("{}: {}", name(*origin, sources), Shown(reason.as_bytes())));
         let more = if lost.len() > NAMED { "; …" } else { "" };
         let named = named.collect::<Vec<_>>().join("; ");
         text.push_str(&format!(", {} lost again ({named}{more})", lost.len()));
@@ -103,6 +164,9 @@ fn told(job: JobId, chunks: usize, lost: &BTreeMap<ChunkNumber, String>, version
         Some(version) => text.push_str(&format!("; result version {version}")),
         None => text.push_str("; the job goes on"),
     }
+    if lost.keys().any(|origin| origin.record.is_some()) {
+        text.push_str(&format!("\njob {job}: {}", remedy(job)));
+    }
     text
 }
 
@@ -110,81 +174,85 @@ impl Letters {
     pub(super) async fn retry(mut self, selection: &Selection, detach: bool) -> Result<Exit, Failure> {
         let job = self.job.expect("a retry names its job");
         let before = self.session.status(job).await.map_err(failure)?;
-        let wanted = wanted(&self.selected(selection).await?, &before, selection);
+        let wanted = wanted(&self.selected(selection).await?, &before, selection, &self.sources);
         self.say_what_cannot_be(&wanted);
-        if wanted.chunks.is_empty() && wanted.amending.is_empty() {
-            if wanted.records > 0 {
-                let reason = "only records are left, which their program would refuse, or die of, again";
-                return Err(Failure::new(Exit::Usage, format!("nothing can be sent again: {reason}; {}", remedy(job))));
-            }
+        if wanted.lost.is_empty() && wanted.amending.is_empty() {
             tell(&format!("job {job}: nothing of what was asked for is lost; nothing is sent again"));
             return Ok(exit(&before));
         }
-        let mut sent = self.send(job, &wanted.chunks).await.map_err(failure)?;
-        sent.chunks.extend(wanted.amending);
-        for (chunk, reason) in &sent.refused {
-            tell(&format!("not sent again: chunk {chunk}: {}", Shown(reason.as_bytes())));
+        let mut sent = self.send(job, &wanted.lost).await.map_err(failure)?;
+        sent.origins.extend(wanted.amending);
+        for (origin, reason) in &sent.refused {
+            tell(&format!("not sent again: {}: {}", name(*origin, &self.sources), Shown(reason.as_bytes())));
         }
-        if sent.chunks.is_empty() {
-            return Err(Failure::new(Exit::Failed, format!("job {job}: no chunk is sent again")));
+        if sent.origins.is_empty() {
+            return Err(Failure::new(Exit::Failed, format!("job {job}: nothing is sent again")));
         }
         if detach {
-            let count = count(sent.chunks.len() as u64, "chunk is", "chunks are");
-            tell(&format!("job {job}: {count} being sent again; see `producer status {job}`"));
+            let are = if sent.origins.len() == 1 { "is" } else { "are" };
+            let amount = amount(&sent.origins);
+            tell(&format!("job {job}: {amount} {are} being sent again; see `producer status {job}`"));
             return Ok(Exit::Done);
         }
         self.session.patience = None;
-        let waited = self.wait(job, before.end.as_ref().map_or(0, |end| end.version), &sent.chunks).await;
+        let waited = self.wait(job, before.end.as_ref().map_or(0, |end| end.version), &sent.origins).await;
         self.session.screen.finish();
         if let Err(SessionError::Interrupted) = waited {
             tell(&format!("job {job} goes on without us; see `producer status {job}`"));
         }
         waited.map_err(failure)?;
-        self.conclude(job, &sent.chunks).await
+        self.conclude(job, &sent.origins).await
     }
 
-    fn say_what_cannot_be(&self, Wanted { chunks, records, counted, amending }: &Wanted) {
-        let counted: Vec<ChunkNumber> = counted.difference(chunks).copied().collect();
-        if !counted.is_empty() {
-            self.session.screen.say(&format!("counted by now: {}", chunks_named(&counted)));
-        }
-        if !amending.is_empty() {
-            let amending: Vec<ChunkNumber> = amending.iter().copied().collect();
-            self.session
-                .screen
-                .say(&format!("sent again before, and about to be counted: {}", chunks_named(&amending)));
-        }
-        if *records > 0 && !chunks.is_empty() {
-            let records = count(*records as u64, "record is", "records are");
-            let job = self.job.expect("a retry names its job");
-            self.session.screen.say(&format!(
-                "{records} not sent again: their program would refuse them, or die of them, again; {}",
-                remedy(job)
-            ));
+    fn say_what_cannot_be(&self, Wanted { counted, amending, .. }: &Wanted) {
+        for (what, origins) in [("counted by now", counted), ("sent again before, and about to be counted", amending)] {
+            if !origins.is_empty() {
+                self.session.screen.say(&format!("{what}: {}", names(origins, &self.sources)));
+            }
         }
     }
 
-    async fn send(&self, job: JobId, chunks: &BTreeSet<ChunkNumber>) -> Result<Sent, SessionError> {
+    async fn send(&self, job: JobId, origins: &BTreeSet<Origin>) -> Result<Sent, SessionError> {
         let mut sent = Sent::default();
-        let all: Vec<ChunkNumber> = chunks.iter().copied().collect();
+        let all: Vec<Origin> = origins.iter().copied().collect();
         for some in all.chunks(AT_ONCE) {
-            let ask = Ask::Retry { job, chunks: some.to_vec() };
-            let (Answer::Retried { chunks, under_way, refused }, _) = self.session.ask(ask, &[]).await? else {
+            let records: Vec<_> = some.iter().filter_map(|origin| Some((origin.chunk, origin.record?))).collect();
+            let chunks = some.iter().filter(|origin| origin.record.is_none()).map(|origin| origin.chunk).collect();
+            let ask = Ask::Retry { job, chunks, records: records.clone() };
+            let (Answer::Retried { chunks, under_way, refused, records: fates }, _) =
+                self.session.ask(ask, &[]).await?
+            else {
                 return Err(ClientError::Confused.into());
             };
-            for (what, chunks) in [("sent again", &chunks), ("being sent again already", &under_way)] {
-                if !chunks.is_empty() {
-                    self.session.screen.say(&format!("{what}: {}", chunks_named(chunks)));
+            let mut now: Vec<Origin> = chunks.into_iter().map(Origin::from).collect();
+            let mut before: Vec<Origin> = under_way.into_iter().map(Origin::from).collect();
+            sent.refused.extend(refused.into_iter().map(|(chunk, reason)| (chunk.into(), reason)));
+            let mut fates: BTreeMap<_, _> =
+                fates.into_iter().map(|(chunk, place, fate)| ((chunk, place), fate)).collect();
+            for record in records {
+                match fates.remove(&record) {
+                    Some(PutBack::Sent) => now.push(record.into()),
+                    Some(PutBack::UnderWay) => before.push(record.into()),
+                    Some(PutBack::Refused(reason)) => sent.refused.push((record.into(), reason)),
+                    None => {
+                        let reason =
+                            "the aggregator is of an earlier release, which sends whole chunks only".to_owned();
+                        sent.refused.push((record.into(), reason));
+                    }
                 }
             }
-            sent.chunks.extend(chunks.into_iter().chain(under_way));
-            sent.refused.extend(refused);
+            for (what, origins) in [("sent again", &now), ("being sent again already", &before)] {
+                if !origins.is_empty() {
+                    self.session.screen.say(&format!("{what}: {}", names(origins, &self.sources)));
+                }
+            }
+            sent.origins.extend(now.into_iter().chain(before));
         }
         Ok(sent)
     }
 
-    /// Waits until every chunk is decided, and its job's result amended if it had one.
-    async fn wait(&self, job: JobId, mut before: u32, chunks: &BTreeSet<ChunkNumber>) -> Result<(), SessionError> {
+    /// Waits until everything is decided, and its job's result amended if it had one.
+    async fn wait(&self, job: JobId, mut before: u32, origins: &BTreeSet<Origin>) -> Result<(), SessionError> {
         let began = clock::instant();
         loop {
             let (Answer::Status(status), _) = self.session.ask(Ask::Status { job, detail: false }, &[]).await? else {
@@ -194,11 +262,11 @@ impl Letters {
                 // It had a result, which is not amended yet.
                 Some(end) if end.version == before => POLL,
                 end => {
-                    let open = self.open(chunks).await?;
+                    let open = self.open(origins).await?;
                     if open.is_empty() || end.as_ref().is_some_and(|end| !end.outcome.has_result()) {
                         return Ok(());
                     }
-                    // The end was written before the chunks were sent; the one that amends it comes.
+                    // The end was written before they were sent; the one that amends it comes.
                     before = end.as_ref().map_or(before, |end| end.version);
                     LOOK
                 }
@@ -218,14 +286,19 @@ impl Letters {
         }
     }
 
-    /// Those of the chunks that are being sent again.
-    async fn open(&self, chunks: &BTreeSet<ChunkNumber>) -> Result<BTreeSet<ChunkNumber>, SessionError> {
+    /// Those that are being sent again.
+    async fn open(&self, origins: &BTreeSet<Origin>) -> Result<BTreeSet<Origin>, SessionError> {
         let letters = self.all().await?;
-        let again = letters.iter().filter(|letter| letter.again).filter_map(|letter| letter.chunk);
-        Ok(again.filter(|chunk| chunks.contains(chunk)).collect())
+        let open = letters.iter().filter(|letter| letter.again).flat_map(|letter| {
+            let of_records = matches!(letter.kind, LetterKind::Records(_));
+            let again = records(letter).filter(|(.., state)| *state == RecordState::Again);
+            let chunk = letter.chunk.filter(|_| !of_records).map(Origin::from);
+            again.map(|(origin, ..)| origin).chain(chunk)
+        });
+        Ok(open.filter(|origin| origins.contains(origin)).collect())
     }
 
-    async fn conclude(&self, job: JobId, chunks: &BTreeSet<ChunkNumber>) -> Result<Exit, Failure> {
+    async fn conclude(&self, job: JobId, origins: &BTreeSet<Origin>) -> Result<Exit, Failure> {
         let status = self.session.status(job).await.map_err(failure)?;
         match &status.end {
             Some(End { outcome: Outcome::Failed(reason), .. }) => {
@@ -236,30 +309,38 @@ impl Letters {
             }
             _ => {}
         }
-        let lost = lost_again(&self.all().await.map_err(failure)?, chunks);
-        tell(&told(job, chunks.len(), &lost, status.end.as_ref().map(|end| end.version)));
+        let lost = lost_again(&self.all().await.map_err(failure)?, origins);
+        let version = status.end.as_ref().map(|end| end.version);
+        tell(&told(job, origins, &lost, version, &self.sources));
         Ok(exit(&status))
     }
 }
 
 fn remedy(job: JobId) -> String {
-    format!("correct the input (`producer dead show {job}` tells which) and push it as a job of its own")
+    format!(
+        "a record that is lost again: correct it (`producer dead show {job}` tells which) and push it as a job of its own"
+    )
+}
+
+/// What is not counted, as far as the newest result knows.
+const fn losses(status: &Status) -> &Losses {
+    match &status.end {
+        Some(end) => &end.losses,
+        None => &status.losses,
+    }
 }
 
 /// Whether anything of the job is lost.
 const fn exit(status: &Status) -> Exit {
-    let losses = match &status.end {
-        Some(end) => &end.losses,
-        None => &status.losses,
-    };
-    if losses.is_empty() { Exit::Done } else { Exit::Losses }
+    if losses(status).is_empty() { Exit::Done } else { Exit::Losses }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::dead::opened::tests::{failed_chunk, opened, refused_records};
-    use rabbit_reduce_core::message::{Letter, Losses, LostChunk};
+    use rabbit_reduce_core::id::SourceNumber;
+    use rabbit_reduce_core::message::LostChunk;
     use uuid::Uuid;
 
     fn letter(chunk: u32, retry: u32, reason: &str, lost: bool, again: bool) -> Letter {
@@ -290,6 +371,7 @@ mod tests {
             partitions: 1,
             lacking: Vec::new(),
             retrying: Vec::new(),
+            retrying_records: Vec::new(),
             losses,
             alarms: Vec::new(),
             late: 0,
@@ -297,46 +379,61 @@ mod tests {
         }
     }
 
-    fn numbers(chunks: &BTreeSet<ChunkNumber>) -> Vec<u32> {
-        chunks.iter().map(|chunk| chunk.0).collect()
+    fn numbers(origins: &BTreeSet<Origin>) -> Vec<u32> {
+        origins.iter().filter(|origin| origin.record.is_none()).map(|origin| origin.chunk.0).collect()
+    }
+
+    fn record(source: u32, offset: u64) -> Origin {
+        (ChunkNumber(9), Place { source: SourceNumber(source), offset }).into()
     }
 
     #[test]
-    fn lost_chunks_are_sent_and_counted_ones_and_records_are_not() {
-        let records = opened("0000000009-a", &refused_records()).listed.letter;
+    fn what_is_lost_is_sent_and_what_is_counted_is_not() {
+        let mut records = opened("0000000009-a", &refused_records()).listed.letter;
+        records.records = vec![RecordState::Lost, RecordState::Counted, RecordState::Again];
         let letters = [
             letter(1, 0, "", true, false),
             letter(1, 1, "", true, false),
             letter(2, 0, "", false, false),
             letter(3, 0, "", false, true),
-            records,
+            records.clone(),
+            Letter { name: "0000000009-b".to_owned(), ..records },
         ];
-        let all = wanted(&listed(&letters), &status(&[1, 7]), &Selection::default());
-        assert_eq!((numbers(&all.chunks), numbers(&all.counted), all.records), (vec![1, 3, 7], vec![2], 3));
-        let amending = wanted(&listed(&letters), &status(&[1, 2, 7]), &Selection::default());
-        assert_eq!((numbers(&amending.chunks), amending.counted.len()), (vec![1, 3, 7], 0));
+        let everything = Selection::default();
+        let all = wanted(&listed(&letters), &status(&[1, 7]), &everything, &[]);
+        assert_eq!((numbers(&all.lost), numbers(&all.counted)), (vec![1, 3, 7], vec![2]));
+        let sent: Vec<_> = all.lost.iter().filter(|origin| origin.record.is_some()).copied().collect();
+        assert_eq!(sent, [record(0, 20), record(1, 0)]);
+        assert!(all.counted.contains(&record(0, 30)));
+        let amending = wanted(&listed(&letters), &status(&[1, 2, 7]), &everything, &[]);
+        assert_eq!((numbers(&amending.lost), numbers(&amending.counted)), (vec![1, 3, 7], vec![]));
         assert_eq!(numbers(&amending.amending), [2], "its result is older than its letters");
         let one = Selection { chunks: vec![8], ..Selection::default() };
-        assert_eq!(wanted(&[], &status(&[1, 8]), &one).chunks, BTreeSet::from([ChunkNumber(8)]), "it has no letter");
+        assert_eq!(numbers(&wanted(&[], &status(&[1, 8]), &one, &[]).lost), [8], "it has no letter");
         let named = Selection { names: vec!["1-0".parse().unwrap()], ..Selection::default() };
-        assert_eq!(numbers(&wanted(&listed(&letters[..1]), &status(&[1, 7]), &named).chunks), [1]);
+        assert_eq!(numbers(&wanted(&listed(&letters[..1]), &status(&[1, 7]), &named, &[]).lost), [1]);
     }
 
     #[test]
     fn what_is_lost_again_is_told_with_its_latest_reason() {
+        let mut records = opened("0000000009-a", &refused_records()).listed.letter;
+        records.records = vec![RecordState::Lost, RecordState::Counted, RecordState::Counted];
         let letters = [
             letter(1, 0, "first", true, false),
             letter(1, 1, "second\x1b", true, false),
             letter(2, 0, "x", false, false),
-            letter(9, 0, "not asked for", true, false),
+            letter(8, 0, "not asked for", true, false),
+            records,
         ];
-        let chunks = BTreeSet::from([ChunkNumber(1), ChunkNumber(2)]);
-        let lost = lost_again(&letters, &chunks);
-        assert_eq!(lost, BTreeMap::from([(ChunkNumber(1), "second\x1b".to_owned())]));
-        let text = told(JobId(Uuid::from_u128(7)), 2, &lost, Some(2));
-        let expected = "2 chunks put back: 1 counted, 1 lost again (chunk 1: second\\u{1b}); result version 2";
-        assert!(text.ends_with(expected), "{text}");
-        let text = told(JobId(Uuid::from_u128(7)), 1, &BTreeMap::new(), None);
+        let origins = BTreeSet::from([ChunkNumber(1).into(), ChunkNumber(2).into(), record(0, 20), record(0, 30)]);
+        let lost = lost_again(&letters, &origins);
+        let expected = [(ChunkNumber(1).into(), "second\x1b"), (record(0, 20), "it is no number")];
+        assert_eq!(lost, BTreeMap::from(expected.map(|(origin, reason)| (origin, reason.to_owned()))));
+        let (job, sources) = (JobId(Uuid::from_u128(7)), [b"a.txt".to_vec()]);
+        let text = told(job, &origins, &lost, Some(2), &sources);
+        let expected = "2 chunks and 2 records put back: 2 counted, 2 lost again (chunk 1: second\\u{1b}; a.txt, byte 20: it is no number); result version 2\n";
+        assert!(text.contains(expected) && text.ends_with("push it as a job of its own"), "{text}");
+        let text = told(job, &BTreeSet::from([ChunkNumber(1).into()]), &BTreeMap::new(), None, &sources);
         assert!(text.ends_with(": 1 chunk put back: 1 counted; the job goes on"), "{text}");
     }
 }

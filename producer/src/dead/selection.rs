@@ -250,6 +250,8 @@ mod tests {
             retry: 0,
             time_ms: 0,
             bytes: 9,
+            record: None,
+            records: Vec::new(),
             lost: true,
             again: false,
         }

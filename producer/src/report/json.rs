@@ -36,6 +36,9 @@ fn status_value(status: &Status, sources: &[Vec<u8>]) -> Value {
         "partitions": status.partitions,
         "finished_partitions": status.finished,
         "lacking": lacking.collect::<Value>(),
+        "retrying_records": status.retrying_records.iter().map(|(chunk, place)| {
+            json!({ "chunk": chunk.0, "source": place.source.0, "offset": place.offset })
+        }).collect::<Value>(),
         "retrying": status.retrying.iter().map(|chunk| chunk.0).collect::<Value>(),
         "losses": losses_value(losses, sources),
         "late_messages": status.late,

@@ -8,7 +8,7 @@ use crate::dead::opened::{Chunk, Contents, Opened, Record};
 use crate::dead::selection::Listed;
 use crate::figures::{count, size};
 use crate::shown::Shown;
-use rabbit_reduce_core::message::{Letter, LetterKind, TaskPiece};
+use rabbit_reduce_core::message::{Letter, LetterKind, RecordState, TaskPiece};
 use rabbit_reduce_core::skip::Skip;
 use rabbit_reduce_core::spec::ProgramSpec;
 use std::fmt::Display;
@@ -87,9 +87,20 @@ pub fn state(letter: &Letter) -> &'static str {
         _ if !letter.name.contains('-') => "of no job",
         _ if letter.again => "sent again",
         _ if letter.lost => "lost",
+        LetterKind::Records(_) if !letter.records.is_empty() => "counted",
         // The records are not a loss of their own.
         LetterKind::Records(_) => "lost with its chunk",
         _ => "counted",
+    }
+}
+
+/// What has become of a record.
+#[must_use]
+pub const fn record_state(state: RecordState) -> &'static str {
+    match state {
+        RecordState::Lost => "lost",
+        RecordState::Again => "sent again",
+        RecordState::Counted => "counted",
     }
 }
 
@@ -129,8 +140,9 @@ pub fn opened_text(
             if let Some(chunk) = letter.chunk {
                 field(&mut text, "chunk", chunk);
             }
-            for record in records.iter().filter(|record| fits(&record.skip)) {
-                record_text(&mut text, record, sources, extent);
+            let states = letter.records.iter().copied().chain(std::iter::repeat(RecordState::Lost));
+            for (record, state) in records.iter().zip(states).filter(|(record, _)| fits(&record.skip)) {
+                record_text(&mut text, record, state, sources, extent);
             }
         }
         Contents::Partial(partial, body) => {
@@ -178,11 +190,14 @@ fn piece_line(piece: &TaskPiece) -> String {
     }
 }
 
-fn record_text(text: &mut String, record: &Record, sources: &[Vec<u8>], extent: Extent) {
+fn record_text(text: &mut String, record: &Record, state: RecordState, sources: &[Vec<u8>], extent: Extent) {
     let Skip { source, offset, reason } = &record.skip;
     let (source, reason) = (source_named(*source, sources), Shown(reason.as_bytes()));
     let length = count(record.length, "byte", "bytes");
     field(text, "record", format_args!("{source}, byte {offset}, {length}: {reason}"));
+    if state != RecordState::Lost {
+        field(text, "", format_args!("({})", record_state(state)));
+    }
     match &record.bytes {
         Some(bytes) => payload(text, bytes, extent),
         None => field(text, "", "(not kept, since there were too many such bytes: read them at their source)"),

@@ -2,7 +2,7 @@
 //!
 //! The form is ours to keep, whatever the messages become, so every field is named here.
 
-use super::letters::state;
+use super::letters::{record_state, state};
 use crate::dead::opened::{Chunk, Contents, Opened, Record};
 use crate::dead::selection::Listed;
 use rabbit_reduce_core::id::SourceNumber;
@@ -15,7 +15,14 @@ use serde_json::{Value, json};
 #[must_use]
 pub fn letter_value(Listed { letter, short }: &Listed, sources: &[Vec<u8>]) -> Value {
     let records = match &letter.kind {
-        LetterKind::Records(skips) => skips.iter().map(|skip| skip_value(skip, sources)).collect(),
+        LetterKind::Records(skips) => {
+            let values = skips.iter().enumerate().map(|(at, skip)| {
+                let mut value = skip_value(skip, sources);
+                value["state"] = letter.records.get(at).map_or(Value::Null, |state| record_state(*state).into());
+                value
+            });
+            values.collect()
+        }
         _ => Value::Null,
     };
     let touched = letter.sources.iter().map(|source| json!({ "source": source.0, "name": name(*source, sources) }));

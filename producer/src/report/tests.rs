@@ -20,6 +20,7 @@ fn counting() -> Status {
         partitions: 4,
         lacking: vec![(17, vec![3]), (90, vec![0, 1, 2, 3])],
         retrying: Vec::new(),
+        retrying_records: Vec::new(),
         losses: Losses::default(),
         alarms: Vec::new(),
         late: 0,

@@ -227,7 +227,7 @@ impl Audit<'_> {
             if let Entry::Commit(commit) = &entry {
                 for part in &commit.chunks {
                     for &(segment, last, pairs) in &part.units {
-                        let new = partition.units.insert(Unit { chunk: part.chunk, segment, last });
+                        let new = partition.units.insert(Unit { chunk: part.chunk, record: None, segment, last });
                         self.check(new, || {
                             format!("chunk {} segment {segment} is counted twice in {number}", part.chunk)
                         });

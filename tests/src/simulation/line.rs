@@ -91,6 +91,7 @@ impl Line {
             attempts: 1,
             retry: task.retry,
             record,
+            retried: task.record,
             worker: "broken".to_owned(),
             version: task.program.version,
             time_ms: 0,

@@ -165,7 +165,7 @@ pub async fn retry(world: &Arc<World>, stage: &Stage) {
     }
     world.injected(Fault::Retried);
     world.note(format_args!("somebody has {chunks:?} of {job} sent again"));
-    let answer = match session.ask(Ask::Retry { job, chunks: chunks.clone() }, &[]).await {
+    let answer = match session.ask(Ask::Retry { job, chunks: chunks.clone(), records: vec![] }, &[]).await {
         Ok((answer, _)) => answer,
         Err(error) => return world.wrong(format!("nothing of job {job} is sent again: {error}")),
     };

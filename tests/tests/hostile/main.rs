@@ -76,6 +76,7 @@ pub(crate) fn task(job: JobId, store: &str) -> Task {
         attempt: 1,
         crashes: 0,
         died_at: None,
+        record: None,
         strikes: 0,
         retry: 0,
         rounds: 0,
@@ -108,6 +109,7 @@ pub(crate) fn partial(job: JobId, store: &str) -> Partial {
         pairs: 0,
         strikes: 0,
         agreed: 0,
+        record: None,
         skips: None,
         home: None,
     }
@@ -121,6 +123,7 @@ pub(crate) fn failure(job: JobId, chunk: u32) -> Failure {
         attempts: 1,
         retry: 0,
         record: None,
+        retried: None,
         worker: "stranger".to_owned(),
         version: 1,
         time_ms: 0,

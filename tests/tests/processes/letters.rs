@@ -135,7 +135,7 @@ fn a_lost_chunk_whose_letter_is_dropped_cannot_be_sent_again() {
     assert_eq!(listed(&namespace, &[]).len(), chunks - 1);
     namespace.ask(&["dead", "drop", "@", name]).refused(1, &["no dead letter", name, "producer dead ls"]);
     let refused = namespace.ask(&["dead", "retry", "@", "--chunk", "0"]);
-    refused.refused(1, &["chunk 0: the task of chunk 0 is not kept", "push its input again", "no chunk is sent again"]);
+    refused.refused(1, &["chunk 0: the task of chunk 0 is not kept", "push its input again", "nothing is sent again"]);
     assert_eq!(namespace.ask(&["results"]).text(3), "", "it stays lost");
 }
 
@@ -149,7 +149,8 @@ fn give_up_a_task(namespace: &Namespace) -> u32 {
         let (Task { job, chunk, .. }, _) = message::decode::<Task>(&delivery.body).expect("it is a task");
         let (reason, worker) = ("it is cursed".to_owned(), "a stranger".to_owned());
         let (record, version) = (None, 1);
-        let failure = Failure { job, chunk, reason, attempts: 1, retry: 0, record, worker, version, time_ms: 1 };
+        let failure =
+            Failure { job, chunk, reason, attempts: 1, retry: 0, record, retried: None, worker, version, time_ms: 1 };
         let letter = message::encode(&failure, &delivery.body);
         assert_eq!(publish(&broker, &Route::Queue(queue::DEAD.to_owned()), letter).await, Published::Confirmed);
         assert!(delivery.receipt.ack().await);
@@ -230,8 +231,11 @@ fn a_refused_record_comes_back_byte_for_byte() {
     namespace.ask(&["dead", "export", "-o", "lost"]).refused(5, &["lost is not empty", "name a new folder"]);
     assert_eq!(namespace.room.names("lost/records").len(), 2);
 
-    namespace.ask(&["dead", "retry", "@"]).refused(2, &["only records", "correct the input", "producer dead show"]);
-    assert!(namespace.ask(&["status"]).text(0).contains("result      version 1, of "));
+    let again = namespace.ask(&["dead", "retry", "@"]);
+    assert_eq!(again.text(3), "");
+    says(&again, "2 records put back: 0 counted, 2 lost again (logs/n.txt, byte 4: ");
+    says(&again, "as a job of its own");
+    assert!(namespace.ask(&["status"]).text(0).contains("result      version 2, amended, of "));
     let some = namespace.ask(&["dead", "drop", "@", "--source", "m.txt"]);
     assert_eq!(some.text(0), "");
     fault("records that a program refuses", "listed, shown and exported byte for byte, harmless for a terminal");
