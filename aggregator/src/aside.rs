@@ -4,31 +4,16 @@
 //! store's room is the bound, and an alarm tells how many there are. A note may be missing: the message is put first.
 
 use crate::archive::{Archive, ArchiveError};
+pub(crate) use crate::note::Note;
 use bytes::Bytes;
-use rabbit_reduce_core::id::JobId;
 use rabbit_reduce_core::message;
 use rabbit_reduce_core::skip::short_reason;
 use rabbit_reduce_runtime::process::clock;
-use serde::{Deserialize, Serialize};
 
 /// Where messages lie that belong to no job.
 pub(crate) const FOLDER: &str = "aside";
 /// What the name of a note ends with; the rest is its message's.
 pub(crate) const NOTE: &str = ".json";
-
-/// Why a message is kept.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Note {
-    /// One line for people.
-    pub(crate) reason: String,
-    /// The queue that it came from, as far as is known.
-    pub(crate) queue: String,
-    /// The job that it speaks of, if it can be read.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) job: Option<JobId>,
-    /// When it came first, in milliseconds since 1970, by the aggregator's clock.
-    pub(crate) first_seen_ms: u64,
-}
 
 impl Note {
     pub(crate) fn of(message: &Bytes, queue: impl Into<String>, reason: String) -> Self {

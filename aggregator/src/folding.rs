@@ -151,13 +151,13 @@ impl Folding {
             },
             Event::Heard(news) => self.hear(news, &mut effects),
             Event::Tick => {
+                self.late.say(now);
                 let due = |waiting: &Waiting| waiting.again.is_some_and(|again| again <= now);
                 let jobs: Vec<JobId> =
                     self.waiting.iter().filter(|(_, waiting)| due(waiting)).map(|(job, _)| *job).collect();
                 jobs.into_iter().for_each(|job| self.look_up(job, &mut effects));
             }
             Event::Sweep => {
-                self.late.say();
                 for (job, state) in &mut self.jobs {
                     let ledgers = state.shards.iter().filter_map(|shard| shard.ledger.as_ref());
                     let silent = state.repairs.sweep(ledgers);

@@ -11,6 +11,7 @@ mod dead;
 mod ending;
 mod folding;
 mod letters;
+mod note;
 mod received;
 mod repair;
 mod requests;

@@ -4,8 +4,10 @@
 //! those that were kept. What would surprise: a decoder that refuses is as good as one that reads; what is looked for is panics,
 //! memory that grows past what came, and two ways to read the same bytes that do not agree.
 
+mod frames;
 mod inputs;
 mod ledgers;
+mod letters;
 mod messages;
 mod programs;
 
@@ -19,9 +21,10 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 13] = [
+pub const TARGETS: [Target; 17] = [
     Target { name: "message", run: messages::any },
     Target { name: "header", run: messages::header },
+    Target { name: "frame", run: frames::frame },
     Target { name: "pairs", run: inputs::pairs },
     Target { name: "run", run: inputs::run },
     Target { name: "key", run: inputs::key },
@@ -30,6 +33,9 @@ pub const TARGETS: [Target; 13] = [
     Target { name: "spec", run: ledgers::spec },
     Target { name: "sources", run: ledgers::sources },
     Target { name: "ledger", run: ledgers::ledger },
+    Target { name: "end", run: letters::end },
+    Target { name: "letter", run: letters::letter },
+    Target { name: "note", run: letters::note },
     Target { name: "rows", run: programs::rows },
     Target { name: "foreign", run: programs::foreign },
     Target { name: "chunks", run: programs::chunks },

@@ -1,8 +1,11 @@
 //! Messages: whole ones as they come from a queue, and headers alone, which a fuzzer reaches only when it need not forge a checksum.
 
 use bytes::Bytes;
-use rabbit_reduce_core::message::{self, Failure, Kind, News, Partial, Reply, Request, Task};
+use rabbit_reduce_core::message::{self, Failure, Kind, News, Partial, Refused, Reply, Request, Task};
 use std::fmt::Debug;
+
+/// Kinds of messages, and a number that is none.
+const KINDS: u8 = 8;
 
 /// What a message says reads back, once it is read.
 fn of_kind<K: Kind + Debug + PartialEq>(message: &Bytes) {
@@ -19,6 +22,7 @@ fn of_all_kinds(message: &Bytes) {
     of_kind::<Request>(message);
     of_kind::<Reply>(message);
     of_kind::<News>(message);
+    of_kind::<Refused>(message);
     // What passes the checks of who receives it can be sent on.
     if let Ok((task, body)) = message::decode::<Task>(message)
         && task.check().is_ok()
@@ -30,6 +34,16 @@ fn of_all_kinds(message: &Bytes) {
         && partial.check().is_ok()
     {
         assert!(message::try_encode(&Partial { strikes: 3, ..partial }, &body).is_ok());
+    }
+    if let Ok((failure, body)) = message::decode::<Failure>(message)
+        && failure.check().is_ok()
+    {
+        assert!(failure.reason.len() < 2000 && message::try_encode(&failure, &body).is_ok());
+    }
+    if let Ok((refused, body)) = message::decode::<Refused>(message)
+        && refused.check().is_ok()
+    {
+        assert!(refused.records.len() <= 100 && message::try_encode(&refused, &body).is_ok());
     }
     assert!(message::job(message).is_none() || message::kind(message).is_ok());
 }
@@ -43,7 +57,7 @@ pub(crate) fn any(bytes: &[u8]) {
 pub(crate) fn header(bytes: &[u8]) {
     let [kind, body, header @ ..] = bytes else { return };
     let (header, body) = (header, vec![0x5a; usize::from(*body)]);
-    of_all_kinds(&sealed(*kind % 7, header, &body));
+    of_all_kinds(&sealed(*kind % KINDS, header, &body));
 }
 
 fn sealed(kind: u8, header: &[u8], body: &[u8]) -> Bytes {

@@ -153,7 +153,8 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Fails if something is there and stays.
     fn remove(&self, path: &str) -> Result<(), StoreError>;
 
-    /// Tries at start-up whether this store can put if absent at all; a store that cannot must not be used.
+    /// Tries at start-up whether this store can put if absent at all; a store that cannot must not be used. One that several may
+    /// write to lets several race for a name, too.
     ///
     /// # Errors
     /// Says what the store got wrong, or why it could not be tried.

@@ -15,8 +15,8 @@ use rabbit_reduce_tests::cluster::{Cluster, Order, Report, source, topology};
 use rabbit_reduce_tests::crew::Role;
 use rabbit_reduce_tests::forwarder::Forwarder;
 use rabbit_reduce_tests::home::Home;
-use rabbit_reduce_tests::rabbit;
 use rabbit_reduce_tests::wait::{until, within};
+use rabbit_reduce_tests::{rabbit, seen};
 use std::path::PathBuf;
 use std::time::Duration;
 use url::Url;
@@ -69,6 +69,7 @@ async fn tasks_that_the_broker_gave_up_on_are_counted_all_the_same(home: Home) {
     cluster.crew.hire(Role::Worker).await;
     agree(&cluster.conclude(&session, &known, chunks).await, 20);
     cluster.finish().await;
+    seen::fault("the broker gives up on tasks", "sent again, set apart, and counted");
 }
 
 async fn partials_that_the_broker_gave_up_on_are_counted_all_the_same(home: Home) {
@@ -94,6 +95,7 @@ async fn partials_that_the_broker_gave_up_on_are_counted_all_the_same(home: Home
     cluster.crew.hire(Role::Aggregator).await;
     agree(&cluster.conclude(&session, &known, chunks).await, 20);
     cluster.finish().await;
+    seen::fault("the broker gives up on partials", "sent again and counted");
 }
 
 fn path_of(known: &Known) -> PathBuf {
@@ -114,6 +116,7 @@ async fn a_file_that_comes_back_is_counted(home: Home) {
     std::fs::rename(&away, &path).unwrap();
     agree(&cluster.conclude(&session, &known, chunks).await, 20);
     cluster.finish().await;
+    seen::fault("a file is away for a while", "tried again and counted");
 }
 
 /// Five attempts take most of a minute: only where the clock is ours.
@@ -133,6 +136,7 @@ fn a_file_that_stays_away_is_lost_with_the_reason() {
         assert_eq!(report.tsv, b"");
         cluster.finish().await;
     });
+    seen::fault("a file stays away", "every chunk is told as lost, with the reason, after five attempts");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -165,4 +169,5 @@ async fn a_job_outlives_the_connections_of_everyone() {
     assert_eq!(cluster.files(report.job, "dead"), [""; 0]);
     assert_eq!(cluster.set_aside(), [""; 0]);
     cluster.finish().await;
+    seen::fault("connections of everybody are cut again and again", "made anew, answer exact, nothing aside");
 }

@@ -18,6 +18,7 @@ use rabbit_reduce_runtime::store::memory::MemoryStore;
 use rabbit_reduce_tests::cluster::{Cluster, Order, Report, source};
 use rabbit_reduce_tests::crew::{Role, Setup};
 use rabbit_reduce_tests::home::Home;
+use rabbit_reduce_tests::seen;
 use rabbit_reduce_tests::troubles::Trouble;
 use rabbit_reduce_tests::wait::{until, within};
 use std::collections::BTreeSet;
@@ -83,6 +84,7 @@ async fn a_cancelled_job_ends_and_its_late_tasks_are_dropped(home: Home) {
     assert_eq!(cluster.files(job, "end"), ["000001"]);
     assert_eq!(cluster.set_aside(), [""; 0]);
     cluster.finish().await;
+    seen::fault("tasks of a cancelled job", "dropped; a job beside it is exact");
 }
 
 async fn a_removed_job_leaves_its_tombstone_whatever_comes_later(home: Home) {
@@ -108,6 +110,7 @@ async fn a_removed_job_leaves_its_tombstone_whatever_comes_later(home: Home) {
     cluster.finish().await;
     assert_eq!(store.list(&format!("jobs/{job}")).unwrap(), ["removed"]);
     assert_eq!(store.list("aside").unwrap(), [""; 0]);
+    seen::fault("tasks of a removed job", "dropped, and nothing but the tombstone is left");
 }
 
 async fn a_running_job_is_not_removed(home: Home) {
@@ -137,6 +140,7 @@ async fn a_job_whose_producer_died_before_the_seal_is_resumed(home: Home) {
     assert!(open.is_disjoint(&some) && open.contains(&2));
     agree(&text(), &report);
     cluster.finish().await;
+    seen::fault("a producer dies before the seal", "the others are published by who resumes, answer exact");
 }
 
 async fn a_job_whose_producer_died_after_the_seal_is_resumed(home: Home) {
@@ -154,6 +158,7 @@ async fn a_job_whose_producer_died_after_the_seal_is_resumed(home: Home) {
     assert_eq!((open, again.end.version), (BTreeSet::new(), 1));
     agree(&text(), &again);
     cluster.finish().await;
+    seen::fault("a producer dies after the seal", "whoever resumes sees the same end, answer exact");
 }
 
 async fn a_purged_map_queue_is_repaired_by_resume(home: Home) {
@@ -171,6 +176,7 @@ async fn a_purged_map_queue_is_repaired_by_resume(home: Home) {
     assert_eq!(open, (0..chunks).collect());
     agree(&text(), &report);
     cluster.finish().await;
+    seen::fault("tasks are acked unmapped", "sent again by who resumes, answer exact");
 }
 
 async fn a_second_store_is_refused_by_both_names(home: Home) {
@@ -193,6 +199,7 @@ async fn a_second_store_is_refused_by_both_names(home: Home) {
     assert!(refused.contains(&ours) && refused.contains(&theirs), "{refused}");
     agree(&text(), &cluster.run(&Order::of("word-count"), &text()).await);
     cluster.finish().await;
+    seen::fault("a second store in a namespace", "refused by the names of both; the first goes on");
 }
 
 async fn an_aggregator_that_is_asked_to_stop_commits_what_it_holds(home: Home) {
@@ -214,6 +221,7 @@ async fn an_aggregator_that_is_asked_to_stop_commits_what_it_holds(home: Home) {
     let (_, report) = resumed(&cluster, &known, chunks).await;
     agree(&text(), &report);
     cluster.finish().await;
+    seen::fault("an aggregator is asked to stop", "it commits what it holds, answer exact");
 }
 
 async fn a_worker_that_is_asked_to_stop_hands_back_what_it_did_not_map(home: Home) {
@@ -228,6 +236,7 @@ async fn a_worker_that_is_asked_to_stop_hands_back_what_it_did_not_map(home: Hom
     agree(&text(), &cluster.conclude(&session, &known, chunks).await);
     assert_eq!(cluster.files(known.spec.job, "dead"), [""; 0]);
     cluster.finish().await;
+    seen::fault("a worker is asked to stop", "the rest is handed back, answer exact");
 }
 
 async fn two_jobs_run_side_by_side(home: Home) {
@@ -250,4 +259,5 @@ async fn a_store_that_keeps_silent_about_many_writes_is_asked_again(home: Home) 
     let reports = join_all((0..20).map(|_| cluster.run(&order, &inputs))).await;
     reports.iter().for_each(|report| agree(&inputs, report));
     cluster.finish().await;
+    seen::fault("a store does not say what became of a write", "read back, every answer exact");
 }

@@ -11,6 +11,7 @@ use rabbit_reduce_producer::sources::collect;
 use rabbit_reduce_tests::cluster::{Cluster, Order, Report, source};
 use rabbit_reduce_tests::crew::{Role, Setup};
 use rabbit_reduce_tests::home::Home;
+use rabbit_reduce_tests::seen;
 use rabbit_reduce_tests::wait::within;
 use rabbit_reduce_worker::Roots;
 use std::collections::BTreeSet;
@@ -44,6 +45,7 @@ async fn a_token_that_is_no_number_is_lost_with_its_source_and_offset(home: Home
     assert_eq!(String::from_utf8(report.tsv.clone()).unwrap(), "count\t5\nsum\t106\nmin\t1\nmax\t60\nmean\t21.2\n");
     agree(&Order::of("sum"), &sources, &report);
     cluster.finish().await;
+    seen::fault("a token is no number", "told with source and offset, the rest exact");
 }
 
 async fn a_record_over_eight_mebibytes_is_lost_with_its_source_and_offset(home: Home) {
@@ -68,6 +70,7 @@ async fn a_record_over_eight_mebibytes_is_lost_with_its_source_and_offset(home: 
     assert_eq!(report.end.outcome, Outcome::Done);
     agree(&order, &sources, &report);
     cluster.finish().await;
+    seen::fault("a record is over 8 MiB", "told with source and offset, the rest exact");
 }
 
 async fn more_losses_than_allowed_fail_the_job_before_its_input_is_mapped(home: Home) {
@@ -84,6 +87,7 @@ async fn more_losses_than_allowed_fail_the_job_before_its_input_is_mapped(home: 
     assert!(reason.contains("more than 3 losses"), "{reason}");
     assert!(report.end.losses.count > 3 && report.end.parts.is_empty());
     cluster.finish().await;
+    seen::fault("more is lost than is allowed", "the job fails and says why");
 }
 
 async fn of_nothing_there_are_no_words_and_the_totals_are_zero(home: Home) {
@@ -127,6 +131,7 @@ async fn input_outside_the_roots_of_a_worker_is_lost_with_the_reason(home: Home)
     let report = cluster.run_files(&order, collect(&[near]).unwrap().sources).await;
     assert_eq!((report.end.outcome, report.tsv.as_slice()), (Outcome::Done, &b"near\t1\n"[..]));
     cluster.finish().await;
+    seen::fault("input lies outside of the roots", "told with the reason, the rest exact");
 }
 
 async fn a_file_that_changed_after_the_push_is_lost(home: Home) {
@@ -148,6 +153,7 @@ async fn a_file_that_changed_after_the_push_is_lost(home: Home) {
     let rows = String::from_utf8(report.tsv).unwrap();
     assert!(rows.starts_with("same\t") && rows.lines().count() == 1, "{rows}");
     cluster.finish().await;
+    seen::fault("a file changes after the push", "told with the reason");
 }
 
 async fn many_small_files_share_chunks(home: Home) {

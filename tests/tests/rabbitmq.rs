@@ -8,8 +8,8 @@ use rabbit_reduce_runtime::broker::rabbit::{RabbitBroker, RabbitConfig};
 use rabbit_reduce_runtime::broker::{Broker, BrokerError, Published, Route};
 use rabbit_reduce_tests::forwarder::Forwarder;
 use rabbit_reduce_tests::home::{Home, connect, publish, text};
-use rabbit_reduce_tests::rabbit;
 use rabbit_reduce_tests::wait::{until, within};
+use rabbit_reduce_tests::{rabbit, seen};
 use std::time::Duration;
 use url::Url;
 
@@ -31,6 +31,7 @@ async fn a_wrong_password_is_refused_and_not_printed() {
     assert!(matches!(error, BrokerError::Refused { .. }) && !error.may_pass(), "{error}");
     let (text, user) = (format!("{error} {error:?}"), Url::parse(&rabbit()).unwrap().username().to_owned());
     assert!(text.contains(&user) && text.contains("password") && !text.contains("s3cret"), "{text}");
+    seen::fault("a wrong password", "refused, and not shown");
 }
 
 #[tokio::test]
@@ -40,6 +41,7 @@ async fn a_missing_virtual_host_is_refused_by_its_name() {
     assert!(error.to_string().contains("no-such-host"), "{error}");
     let error = refused(&url(|url| url.set_path("/"))).await;
     assert!(error.to_string().contains("%2f"), "{error}");
+    seen::fault("a virtual host that is not there", "refused by its name");
 }
 
 #[tokio::test]
@@ -51,12 +53,14 @@ async fn nobody_at_the_port_may_pass() {
         "{error}"
     );
     assert!(error.may_pass());
+    seen::fault("nobody at the broker's port", "told with the address, as something that may pass");
 }
 
 #[tokio::test]
 async fn a_name_that_does_not_resolve_may_pass() {
     let error = refused(&url(|url| url.set_host(Some("no-such-host.invalid")).unwrap())).await;
     assert!(matches!(&error, BrokerError::Unreachable { .. }), "{error}");
+    seen::fault("a broker's name that does not resolve", "told as something that may pass");
 }
 
 #[tokio::test]
@@ -72,6 +76,7 @@ async fn a_port_that_says_nothing_may_pass_after_the_time_out() {
     assert_eq!(config.connect_timeout, Duration::from_millis(300));
     let error = within("the time-out", RabbitBroker::connect(config)).await.unwrap_err();
     assert!(matches!(&error, BrokerError::Unreachable { .. }), "{error}");
+    seen::fault("a broker that says nothing", "given up after the time-out, as something that may pass");
 }
 
 #[tokio::test]
@@ -88,6 +93,7 @@ async fn a_queue_of_another_version_is_named() {
     let name = format!("{}.extra", home.topology.namespace);
     assert!(matches!(&error, BrokerError::Mismatch { queue, .. } if *queue == name), "{error}");
     assert!(error.to_string().contains("x-delivery-limit"), "{error}");
+    seen::fault("a queue that another release declared", "refused by the queue's name and the argument's");
 }
 
 #[tokio::test]
@@ -149,6 +155,7 @@ async fn after_a_cut_the_same_broker_works_again_and_unsettled_deliveries_return
     assert!(delivery.receipt.ack().await);
     assert!(broker.inbox().await.is_ok());
     assert_eq!(broker.blocked(), None);
+    seen::fault("a connection is cut under a delivery", "it works again, and what was unsettled comes again");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -167,4 +174,5 @@ async fn a_subscription_that_nobody_waits_for_leaves_no_consumer() {
     for queue in ["work", "small", "later"] {
         until("nobody consumes", async || (home.depth(queue).await.consumers == 0).then_some(())).await;
     }
+    seen::fault("whoever subscribes stops waiting", "no consumer is left");
 }

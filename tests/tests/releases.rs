@@ -8,20 +8,29 @@ mod world;
 
 use bytes::Bytes;
 use rabbit_reduce_core::id::JobId;
+use rabbit_reduce_core::ledger::Ledger;
 use rabbit_reduce_core::local;
-use rabbit_reduce_core::message::{self, Ask, News, Outcome, VERSION};
+use rabbit_reduce_core::message::{self, Ask, News, Outcome, Task, VERSION};
 use rabbit_reduce_core::rows::format::Format;
+use rabbit_reduce_core::spec::PROGRAM_VERSION;
 use rabbit_reduce_core::topology::queue;
+use rabbit_reduce_producer::session::Session;
 use rabbit_reduce_runtime::broker::{Published, Route};
+use rabbit_reduce_runtime::store::Put;
 use rabbit_reduce_tests::cluster::{Cluster, Order, Report, source};
 use rabbit_reduce_tests::crew::Role;
-use rabbit_reduce_tests::home::publish;
+use rabbit_reduce_tests::home::{Home, publish};
 use rabbit_reduce_tests::seen::fault;
 use rabbit_reduce_tests::wait::{until, within};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use uuid::Uuid;
 
 world::on_both_brokers! {
     tasks_of_a_later_release_wait_for_it
+    tasks_of_another_version_of_their_program_wait_for_it
+    a_ledger_entry_of_a_later_release_keeps_its_job_from_being_opened
+    a_ledger_entry_of_a_later_release_holds_up_its_partition
     partials_of_a_later_release_wait_for_it
     letters_questions_answers_and_news_of_a_later_release_are_not_misread
 }
@@ -78,25 +87,47 @@ fn reduce_queues() -> Vec<String> {
     (0..3).map(|number| format!("reduce.{number}")).collect()
 }
 
-async fn tasks_of_a_later_release_wait_for_it(home: rabbit_reduce_tests::home::Home) {
+async fn tasks_of_a_later_release_wait_for_it(home: Home) {
+    let chunks = tasks_wait(home, later, |task| in_version(task, VERSION)).await;
+    fault("tasks of a later release", &format!("all {chunks} go back uncounted, and are counted by the later release"));
+}
+
+/// The same message, of a program that maps otherwise.
+fn of_program_version(task: &Bytes, version: u32) -> Bytes {
+    let (mut task, input) = message::decode::<Task>(task).unwrap();
+    task.program.version = version;
+    message::encode(&task, &input)
+}
+
+async fn tasks_of_another_version_of_their_program_wait_for_it(home: Home) {
+    let theirs = |task: &Bytes| of_program_version(task, PROGRAM_VERSION + 1);
+    let chunks = tasks_wait(home, theirs, |task| of_program_version(task, PROGRAM_VERSION)).await;
+    let result = format!("all {chunks} go back uncounted, and are counted by a release of that version");
+    fault("tasks of another version of their program", &result);
+}
+
+/// Tasks that are `theirs` are handed back by our worker as they are, and counted once they are `ours`; how many.
+async fn tasks_wait(home: Home, theirs: impl Fn(&Bytes) -> Bytes, ours: impl Fn(&Bytes) -> Bytes) -> u32 {
     let cluster = Cluster::builder().workers(0).start(home).await;
     let session = cluster.session().await;
     let order = Order::of("word-count");
     let known = cluster.submit(&session, &order, cluster.write(&[source("a", TEXT.repeat(REPEATS))])).await;
     let chunks = within("published", session.publish(&known, None)).await.unwrap();
     let tasks = take(&cluster, &names(&[queue::MAP]), chunks as usize).await;
+    let tasks: Vec<Bytes> = tasks.iter().map(|(_, task)| theirs(task)).collect();
     // One of each queue that tasks are in.
     let places = [queue::MAP, queue::AGAIN, queue::SUSPECT];
-    let scattered = (0..).zip(tasks).map(|(number, (_, task))| (places[number % 3].to_owned(), later(&task)));
+    let scattered = (0..).zip(&tasks).map(|(number, task)| (places[number % 3].to_owned(), task.clone()));
     put(&cluster, scattered.collect()).await;
     let worker = cluster.crew.hire(Role::Worker).await;
     let waiting = async || cluster.crew.home.depth(queue::RETRY).await.messages;
-    until("the earlier release hands them back", async || (waiting().await == chunks).then_some(())).await;
+    until("the other release hands them back", async || (waiting().await == chunks).then_some(())).await;
     within("it stops", cluster.crew.stop(&worker)).await;
     let mut handed_back = take(&cluster, &names(&[queue::AGAIN, queue::MAP, queue::SUSPECT]), chunks as usize).await;
-    assert!(handed_back.iter().all(|(_, task)| task[2] == VERSION + 1));
+    let as_they_are: BTreeSet<&Bytes> = handed_back.iter().map(|(_, task)| task).collect();
+    assert_eq!(as_they_are, tasks.iter().collect(), "one is not as it was");
     for (name, task) in &mut handed_back {
-        (*name, *task) = (queue::MAP.to_owned(), in_version(task, VERSION));
+        (*name, *task) = (queue::MAP.to_owned(), ours(task));
     }
     assert_eq!(cluster.files(known.spec.job, "dead"), [""; 0]);
     put(&cluster, handed_back).await;
@@ -104,10 +135,97 @@ async fn tasks_of_a_later_release_wait_for_it(home: rabbit_reduce_tests::home::H
     agree(&cluster.conclude(&session, &known, chunks).await);
     assert_eq!(cluster.set_aside(), [""; 0]);
     cluster.finish().await;
-    fault("tasks of a later release", &format!("all {chunks} go back uncounted, and are counted by the later release"));
+    chunks
 }
 
-async fn partials_of_a_later_release_wait_for_it(home: rabbit_reduce_tests::home::Home) {
+/// An entry that no release knows yet, as the first of a partition.
+const ENTRY: &str =
+    r#"{"nonce":"6f1c3a4e-0d43-4a3e-9b1e-6c2f4a7d9e10","writer":"later","entry":{"ponder":{"chunk":0}}}"#;
+
+fn entry_path(job: JobId, number: u64) -> String {
+    format!("jobs/{job}/ledger/0000/{number:010}")
+}
+
+/// Who asks how a job stands that cannot be read is told so.
+async fn is_told_of(session: &Session, job: JobId, path: &str) {
+    let told = within("an answer", session.ask(Ask::Status { job, detail: true }, &[])).await.unwrap_err().to_string();
+    assert!(told.contains("unknown variant `ponder`") && told.contains(path), "{told}");
+}
+
+/// The entry was there first: nobody here begins with the job.
+async fn a_ledger_entry_of_a_later_release_keeps_its_job_from_being_opened(home: Home) {
+    let cluster = Cluster::builder().start(home).await;
+    let session = cluster.session().await;
+    let order = Order::of("word-count");
+    let known = cluster.submit(&session, &order, cluster.write(&[source("a", TEXT.repeat(REPEATS))])).await;
+    let job = known.spec.job;
+    for name in cluster.crew.names(Role::Aggregator) {
+        within("it stops", cluster.crew.stop(&name)).await;
+    }
+    let (store, path) = (Arc::clone(&cluster.crew.store), entry_path(job, Ledger::default().next()));
+    assert_eq!(store.put_new(&path, ENTRY.as_bytes()).unwrap(), Put::Created);
+    let chunks = cluster.publish_unsealed(&session, &known, None).await;
+    cluster.crew.hire(Role::Aggregator).await;
+    let partials = 3 * chunks as usize;
+    until("all are kept", async || (cluster.set_aside().len() == partials).then_some(())).await;
+    until("all have notes", async || {
+        let notes = cluster.set_aside().into_iter().map(|name| cluster.note(&format!("aside/{name}")));
+        let notes: Option<Vec<_>> = notes.collect();
+        let about = |note: &serde_json::Value| note["reason"].as_str().unwrap().contains("unknown variant `ponder`");
+        notes.map(|notes| assert!(notes.iter().all(about), "{notes:?}"))
+    })
+    .await;
+    is_told_of(&session, job, &path).await;
+    assert_eq!(cluster.files(job, "ledger/0000").len(), 1);
+    assert!(cluster.files(job, "ledger/0001").is_empty() && cluster.files(job, "runs").is_empty());
+    // Another job is nothing to it.
+    agree(&cluster.run(&order, &[source("a", TEXT.repeat(REPEATS))]).await);
+    // What the later release does about its entry is its own; once it can be read, `resume` goes on.
+    store.remove(&path).unwrap();
+    let open = session.uncovered(job, chunks).await.unwrap();
+    assert_eq!(open.len(), chunks as usize);
+    let chunks = within("published", session.publish(&known, Some(open))).await.unwrap();
+    agree(&cluster.conclude(&session, &known, chunks).await);
+    cluster.finish().await;
+    fault(
+        "a ledger entry of a later release",
+        &format!("told, {partials} partials kept aside, nothing counted beside it; `resume` repairs"),
+    );
+}
+
+/// The entry comes while the job is in memory: its partition stands still, with all that came for it.
+async fn a_ledger_entry_of_a_later_release_holds_up_its_partition(home: Home) {
+    let cluster = Cluster::builder().start(home).await;
+    let session = cluster.session().await;
+    let order = Order::of("word-count");
+    let known = cluster.submit(&session, &order, cluster.write(&[source("a", TEXT.repeat(REPEATS))])).await;
+    let (job, some) = (known.spec.job, BTreeSet::from([0, 1]));
+    cluster.publish_unsealed(&session, &known, Some(some.clone())).await;
+    until("some are counted", async || session.uncovered(job, 2).await.unwrap().is_empty().then_some(())).await;
+    let entries = |partition: u32| cluster.files(job, &format!("ledger/{partition:04}")).len();
+    let before = [0, 1, 2].map(entries);
+    let (store, path) = (Arc::clone(&cluster.crew.store), entry_path(job, before[0] as u64 + Ledger::default().next()));
+    assert_eq!(store.put_new(&path, ENTRY.as_bytes()).unwrap(), Put::Created);
+    let chunks = within("published", session.publish(&known, None)).await.unwrap();
+    until("the others are committed", async || [1, 2].iter().all(|&p| entries(p) > before[p as usize]).then_some(()))
+        .await;
+    is_told_of(&session, job, &path).await;
+    assert_eq!((entries(0), cluster.files(job, "end"), cluster.set_aside()), (before[0] + 1, vec![], vec![]));
+    // It cannot commit what it holds, so it does not stop when it is asked to.
+    for name in cluster.crew.names(Role::Aggregator) {
+        cluster.crew.kill(&name);
+    }
+    store.remove(&path).unwrap();
+    cluster.crew.hire(Role::Aggregator).await;
+    agree(&cluster.conclude(&session, &known, chunks).await);
+    cluster.finish().await;
+    fault(
+        "a ledger entry of a later release in the middle of a job",
+        "told; nothing is counted beside it, nothing lost",
+    );
+}
+
+async fn partials_of_a_later_release_wait_for_it(home: Home) {
     let cluster = Cluster::builder().start(home).await;
     let session = cluster.session().await;
     let order = Order::of("word-count");
@@ -152,7 +270,7 @@ async fn partials_of_a_later_release_wait_for_it(home: rabbit_reduce_tests::home
     );
 }
 
-async fn letters_questions_answers_and_news_of_a_later_release_are_not_misread(home: rabbit_reduce_tests::home::Home) {
+async fn letters_questions_answers_and_news_of_a_later_release_are_not_misread(home: Home) {
     let cluster = Cluster::builder().start(home).await;
     let session = cluster.session().await;
     let order = Order::of("word-count");

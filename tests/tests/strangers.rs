@@ -9,6 +9,7 @@ use rabbit_reduce_core::message::{self, Failure, News, Outcome, Partial};
 use rabbit_reduce_core::topology::queue;
 use rabbit_reduce_tests::cluster::{Cluster, Order, source};
 use rabbit_reduce_tests::home::Home;
+use rabbit_reduce_tests::seen;
 use rabbit_reduce_tests::wait::until;
 use std::collections::BTreeSet;
 use uuid::Uuid;
@@ -64,11 +65,13 @@ async fn a_partial_of_an_unknown_job_is_set_aside(home: Home) {
     let cluster = Cluster::builder().start(home).await;
     let store = cluster.crew.store.store_id().unwrap();
     are_kept(cluster, vec![("reduce.1", partial(store))]).await;
+    seen::fault("a partial of an unknown job", "kept as it came, the next job exact");
 }
 
 async fn a_partial_of_another_store_is_set_aside(home: Home) {
     let cluster = Cluster::builder().start(home).await;
     are_kept(cluster, vec![("reduce.1", partial(Uuid::new_v4().to_string()))]).await;
+    seen::fault("a partial of another store", "kept as it came, the next job exact");
 }
 
 async fn a_failure_of_an_unknown_job_is_set_aside(home: Home) {
@@ -85,6 +88,7 @@ async fn a_failure_of_an_unknown_job_is_set_aside(home: Home) {
     };
     let cluster = Cluster::builder().start(home).await;
     are_kept(cluster, vec![(queue::DEAD, message::encode(&failure, b"its task"))]).await;
+    seen::fault("a failure of an unknown job", "kept as it came, the next job exact");
 }
 
 fn everywhere() -> [&'static str; 8] {
@@ -103,6 +107,7 @@ async fn garbage_on_any_queue_is_kept_and_the_next_job_goes_on(home: Home) {
     }
     messages.push((queue::MAP, Bytes::new()));
     are_kept(cluster, messages).await;
+    seen::fault("garbage on any queue", "kept as it came, the next job exact");
 }
 
 async fn a_message_of_another_kind_is_kept_and_the_next_job_goes_on(home: Home) {
@@ -110,4 +115,5 @@ async fn a_message_of_another_kind_is_kept_and_the_next_job_goes_on(home: Home) 
     let news = |number: u128| message::encode(&News::Ended(JobId(Uuid::from_u128(number))), &[]);
     let messages = (0..).zip(everywhere()).map(|(number, name)| (name, news(number))).collect();
     are_kept(cluster, messages).await;
+    seen::fault("a message of another kind", "kept as it came, the next job exact");
 }

@@ -1,53 +1,34 @@
 //! A suspect, mapped in a process of its own: what kills that process kills nothing else.
 //!
 //! Both ends of the pipe between them, and no broker. The parent writes the task's message; the child answers with the messages
-//! to publish, each as `queue length u32 | queue | message length u32 | message`, little-endian, and then, with an empty queue,
-//! its verdict as JSON. What would surprise: a child that ends without a verdict has died of its task; it notes in a file at which
+//! to publish, each in a frame (`frame.rs`), and then with its verdict. What would surprise: a child that ends without a verdict has died of its task; it notes in a file at which
 //! record it is, so that its parent can tell of which it died; and a child whose parent is gone ends at once.
 
 use crate::Config;
+use crate::frame;
+pub(crate) use crate::frame::Verdict;
 use crate::mapping::{Programs, map_task};
 use crate::partials::{self, Addressed};
 use bytes::Bytes;
 use rabbit_reduce_core::id::SourceNumber;
 use rabbit_reduce_core::map::Watch;
-use rabbit_reduce_core::message::{self, MAX_BODY_BYTES, MAX_HEADER_BYTES, Task};
+use rabbit_reduce_core::message::{self, Task};
 use rabbit_reduce_core::skip::Place;
 use rabbit_reduce_runtime::crash_point;
 use rabbit_reduce_runtime::scratch::ScratchFolder;
-use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::Stdio;
 use tempfile::NamedTempFile;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
 
 /// The flag that makes a worker's program map one task, for the parent that it names, and end.
 pub(crate) const FLAG: &str = "--map-apart";
 /// The flag that tells it where to note its progress.
 const NOTES_FLAG: &str = "--notes";
-/// The longest message, and a little more.
-const MAX_FRAME_BYTES: usize = MAX_HEADER_BYTES + MAX_BODY_BYTES + 1024;
-/// The longest queue name that AMQP allows.
-const MAX_NAME_BYTES: usize = 255;
-
-/// What the child says in the end.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Verdict {
-    /// Everything that was mapped has been written.
-    Mapped,
-    /// It could not be mapped.
-    Failed {
-        /// Why.
-        reason: String,
-        /// Another attempt may succeed.
-        may_pass: bool,
-    },
-}
 
 /// What comes out of a child.
 pub(crate) enum Said {
@@ -100,7 +81,7 @@ impl Apart {
     /// # Errors
     /// Fails if nobody can tell how it ended.
     pub(crate) async fn next(&mut self) -> io::Result<Said> {
-        match read_frame(&mut self.output).await {
+        match frame::read(&mut self.output).await {
             Ok((name, body)) if name.is_empty() => match serde_json::from_slice(&body) {
                 Ok(verdict) => Ok(Said::Verdict(verdict)),
                 Err(error) => Ok(Said::Died(format!("its last word makes no sense: {error}"), None)),
@@ -124,22 +105,6 @@ fn gone_already(error: io::Error) -> io::Result<()> {
     if error.kind() == io::ErrorKind::InvalidInput { Ok(()) } else { Err(error) }
 }
 
-async fn read_frame(from: &mut (impl AsyncRead + Unpin)) -> io::Result<Addressed> {
-    let name = read_bytes(from, MAX_NAME_BYTES).await?;
-    let name = String::from_utf8(name).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-    Ok((name, read_bytes(from, MAX_FRAME_BYTES).await?.into()))
-}
-
-async fn read_bytes(from: &mut (impl AsyncRead + Unpin), most: usize) -> io::Result<Vec<u8>> {
-    let length = from.read_u32_le().await? as usize;
-    if length > most {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("it wrote a length of {length}")));
-    }
-    let mut bytes = vec![0; length];
-    from.read_exact(&mut bytes).await?;
-    Ok(bytes)
-}
-
 /// The child's side: maps the one task that comes in, and writes what is to be published.
 ///
 /// # Errors
@@ -148,12 +113,12 @@ pub(crate) fn map_for_parent(config: &Config, notes: &Path) -> io::Result<()> {
     let mut notes = Notes(File::options().write(true).open(notes)?);
     let mut length = [0; 4];
     io::stdin().read_exact(&mut length)?;
-    let mut task = vec![0; (u32::from_le_bytes(length) as usize).min(MAX_FRAME_BYTES)];
+    let mut task = vec![0; (u32::from_le_bytes(length) as usize).min(frame::MAX_BYTES)];
     io::stdin().read_exact(&mut task)?;
     std::thread::spawn(leave_with_parent);
     let mut output = BufWriter::new(io::stdout().lock());
     let verdict = map_into(&task.into(), config, &mut notes, &mut output)?;
-    write_frame(&mut output, "", &serde_json::to_vec(&verdict).expect("a verdict is plain data"))?;
+    frame::write(&mut output, "", &serde_json::to_vec(&verdict).expect("a verdict is plain data"))?;
     output.flush()
 }
 
@@ -180,20 +145,11 @@ fn map_into(task: &Bytes, config: &Config, notes: &mut Notes, output: &mut impl 
     notes.clear()?;
     for message in partials::messages(task, mapped, config.name.clone()) {
         match message {
-            Ok((name, message)) => write_frame(output, &name, &message)?,
+            Ok((name, message)) => frame::write(output, &name, &message)?,
             Err(error) => return failed(error.to_string(), true),
         }
     }
     Ok(Verdict::Mapped)
-}
-
-fn write_frame(output: &mut impl Write, name: &str, body: &[u8]) -> io::Result<()> {
-    for bytes in [name.as_bytes(), body] {
-        let length = u32::try_from(bytes.len()).expect("messages are bounded");
-        output.write_all(&length.to_le_bytes())?;
-        output.write_all(bytes)?;
-    }
-    Ok(())
 }
 
 /// At which record a child is: twelve bytes of a file, which outlive it.

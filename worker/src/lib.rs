@@ -6,6 +6,7 @@
 mod apart;
 pub mod cli;
 mod fate;
+mod frame;
 pub mod input;
 mod mapping;
 mod partials;

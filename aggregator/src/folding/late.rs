@@ -4,14 +4,18 @@
 
 use rabbit_reduce_core::id::JobId;
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 /// Jobs that are remembered; beyond it the oldest are forgotten, not their messages.
 const REMEMBERED_JOBS: usize = 1024;
+/// Between two times that the log tells of it: a job's messages come in swarms.
+const PAUSE: Duration = Duration::from_secs(5);
 
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Late {
     jobs: BTreeMap<JobId, Dropped>,
+    told: Option<Instant>,
 }
 
 #[derive(Debug, Default)]
@@ -37,12 +41,16 @@ impl Late {
         self.jobs.get(&job).map_or(0, |dropped| dropped.messages)
     }
 
-    /// Tells of what came since it last did.
-    pub(super) fn say(&mut self) {
+    /// Tells the log of what came since it last did, unless that was just now.
+    pub(super) fn say(&mut self, now: Instant) {
+        if self.told.is_some_and(|told| now.saturating_duration_since(told) < PAUSE) {
+            return;
+        }
         for (job, dropped) in self.jobs.iter_mut().filter(|(_, dropped)| dropped.messages > dropped.said) {
             let (more, messages) = (dropped.messages - dropped.said, dropped.messages);
             tracing::info!(%job, more, messages, "messages of a job that is over were dropped");
             dropped.said = messages;
+            self.told = Some(now);
         }
     }
 }

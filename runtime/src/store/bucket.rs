@@ -9,7 +9,7 @@ mod failure;
 mod reading;
 mod upload;
 
-use super::{Put, Store, StoreError, Upload, path};
+use super::{Put, Store, StoreError, Upload, path, start};
 pub use address::{BadAddress, BucketAddress, SCHEME};
 use bytes::Bytes;
 use failure::{Failure, harmless, store_error};
@@ -217,6 +217,11 @@ impl Store for BucketStore {
     fn put_new(&self, path: &str, body: &[u8]) -> Result<Put, StoreError> {
         path::check(path)?;
         self.place.put(path, Bytes::copy_from_slice(body))
+    }
+
+    fn probe(&self) -> Result<(), StoreError> {
+        start::probe(self)?;
+        start::race(self)
     }
 
     fn get(&self, path: &str) -> Result<Option<Vec<u8>>, StoreError> {

@@ -7,7 +7,7 @@
 mod disk;
 mod draft;
 
-use super::{Put, Store, StoreError, Upload, path};
+use super::{Put, Store, StoreError, Upload, path, start};
 use crate::process::chance;
 use disk::Disk;
 use draft::{Draft, DraftUpload};
@@ -103,6 +103,14 @@ impl Store for DirectoryStore {
         let mut draft = Draft::new(&self.place, path)?;
         draft.write_whole(body)?;
         draft.publish()
+    }
+
+    fn probe(&self) -> Result<(), StoreError> {
+        start::probe(self)?;
+        // Who wins is all that the race is about: nothing of it need outlive anything, and syncing would take most of the time.
+        let Place { root, .. } = &*self.place;
+        let place = Place { root: root.clone(), disk: Disk::VOLATILE, known: Mutex::default() };
+        start::race(&Self { place: Arc::new(place) })
     }
 
     fn get(&self, path: &str) -> Result<Option<Vec<u8>>, StoreError> {

@@ -1,16 +1,24 @@
 //! What is asked of a store before it is used: that it can put if absent, and which store it is.
 //!
 //! Written against the trait alone, so that every store answers alike. What would surprise: the probe writes; a store that
-//! cannot be written is refused although its entries could be read.
+//! cannot be written is refused although its entries could be read. The race is apart from it, since it needs threads, which a
+//! store that is simulated on one does not have.
 
 use super::{Put, Store, StoreError};
 use crate::process::chance;
 use std::io::ErrorKind;
+use std::sync::Barrier;
+use std::thread;
 use uuid::Uuid;
 
 const ID: &str = "id";
 /// Times that the probe puts while the store does not say what became of it.
 const PUTS: u32 = 5;
+
+/// Who put the same new name at the same time, and how often: one that looks first and writes then is caught by the first already
+/// unless its pause is shorter than what the barrier leaves between two threads.
+const RACERS: usize = 2;
+const RACES: usize = 3;
 
 /// Puts a name of its own twice; see [`Store::probe`].
 pub(super) fn probe<S: Store + ?Sized>(store: &S) -> Result<(), StoreError> {
@@ -35,6 +43,41 @@ fn try_twice<S: Store + ?Sized>(store: &S, path: &str) -> Result<(), StoreError>
         return Err(unfit(path, "a file does not hold what was put"));
     }
     store.settle("")
+}
+
+/// Several put the same new name at the same time, a few times: exactly one must win each time. For stores that are shared.
+pub(super) fn race<S: Store + ?Sized>(store: &S) -> Result<(), StoreError> {
+    let names: Vec<String> = (0..RACES).map(|_| format!("probe-{}", chance::id())).collect();
+    let barrier = Barrier::new(RACERS);
+    let run = |body: &[u8]| -> Vec<Result<Put, StoreError>> {
+        let put = |name: &String| {
+            barrier.wait();
+            put_for_certain(store, name, body)
+        };
+        names.iter().map(put).collect()
+    };
+    let bodies: Vec<String> = (0..RACERS).map(|racer| format!("racer {racer}")).collect();
+    let mut told: Vec<_> = thread::scope(|scope| {
+        let racing: Vec<_> = bodies.iter().map(|body| scope.spawn(|| run(body.as_bytes()))).collect();
+        racing.into_iter().map(|racer| racer.join().expect("stores do not panic").into_iter()).collect()
+    });
+    let mut judged = Ok(());
+    for name in &names {
+        let puts: Result<Vec<Put>, StoreError> = told.iter_mut().map(|puts| puts.next().expect("all ran")).collect();
+        let judgement = puts.and_then(|puts| judge_race(store, name, &puts, &bodies));
+        judged = judged.and(judgement).and(store.remove(name));
+    }
+    judged
+}
+
+fn judge_race<S: Store + ?Sized>(store: &S, name: &str, puts: &[Put], bodies: &[String]) -> Result<(), StoreError> {
+    let mut winners = puts.iter().zip(bodies).filter(|(put, _)| **put == Put::Created).map(|(_, body)| body);
+    match (winners.next(), winners.next()) {
+        (Some(winner), None) if store.get(name)?.as_deref() == Some(winner.as_bytes()) => Ok(()),
+        (Some(_), None) => Err(unfit(name, "a file does not hold what the first of several put")),
+        (Some(_), Some(_)) => Err(unfit(name, "several could put the same name at the same time")),
+        (None, _) => Err(unfit(name, "of several who put a new name at the same time nobody was first")),
+    }
 }
 
 /// A put of unknown outcome is read back: the two bodies tell them apart.
@@ -82,6 +125,7 @@ mod tests {
     use crate::store::memory::MemoryStore;
     use crate::store::{Store, Upload};
     use std::io::Read;
+    use std::time::Duration;
 
     /// A store that overwrites, as a plain object store does.
     #[derive(Debug, Default)]
@@ -117,6 +161,59 @@ mod tests {
         let store = Overwriting::default();
         let refusal = store.probe().unwrap_err().to_string();
         assert!(refusal.contains("could be put twice"), "{refusal}");
+        assert_eq!(store.list("").unwrap(), [""; 0]);
+    }
+
+    /// A store that looks whether a name is free, and writes it then.
+    #[derive(Debug, Default)]
+    struct LooksFirst {
+        inner: MemoryStore,
+        pause: Duration,
+    }
+
+    impl Store for LooksFirst {
+        fn put_new(&self, path: &str, body: &[u8]) -> Result<Put, StoreError> {
+            if self.inner.get(path)?.is_some() {
+                return Ok(Put::Exists);
+            }
+            thread::sleep(self.pause);
+            self.inner.remove(path)?;
+            self.inner.put_new(path, body)
+        }
+        fn get(&self, path: &str) -> Result<Option<Vec<u8>>, StoreError> {
+            self.inner.get(path)
+        }
+        fn settle(&self, folder: &str) -> Result<(), StoreError> {
+            self.inner.settle(folder)
+        }
+        fn list(&self, folder: &str) -> Result<Vec<String>, StoreError> {
+            self.inner.list(folder)
+        }
+        fn create(&self, path: &str) -> Result<Box<dyn Upload>, StoreError> {
+            self.inner.create(path)
+        }
+        fn open(&self, path: &str, offset: u64) -> Result<Option<Box<dyn Read + Send>>, StoreError> {
+            self.inner.open(path, offset)
+        }
+        fn remove(&self, path: &str) -> Result<(), StoreError> {
+            self.inner.remove(path)
+        }
+    }
+
+    #[test]
+    fn a_store_that_looks_before_it_writes_is_refused_and_left_clean() {
+        let store = LooksFirst { pause: Duration::from_millis(2), ..LooksFirst::default() };
+        // One after the other nothing is seen of it.
+        probe(&store).unwrap();
+        let refusal = race(&store).unwrap_err().to_string();
+        assert!(refusal.contains("several could put the same name at the same time"), "{refusal}");
+        assert_eq!(store.list("").unwrap(), [""; 0]);
+    }
+
+    #[test]
+    fn a_store_with_one_winner_passes_the_race_and_is_left_clean() {
+        let store = MemoryStore::default();
+        race(&store).unwrap();
         assert_eq!(store.list("").unwrap(), [""; 0]);
     }
 

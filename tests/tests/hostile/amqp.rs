@@ -2,7 +2,7 @@
 //!
 //! Only RabbitMQ. What would surprise: the client library is used here as a stranger would use it; no role does.
 
-use super::{Throw, all_are_kept, expected, text};
+use super::{NEITHER, NO_BEGINNING, Throw, all_are_kept, expected, reason, text};
 use bytes::Bytes;
 use deadpool_lapin::lapin::options::BasicPublishOptions;
 use deadpool_lapin::lapin::types::{AMQPValue, FieldArray, FieldTable};
@@ -81,19 +81,20 @@ async fn what_is_said_around_a_message_is_not_believed() {
         for queue in [queue::MAP, queue::SUSPECT, "reduce.3", queue::REDUCE_LARGE, queue::CONTROL, queue::DEAD] {
             let message = Bytes::from(format!("{name} on {queue}"));
             throw(&channel, &namespace, queue, properties.clone(), &message).await;
-            thrown.push(Throw { name, queue: queue.to_owned(), message, reason: "it" });
+            let reason = reason(queue, NO_BEGINNING);
+            thrown.push(Throw { name, queue: queue.to_owned(), message, reason });
         }
     }
     // Longer than anybody of ours may publish, so that whoever cannot use it cannot send it on either.
     let longest = vec![b'l'; 15 << 20];
     throw(&channel, &namespace, queue::MAP, BasicProperties::default(), &longest).await;
-    let (name, queue, message, reason) = ("fifteen megabytes", queue::MAP.to_owned(), longest.into(), "it");
+    let (name, queue, message, reason) = ("fifteen megabytes", queue::MAP.to_owned(), longest.into(), NEITHER);
     thrown.push(Throw { name, queue, message, reason });
     // One that is over before anybody takes it goes the way of the dead.
     let expired = BasicProperties::default().with_expiration("0".into());
     let message = Bytes::from_static(b"over at once");
     throw(&channel, &namespace, queue::RETRY, expired, &message).await;
-    thrown.push(Throw { name: "expired", queue: queue::RETRY.to_owned(), message, reason: "it" });
+    thrown.push(Throw { name: "expired", queue: queue::RETRY.to_owned(), message, reason: NEITHER });
     let report = cluster.run(&Order::of("word-count"), &text()).await;
     assert_eq!((report.end.outcome, String::from_utf8(report.tsv).unwrap()), (Outcome::Done, expected()));
     all_are_kept(&cluster, &thrown).await;

@@ -121,8 +121,8 @@ async fn what_cannot_be_said_of_a_running_job_is_kept(home: Home) {
     seen::fault("messages that say what cannot be", &format!("{} kept, the job exact", thrown.len()));
 }
 
-/// What is wrong with a task, and how it is made of one with which nothing is.
-type BadTask = (&'static str, fn(Task) -> Task);
+/// What is wrong with a task, how it is made of one with which nothing is, and the reason of a worker that takes it.
+type BadTask = (&'static str, fn(Task) -> Task, &'static str);
 
 fn piece(offset: u64, length: u64, name: usize) -> TaskPiece {
     let (source, name) = (SourceNumber(0), ByteText(vec![1; name]));
@@ -135,36 +135,60 @@ fn expression(pattern: String) -> ProgramSpec {
 }
 
 const TASKS: [BadTask; 21] = [
-    ("no attempt", |t| Task { attempt: 0, pieces: vec![missing()], ..t }),
-    ("rounds beyond counting", |t| Task { rounds: u32::MAX, ..t }),
-    ("crashes beyond counting", |t| Task { crashes: u32::MAX, ..t }),
-    ("no partitions", |t| Task { partitions: 0, ..t }),
-    ("four billion partitions", |t| Task { partitions: u32::MAX, ..t }),
-    ("no queues", |t| Task { reduce_queues: 0, ..t }),
-    ("segments of no bytes", |t| Task { segment_bytes: 0, ..t }),
-    ("segments without end", |t| Task { segment_bytes: usize::MAX, ..t }),
-    ("output without end", |t| Task { output_bytes: u64::MAX, ..t }),
-    ("chunk four billion", |t| Task { chunk: ChunkNumber(u32::MAX), ..t }),
-    ("a store's name of four megabytes", |t| Task { store: "s".repeat((4 << 20) - 2000), ..t }),
-    ("a program's name of four megabytes", |t| Task {
-        program: ProgramSpec { name: "p".repeat((4 << 20) - 2000), ..super::program() },
-        ..t
-    }),
-    ("an expression of a megabyte of classes", |t| Task { program: expression(r"\w".repeat(1 << 19)), ..t }),
-    ("an expression that is small and large", |t| Task {
-        program: expression("((a{1000}){1000}){1000}".to_owned()),
-        ..t
-    }),
-    ("forty thousand pieces", |t| Task { pieces: vec![piece(0, 0, 1); 40_000], ..t }),
-    ("a piece beyond all files", |t| Task { pieces: vec![piece(u64::MAX, 2, 1)], ..t }),
-    ("a piece longer than the body", |t| Task { pieces: vec![piece(0, 100, 1)], ..t }),
-    ("a piece of sixteen exabytes", |t| Task { pieces: vec![piece(0, u64::MAX, 1)], ..t }),
-    ("names that fit once", |t| Task { pieces: vec![piece(0, 0, 600 << 10)], rounds: 3, ..t }),
-    ("too long reasons", |t| Task {
-        too_long: vec![Skip { source: SourceNumber(0), offset: 0, reason: "x".repeat(1 << 20) }; 3],
-        ..t
-    }),
-    ("a file outside", |t| Task { pieces: vec![missing()], attempt: 5, ..t }),
+    ("no attempt", |t| Task { attempt: 0, pieces: vec![missing()], ..t }, "number of attempts is out of range"),
+    ("rounds beyond counting", |t| Task { rounds: u32::MAX, ..t }, "number of attempts is out of range"),
+    ("crashes beyond counting", |t| Task { crashes: u32::MAX, ..t }, "number of attempts is out of range"),
+    ("no partitions", |t| Task { partitions: 0, ..t }, "number of partitions is out of range"),
+    ("four billion partitions", |t| Task { partitions: u32::MAX, ..t }, "number of partitions is out of range"),
+    ("no queues", |t| Task { reduce_queues: 0, ..t }, "number of reduce queues is out of range"),
+    ("segments of no bytes", |t| Task { segment_bytes: 0, ..t }, "segment size is out of range"),
+    ("segments without end", |t| Task { segment_bytes: usize::MAX, ..t }, "segment size is out of range"),
+    ("output without end", |t| Task { output_bytes: u64::MAX, ..t }, "output limit is out of range"),
+    (
+        "chunk four billion",
+        |t| Task { chunk: ChunkNumber(u32::MAX), ..t },
+        "chunk is beyond those that any job can have",
+    ),
+    (
+        "a store's name of four megabytes",
+        |t| Task { store: "s".repeat((4 << 20) - 2000), ..t },
+        "store's id is too long",
+    ),
+    (
+        "a program's name of four megabytes",
+        |t| Task { program: ProgramSpec { name: "p".repeat((4 << 20) - 2000), ..super::program() }, ..t },
+        "program's name is too long",
+    ),
+    (
+        "an expression of a megabyte of classes",
+        |t| Task { program: expression(r"\w".repeat(1 << 19)), ..t },
+        "regular expression is too long",
+    ),
+    (
+        "an expression that is small and large",
+        |t| Task { program: expression("((a{1000}){1000}){1000}".to_owned()), ..t },
+        "is no regular expression that can be used",
+    ),
+    ("forty thousand pieces", |t| Task { pieces: vec![piece(0, 0, 1); 40_000], ..t }, "too many pieces"),
+    (
+        "a piece beyond all files",
+        |t| Task { pieces: vec![piece(u64::MAX, 2, 1)], ..t },
+        "a piece lies beyond all files",
+    ),
+    ("a piece longer than the body", |t| Task { pieces: vec![piece(0, 100, 1)], ..t }, "not well formed"),
+    (
+        "a piece of sixteen exabytes",
+        |t| Task { pieces: vec![piece(0, u64::MAX, 1)], ..t },
+        "larger than a chunk may be",
+    ),
+    // It fits after all: it is mapped, and what is kept is its partial, of a job of nobody.
+    ("names that fit once", |t| Task { pieces: vec![piece(0, 0, 600 << 10)], rounds: 3, ..t }, "it is of kind 2,"),
+    (
+        "too long reasons",
+        |t| Task { too_long: vec![Skip { source: SourceNumber(0), offset: 0, reason: "x".repeat(1 << 20) }; 3], ..t },
+        "too long a reason",
+    ),
+    ("a file outside", |t| Task { pieces: vec![missing()], attempt: 5, ..t }, "cannot be read"),
 ];
 
 /// It cannot be read: the attempt fails and the task is sent on.
@@ -178,22 +202,35 @@ async fn tasks_that_no_producer_makes_are_kept(home: Home) {
     let cluster = Cluster::builder().workers(2).start(home).await;
     let store = cluster.crew.store.store_id().unwrap();
     let mut jobs = Vec::new();
-    for (name, lie) in TASKS {
+    for (name, lie, reason) in TASKS {
         for queue in [queue::MAP, queue::AGAIN, queue::SUSPECT, queue::DEAD] {
             let job = stranger();
             let message = message::try_encode(&lie(task(job, &store)), b"").unwrap();
             cluster.crew.home.store(queue, message).await;
-            jobs.push((name, queue, job.to_string()));
+            jobs.push((name, queue, job, reason));
         }
     }
     let report = cluster.run(&Order::of("word-count"), &text()).await;
     assert_eq!((report.end.outcome, String::from_utf8(report.tsv).unwrap()), (Outcome::Done, expected()));
-    for (name, queue, job) in &jobs {
-        until(&format!("a task with {name} on {queue} is kept"), async || {
-            super::aside(&cluster).iter().any(|(_, note)| note["job"].as_str() == Some(job)).then_some(())
+    let mut otherwise = Vec::new();
+    for &(name, queue, job, reason) in &jobs {
+        let kept = until(&format!("a task with {name} on {queue} is kept"), async || {
+            let kept = super::aside(&cluster).into_iter();
+            kept.filter(|(_, note)| note["job"].as_str() == Some(&job.to_string())).map(|(message, _)| message).next()
         })
         .await;
+        // Of what was found among the dead letters it is only told that its job is nobody's.
+        if queue != queue::DEAD {
+            let said = match message::decode::<message::Failure>(&kept.into()) {
+                Ok((failure, _)) => failure.reason,
+                Err(error) => error.to_string(),
+            };
+            if !said.contains(reason) {
+                otherwise.push(format!("{name} on {queue}: {said}"));
+            }
+        }
     }
+    assert_eq!(otherwise, [""; 0]);
     cluster.finish().await;
     seen::fault("tasks that no producer makes", &format!("{} kept, no worker died, the job exact", jobs.len()));
 }

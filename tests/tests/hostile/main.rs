@@ -40,6 +40,17 @@ pub(crate) struct Throw {
 pub(crate) const QUEUES: [&str; 9] =
     ["map", "again", "suspect", "reduce.0", "reduce.7", "reduce.large", "control", "dead", "retry"];
 
+/// Why an aggregator keeps what it cannot tell apart from random bytes.
+pub(crate) const NO_BEGINNING: &str = "it does not begin as a message does";
+/// Why it keeps what it finds among the dead letters and cannot read.
+pub(crate) const NEITHER: &str = "it is neither a failure nor a task nor a partial";
+
+/// The reason for which a message is kept: `told` by the aggregator that takes it out of its queue; of what a worker took, or the
+/// broker gave up on, an aggregator knows only that it is no dead letter.
+pub(crate) fn reason(queue: &str, told: &'static str) -> &'static str {
+    if queue.starts_with("reduce") || queue == "control" { told } else { NEITHER }
+}
+
 const TEXT: &str = "one two three two\nfour\n";
 
 pub(crate) fn text() -> Vec<local::LocalSource> {

@@ -3,6 +3,7 @@
 use rabbit_reduce_runtime::process::clock;
 use rabbit_reduce_tests::namespaces::Namespace;
 use rabbit_reduce_tests::processes::until;
+use rabbit_reduce_tests::seen;
 use std::time::Duration;
 
 /// How long a worker lives.
@@ -25,6 +26,7 @@ fn a_worker_that_is_killed_every_300_ms_costs_time_only() {
     });
     assert_eq!(push.ended().text(0), expected);
     assert!(killed > 2, "the job was over before anyone could die");
+    seen::fault("a worker is killed every 300 ms", "answer exact");
 }
 
 #[test]
@@ -41,6 +43,7 @@ fn an_aggregator_that_is_killed_in_the_middle_is_replaced_by_another() {
         std::mem::replace(&mut aggregator, namespace.aggregator()).kill();
     }
     assert_eq!(push.ended().text(0), expected);
+    seen::fault("an aggregator is killed in the middle", "three times, answer exact");
 }
 
 #[test]
@@ -58,4 +61,5 @@ fn a_producer_that_is_killed_in_the_middle_is_resumed() {
     assert_eq!(namespace.ask(&["resume", "@"]).text(0), expected);
     // Once more changes nothing.
     assert_eq!(namespace.ask(&["resume", "@"]).text(0), expected);
+    seen::fault("a producer is killed in the middle", "status says so; resumed, answer exact");
 }

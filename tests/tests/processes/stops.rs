@@ -2,6 +2,7 @@
 
 use rabbit_reduce_tests::namespaces::Namespace;
 use rabbit_reduce_tests::processes::{Running, until};
+use rabbit_reduce_tests::seen;
 use std::time::Duration;
 
 /// Prompt, for a person who waits on a machine that does other things too.
@@ -42,6 +43,7 @@ fn a_role_that_is_asked_to_stop_in_the_middle_of_a_job_loses_nothing() {
         }
     }
     assert_eq!(push.ended().text(0), expected);
+    seen::fault("roles are asked to stop in the middle of a job", "all leave with 0, answer exact");
 }
 
 #[test]
@@ -96,6 +98,7 @@ fn whoever_waits_for_a_broker_that_says_nothing_can_be_stopped() {
         running.signal("TERM");
         assert_eq!(running.ended_within(PROMPT).code, Some(code), "{role} {args:?}");
     }
+    seen::fault("a broker says nothing to who is asked to stop", "every role leaves at once");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use rabbit_reduce_tests::namespaces::Namespace;
 use rabbit_reduce_tests::processes::Running;
+use rabbit_reduce_tests::seen;
 use std::process::Command;
 
 #[test]
@@ -14,6 +15,7 @@ fn without_an_aggregator_a_push_says_so_and_waits() {
     push.says("waiting for a worker: none is running in this namespace; start one with `worker`");
     let _worker = namespace.worker(&[]);
     assert_eq!(push.ended().text(0), expected);
+    seen::fault("nobody is there to work", "the push says who is missing, and goes on when they come");
 }
 
 /// A limit on the size of files stands for a full disk: it needs no rights, and goes when the process is told so.
@@ -35,6 +37,7 @@ fn a_store_that_takes_nothing_more_is_told_of_and_the_job_ends_exact_when_there_
     let made_room = Command::new("prlimit").args(["--pid", &aggregator.id().to_string(), "--fsize=unlimited"]).status();
     assert!(made_room.expect("util-linux has prlimit").success());
     assert_eq!(push.ended().text(0), expected);
+    seen::fault("a folder is full", "the producer is told; the result is exact once there is room");
 }
 
 fn copy_environment(from: &Command, to: &mut Command) {

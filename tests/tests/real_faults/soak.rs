@@ -1,14 +1,14 @@
-//! Hundreds of small jobs from four producers at once, with random kills all the while: nothing grows.
+//! Hundreds of small jobs from four producers at once, with random kills of everybody all the while: nothing grows.
 //!
 //! What would surprise: one worker and one aggregator are never killed, since what leaks is seen in who lives long; and no job is
-//! removed, so the store fills, and only the store.
+//! removed, so the store fills, and only the store. A producer that is killed is resumed, or, if it had no job yet, begins anew.
 
-use crate::is_spent;
+use crate::{BOUND, is_spent};
 use rabbit_reduce_runtime::process::clock;
 use rabbit_reduce_tests::dice::Dice;
 use rabbit_reduce_tests::namespaces::Namespace;
 use rabbit_reduce_tests::node::Node;
-use rabbit_reduce_tests::processes::{Running, counted, words};
+use rabbit_reduce_tests::processes::{Running, counted, until, words};
 use rabbit_reduce_tests::seen;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -26,6 +26,13 @@ const SAMPLE: Duration = Duration::from_millis(500);
 const FLAT_PERCENT: u64 = 125;
 /// What a broker may hold besides: its write-ahead log is in memory until that is full, 64 MiB in these nodes.
 const LOG_KIBIBYTES: u64 = 64 << 10;
+/// Between two looks at the queues, each of which starts a program.
+const LOOK: Duration = Duration::from_secs(1);
+/// Messages of all queues that are none too many: those of the producers' few chunks, and what a kill brings back.
+const MOST_QUEUED: u64 = 2000;
+/// How many of a thousand producers are killed, and after how many milliseconds at the most: a job takes about as long.
+const KILLED_PRODUCERS: u64 = 250;
+const LONGEST_LIFE_MS: u64 = 600;
 /// File descriptors that come and go with jobs that run just then.
 const SPARE_FILES: u64 = 16;
 
@@ -55,7 +62,8 @@ impl Watched {
         std::array::from_fn(|quarter| {
             let mut part = samples[quarter * samples.len() / 4..(quarter + 1) * samples.len() / 4].to_vec();
             part.sort_unstable();
-            part[part.len() / 2]
+            // A very short soak has quarters without samples.
+            part.get(part.len() / 2).copied().unwrap_or(0)
         })
     }
 
@@ -68,59 +76,121 @@ impl Watched {
     }
 }
 
+/// What the jobs are made of, and what they come to.
+struct Soak {
+    namespace: Namespace,
+    expected: Vec<String>,
+    jobs: usize,
+    next: AtomicUsize,
+    over: AtomicBool,
+    killed: AtomicUsize,
+    killed_producers: AtomicUsize,
+}
+
+impl Soak {
+    fn at(node: &Node) -> Self {
+        let namespace = Namespace::at(node.url());
+        let input = |number: usize| {
+            let text = words(100 + 80 * number);
+            namespace.room.write(&format!("{number}.txt"), &text);
+            counted(&text)
+        };
+        let expected = (0..INPUTS).map(input).collect();
+        let jobs =
+            std::env::var("RABBIT_REDUCE_SOAK_JOBS").map_or(JOBS, |jobs| jobs.parse().expect("a number of jobs"));
+        let (next, over, killed, killed_producers) = Default::default();
+        Self { namespace, expected, jobs, next, over, killed, killed_producers }
+    }
+
+    /// Job after job, each to its answer, whoever dies.
+    fn produce(&self, producer: usize) {
+        let dice = Dice::new(producer as u64);
+        for number in
+            std::iter::repeat_with(|| self.next.fetch_add(1, Ordering::Relaxed)).take_while(|n| *n < self.jobs)
+        {
+            let file = format!("{}.txt", number % INPUTS);
+            let args = ["push", "--chunk-size", "4KiB", "--partitions", "4", &file];
+            let mut pushing = self.namespace.producer(&args);
+            if dice.hits(KILLED_PRODUCERS) {
+                pushing = self.killed_and_resumed(pushing, &args, Duration::from_millis(dice.below(LONGEST_LIFE_MS)));
+            }
+            assert_eq!(pushing.ended_within(BOUND).text(0), self.expected[number % INPUTS], "job {number}");
+        }
+    }
+
+    /// Who goes on after one that is killed when it has lived so long.
+    fn killed_and_resumed(&self, mut pushing: Running, args: &[&str], life: Duration) -> Running {
+        let began = clock::instant();
+        until("its time has come", || (began.elapsed() >= life || !pushing.lives()).then_some(()));
+        if !pushing.lives() {
+            return pushing;
+        }
+        let said = pushing.said();
+        pushing.kill();
+        self.killed_producers.fetch_add(1, Ordering::Relaxed);
+        let job = said.lines().find_map(|line| line.strip_prefix("job ")?.split([' ', ':', ',']).next());
+        match job {
+            Some(job) => self.namespace.producer(&["resume", job]),
+            None => self.namespace.producer(args),
+        }
+    }
+}
+
 #[test]
 #[ignore = "long: scripts/long-faults"]
 fn hundreds_of_jobs_under_kills_leave_nothing_behind() {
     let node = Node::default();
-    let namespace = Namespace::at(node.url());
-    let expected: Vec<String> = (0..INPUTS)
-        .map(|number| {
-            let text = words(100 + 80 * number);
-            namespace.room.write(&format!("{number}.txt"), &text);
-            counted(&text)
-        })
-        .collect();
-    let (aggregator, worker) = (namespace.aggregator(), namespace.worker(&[]));
+    let soak = Soak::at(&node);
+    let (aggregator, worker) = (soak.namespace.aggregator(), soak.namespace.worker(&[]));
     let broker = node.control(&["eval", "list_to_integer(os:getpid())."]);
     let mut watched = [
         Watched::new("aggregator", aggregator.id(), 0),
         Watched::new("worker", worker.id(), 0),
         Watched::new("broker", broker, LOG_KIBIBYTES),
     ];
-    let jobs = std::env::var("RABBIT_REDUCE_SOAK_JOBS").map_or(JOBS, |jobs| jobs.parse().expect("a number of jobs"));
-    let (next, over, killed) = (AtomicUsize::new(0), AtomicBool::new(false), AtomicUsize::new(0));
     let began = clock::instant();
-    thread::scope(|scope| {
+    let queued = thread::scope(|scope| {
         let producing: Vec<_> = (0..PRODUCERS)
-            .map(|_| {
-                scope.spawn(|| {
-                    for number in
-                        std::iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed)).take_while(|n| *n < jobs)
-                    {
-                        let file = format!("{}.txt", number % INPUTS);
-                        let outcome = namespace.ask(&["push", "--chunk-size", "4KiB", "--partitions", "4", &file]);
-                        assert_eq!(outcome.text(0), expected[number % INPUTS], "job {number}");
-                    }
-                })
+            .map(|producer| {
+                let soak = &soak;
+                scope.spawn(move || soak.produce(producer))
             })
             .collect();
-        let killing = scope.spawn(|| killed.store(kill_others(&namespace, &over), Ordering::Relaxed));
+        let killing = scope.spawn(|| soak.killed.store(kill_others(&soak.namespace, &soak.over), Ordering::Relaxed));
+        let looking = scope.spawn(|| queued(&node, &soak));
         while producing.iter().any(|producer| !producer.is_finished()) {
             watched.iter_mut().for_each(Watched::sample);
             thread::sleep(SAMPLE);
         }
-        over.store(true, Ordering::Relaxed);
+        soak.over.store(true, Ordering::Relaxed);
         killing.join().expect("killing does not fail");
+        looking.join().expect("looking does not fail")
     });
-    is_spent(&node, &namespace);
-    let (seconds, killed) = (began.elapsed().as_secs(), killed.into_inner());
+    is_spent(&node, &soak.namespace);
+    let (seconds, jobs) = (began.elapsed().as_secs(), soak.jobs);
+    let [killed, producers] = [&soak.killed, &soak.killed_producers].map(|killed| killed.load(Ordering::Relaxed));
     let seen: Vec<(String, bool)> = watched.iter().map(Watched::seen).collect();
     let text = seen.iter().map(|(text, _)| text.as_str()).collect::<Vec<_>>().join("; ");
+    let (looks, most) = (queued.len(), queued.iter().max().copied().unwrap_or(0));
     seen::fault(
         "soak",
-        &format!("{jobs} jobs, {killed} kills, {seconds} s, answers exact, queues empty; by quarters: {text}"),
+        &format!(
+            "{jobs} jobs, {killed} kills, {producers} of producers, {seconds} s, answers exact, queues empty, and never more than \
+             {most} messages in {looks} looks; by quarters: {text}"
+        ),
     );
+    assert!(most < MOST_QUEUED, "queues grow: {queued:?}");
     assert!(seen.iter().all(|(_, flat)| *flat), "something grows: {text}");
+}
+
+/// How many messages lie in all queues together, look after look.
+fn queued(node: &Node, soak: &Soak) -> Vec<u64> {
+    let mut looks = Vec::new();
+    while !soak.over.load(Ordering::Relaxed) {
+        looks.push(node.holding(&soak.namespace.name).iter().map(|queue| queue.messages).sum());
+        thread::sleep(LOOK);
+    }
+    looks
 }
 
 /// Kills workers and aggregators, one after the other, each replaced at once; how many.
