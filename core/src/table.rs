@@ -107,7 +107,7 @@ impl<'p, P: Program> Table<'p, P> {
     }
 
     /// Adds a pair; `true` if the table should now be [spilled](Table::spill).
-    #[inline]
+    #[inline(always)]
     pub fn add(&mut self, key: Key<'_>, value: P::Value) -> bool {
         self.pairs += 1;
         let mask = self.places.len() - 1;
@@ -318,7 +318,7 @@ impl<V> Slot<V> {
 }
 
 /// Where in a table a key lies. A product folded: the quickest hash of two words that is good enough for that.
-#[inline]
+#[inline(always)]
 fn hash(seed: u64, key: Key<'_>) -> u64 {
     match key {
         Key::Short(key) => {

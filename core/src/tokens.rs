@@ -136,7 +136,7 @@ impl<'t> Whitespace<'t> {
     }
 
     /// Where the next run begins, or the one that has begun ends.
-    #[inline]
+    #[inline(always)]
     fn edge(&mut self) -> Option<usize> {
         while self.edges == 0 {
             let (block, spaces) = self.spaces.next()?;
@@ -153,7 +153,7 @@ impl<'t> Whitespace<'t> {
 impl<'t> Iterator for Whitespace<'t> {
     type Item = &'t [u8];
 
-    #[inline]
+    #[inline(always)]
     fn next(&mut self) -> Option<&'t [u8]> {
         let start = self.edge()?;
         self.at = self.edge().unwrap_or(self.bytes.len());
