@@ -8,6 +8,7 @@ use crate::boundary::Boundary;
 use crate::id::SourceNumber;
 use crate::pairs::PairSource;
 use crate::rows::RowSink;
+use crate::short::Key;
 use std::borrow::Cow;
 use std::fmt;
 use std::io;
@@ -57,8 +58,9 @@ pub struct RecordError {
     pub reason: String,
 }
 
-/// A value with a byte form. The form is canonical: equal values have equal bytes.
-pub trait Value: Clone + fmt::Debug + Send + Sync + 'static {
+/// A value with a byte form. The form is canonical: equal values have equal bytes. Its default stands where no value is, and is
+/// never merged.
+pub trait Value: Clone + Default + fmt::Debug + Send + Sync + 'static {
     /// Appends the byte form.
     fn encode(&self, out: &mut Vec<u8>);
     /// Reads a byte form back, all of it.
@@ -93,6 +95,19 @@ pub trait Program: Send + Sync + 'static {
 
     /// Maps one record (a [`Piece`] whose bytes are just that record) to pairs, lazily.
     fn map<'r>(&'r self, record: Piece<'r>) -> impl Iterator<Item = Result<Pair<'r, Self::Value>, RecordError>> + 'r;
+
+    /// Maps all of a record at once, where a program whose records are whole pieces knows a quicker way than one pair after the
+    /// other: hands the very pairs of [`Program::map`] to `take`. `None`, and nothing taken, where it does not.
+    ///
+    /// # Errors
+    /// Stops with the first error of `take`.
+    fn map_all<E>(
+        &self,
+        _record: Piece<'_>,
+        _take: impl FnMut(Key<'_>, Self::Value) -> Result<(), E>,
+    ) -> Option<Result<(), E>> {
+        None
+    }
 
     /// Adds `other` into `total`. Associative and commutative.
     fn merge(&self, key: &[u8], total: &mut Self::Value, other: Self::Value);

@@ -8,6 +8,7 @@ use crate::job::{Pair, Piece, Program, RecordError, Records, Value};
 use crate::message::{MAX_BODY_BYTES, RefusedRecord};
 use crate::pairs::PairWriter;
 use crate::records::RecordIter;
+use crate::short::Key;
 use crate::skip::{LISTED_SKIPS, Place, Skip, SkipList};
 use crate::table::{Scratch, ScratchFile, Table};
 use bytes::Bytes;
@@ -166,7 +167,12 @@ pub fn map_chunk<P: Program, W: Watch>(
 ) -> Result<Mapped, MapError> {
     let mut skips = SkipList::default();
     left_out.too_long.iter().cloned().for_each(|skip| skips.push(skip));
-    let table = Table::new(program, limits.partitions, limits.budget_bytes);
+    let mut digest = Xxh3::new();
+    for piece in pieces {
+        digest.update(piece.bytes);
+    }
+    // Who wants keys to collide in the table would have to know the hash of an input that they are a part of.
+    let table = Table::new(program, limits.partitions, limits.budget_bytes, digest.digest());
     let (agreed, refused) = (left_out.agreed, Refusals::default());
     let glance = Glance { watch, pairs: 0 };
     let mut mapping = Mapping { program, table, limits, skips, agreed, refused, glance };
@@ -182,10 +188,6 @@ pub fn map_chunk<P: Program, W: Watch>(
         segments.put(partition, key, pairs, value)
     })?;
     let (partials, spool, output_digest) = segments.finish()?;
-    let mut digest = Xxh3::new();
-    for piece in pieces {
-        digest.update(piece.bytes);
-    }
     for skip in &skips.listed {
         digest.update(&skip.source.0.to_le_bytes());
         digest.update(&skip.offset.to_le_bytes());
@@ -238,10 +240,17 @@ impl<'p, P: Program, W: Watch> Mapping<'p, '_, P, W> {
         let records = RecordIter::new(self.program.records(), *piece);
         if self.program.records() == Records::Piece {
             self.glance.watch.record(None, piece.bytes);
+            let (program, mut each) = (self.program, |key: Key<'_>, value| {
+                self.glance.pair()?;
+                self.add(key, value, scratch)
+            });
+            if let Some(mapped) = program.map_all(*piece, &mut each) {
+                return mapped.map(|()| 1);
+            }
             for pair in self.program.map(*piece) {
                 self.glance.pair()?;
                 let pair = pair.map_err(|error| MapError::Piece { reason: error.reason })?;
-                self.add(&pair.key, pair.value, scratch)?;
+                self.add(Key::of(&pair.key), pair.value, scratch)?;
             }
             return Ok(1);
         }
@@ -255,7 +264,7 @@ impl<'p, P: Program, W: Watch> Mapping<'p, '_, P, W> {
             match self.hold(record)? {
                 Ok(held) => {
                     for pair in held {
-                        self.add(&pair.key, pair.value, scratch)?;
+                        self.add(Key::of(&pair.key), pair.value, scratch)?;
                     }
                 }
                 Err(error) => self.skip(Skip::new(piece.source, record.offset, error.reason), record.bytes),
@@ -309,9 +318,11 @@ impl<'p, P: Program, W: Watch> Mapping<'p, '_, P, W> {
         Ok(Ok(held))
     }
 
-    #[inline]
-    fn add(&mut self, key: &[u8], value: P::Value, scratch: &dyn Scratch) -> Result<(), MapError> {
-        if key.len() > MAX_PAIR_BYTES {
+    #[inline(always)]
+    fn add(&mut self, key: Key<'_>, value: P::Value, scratch: &dyn Scratch) -> Result<(), MapError> {
+        if let Key::Long(key) = key
+            && key.len() > MAX_PAIR_BYTES
+        {
             return Err(MapError::Pair { bytes: key.len() });
         }
         if self.table.add(key, value) { self.spill(scratch) } else { Ok(()) }

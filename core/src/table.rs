@@ -9,9 +9,10 @@ use crate::merge::{Merge, combine, prefix};
 use crate::pairs::{Cursor, put_varint, take_varint};
 use crate::partition;
 use crate::run::{RunReader, RunWriter};
-use hashbrown::HashTable;
-use hashbrown::hash_table::Entry;
+use crate::short::{Key, SHORT_BYTES, ShortKey};
+use std::cmp::Ordering;
 use std::io::{self, BufReader, BufWriter, Read, Seek, Write};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// A file for what does not fit in memory; it goes when it is dropped.
 pub trait ScratchFile: Read + Write + Seek + Send {}
@@ -26,26 +27,43 @@ pub trait Scratch {
     fn create(&self) -> io::Result<Box<dyn ScratchFile>>;
 }
 
+/// A key and what is known of it. Without mapped pairs it is no key, but a place for one.
+#[derive(Clone, Default)]
 struct Slot<V> {
-    hash: u64,
-    start: usize,
-    length: u32,
+    /// A short key; of a long one the first eight bytes, and where it lies in the arena.
+    words: [u64; 2],
+    /// Mapped pairs times [`ONE_PAIR`], and the length of a short key, or [`LONG`].
     pairs: u64,
     value: V,
 }
+
+/// Above the byte that has the length.
+const ONE_PAIR: u64 = 1 << 8;
+/// In place of a length that is not one of a short key.
+const LONG: u64 = 0xff;
 
 /// Bytes of a partition's number before a key.
 const PARTITION_BYTES: usize = 4;
 /// Scratch files that are merged into one when there are as many: each takes a file handle, and a frame of memory to read.
 const FAN_IN: usize = 32;
+/// Places of a table that holds little.
+const LEAST_PLACES: usize = 1 << 10;
+/// Of so many places, so many are taken before there are twice as many: beyond, keys get in each other's way.
+const TAKEN: (usize, usize) = (5, 8);
+/// A table with so many bytes of long keys is spilled whatever its budget: places in the arena are told in 32 bits.
+const MOST_ARENA_BYTES: usize = 1 << 31;
 
 /// The table.
 pub struct Table<'p, P: Program> {
     program: &'p P,
     partitions: u32,
     budget_bytes: usize,
-    slots: HashTable<Slot<P::Value>>,
-    keys: Vec<u8>,
+    seed: u64,
+    /// A power of two of them. A key lies where its hash leads, or in the first free place behind that.
+    places: Vec<Slot<P::Value>>,
+    taken: usize,
+    /// The bytes of long keys.
+    arena: Vec<u8>,
     value_bytes: usize,
     spilled: Vec<Box<dyn ScratchFile>>,
     spilled_bytes: u64,
@@ -53,14 +71,17 @@ pub struct Table<'p, P: Program> {
 }
 
 impl<'p, P: Program> Table<'p, P> {
-    /// An empty table that holds about `budget_bytes` in memory.
-    pub fn new(program: &'p P, partitions: u32, budget_bytes: usize) -> Self {
+    /// An empty table that holds about `budget_bytes` in memory. The `seed` decides where keys lie in it, and nothing else.
+    #[must_use]
+    pub fn new(program: &'p P, partitions: u32, budget_bytes: usize, seed: u64) -> Self {
         Self {
             program,
             partitions,
             budget_bytes,
-            slots: HashTable::new(),
-            keys: Vec::new(),
+            seed,
+            places: vec![Slot::default(); LEAST_PLACES],
+            taken: 0,
+            arena: Vec::new(),
             value_bytes: 0,
             spilled: Vec::new(),
             spilled_bytes: 0,
@@ -80,34 +101,69 @@ impl<'p, P: Program> Table<'p, P> {
         self.memory_bytes() as u64 + self.spilled_bytes
     }
 
+    /// As if every table were as full as can be: what it holds decides, not how it grew.
     fn memory_bytes(&self) -> usize {
-        self.keys.len() + self.value_bytes + self.slots.len() * size_of::<Slot<P::Value>>()
+        self.arena.len() + self.value_bytes + self.taken * TAKEN.1 / TAKEN.0 * size_of::<Slot<P::Value>>()
     }
 
     /// Adds a pair; `true` if the table should now be [spilled](Table::spill).
-    #[inline]
-    pub fn add(&mut self, key: &[u8], value: P::Value) -> bool {
-        let Self { program, slots, keys, value_bytes, .. } = self;
-        let hash = partition::hash(key);
+    #[inline(always)]
+    pub fn add(&mut self, key: Key<'_>, value: P::Value) -> bool {
         self.pairs += 1;
-        let same = |slot: &Slot<P::Value>| slot.hash == hash && keys[slot.start..][..slot.length as usize] == *key;
-        match slots.entry(hash, same, |slot| slot.hash) {
-            Entry::Occupied(mut slot) => {
-                let slot = slot.get_mut();
-                slot.pairs += 1;
+        let mask = self.places.len() - 1;
+        let mut place = hash(self.seed, key) as usize & mask;
+        loop {
+            let slot = &mut self.places[place];
+            if slot.is_of(key, &self.arena) {
+                slot.pairs += ONE_PAIR;
                 let before = slot.value.heap_bytes();
-                program.merge(key, &mut slot.value, value);
+                self.program.merge(key.bytes(&mut [0; SHORT_BYTES]), &mut slot.value, value);
                 let after = slot.value.heap_bytes();
-                *value_bytes = *value_bytes + after - before;
-                after > before && self.memory_bytes() > self.budget_bytes
+                if after == before {
+                    return false;
+                }
+                self.value_bytes = self.value_bytes + after - before;
+                return after > before && self.is_full();
             }
-            Entry::Vacant(vacant) => {
-                let length = u32::try_from(key.len()).expect("a key stems from a record, and is as short");
-                *value_bytes += value.heap_bytes();
-                vacant.insert(Slot { hash, start: keys.len(), length, pairs: 1, value });
-                keys.extend_from_slice(key);
-                self.memory_bytes() > self.budget_bytes
+            if slot.is_free() {
+                return self.insert(place, key, value);
             }
+            place = (place + 1) & mask;
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.memory_bytes() > self.budget_bytes || self.arena.len() > MOST_ARENA_BYTES
+    }
+
+    /// Takes a new key in, at a place that is free.
+    #[inline(never)]
+    fn insert(&mut self, place: usize, key: Key<'_>, value: P::Value) -> bool {
+        self.value_bytes += value.heap_bytes();
+        self.places[place] = match key {
+            Key::Short(key) => Slot { words: key.words(), pairs: ONE_PAIR | key.len() as u64, value },
+            Key::Long(key) => {
+                let words = [first_word(key), in_arena(self.arena.len(), key.len())];
+                self.arena.extend_from_slice(key);
+                Slot { words, pairs: ONE_PAIR | LONG, value }
+            }
+        };
+        self.taken += 1;
+        if self.taken * TAKEN.1 > self.places.len() * TAKEN.0 {
+            self.grow();
+        }
+        self.is_full()
+    }
+
+    fn grow(&mut self) {
+        let twice = self.places.len() * 2;
+        let slots = std::mem::replace(&mut self.places, vec![Slot::default(); twice]);
+        for slot in slots.into_iter().filter(|slot| !slot.is_free()) {
+            let mut place = hash(self.seed, slot.key(&self.arena)) as usize & (twice - 1);
+            while !self.places[place].is_free() {
+                place = (place + 1) & (twice - 1);
+            }
+            self.places[place] = slot;
         }
     }
 
@@ -117,10 +173,20 @@ impl<'p, P: Program> Table<'p, P> {
     /// Fails if a scratch file does.
     pub fn spill(&mut self, scratch: &dyn Scratch) -> io::Result<()> {
         let mut writer = RunWriter::new(BufWriter::new(scratch.create()?))?;
-        self.each_sorted(|key, value| writer.put(key, value))?;
+        let (mut numbered, mut counted) = (Vec::new(), Vec::new());
+        self.each_sorted(|partition, key, pairs, value| {
+            numbered.clear();
+            numbered.extend_from_slice(&partition.0.to_be_bytes());
+            numbered.extend_from_slice(key);
+            counted.clear();
+            put_varint(&mut counted, pairs);
+            counted.extend_from_slice(value);
+            writer.put(&numbered, &counted)
+        })?;
         self.keep(writer)?;
-        self.slots.clear();
-        self.keys.clear();
+        self.places.fill(Slot::default());
+        self.taken = 0;
+        self.arena.clear();
         self.value_bytes = 0;
         if self.spilled.len() < FAN_IN { Ok(()) } else { self.compact(scratch) }
     }
@@ -160,54 +226,119 @@ impl<'p, P: Program> Table<'p, P> {
         scratch: &dyn Scratch,
         mut take: impl FnMut(PartitionNumber, &[u8], u64, &[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
-        let mut unwrap = |key: &[u8], mut value: &[u8]| {
-            let (number, key) = key.split_at(PARTITION_BYTES);
-            let number = u32::from_be_bytes(number.try_into().expect("a partition's number is four bytes"));
-            let pairs = take_varint(&mut value).expect("a value begins with its count");
-            take(PartitionNumber(number), key, pairs, value)
-        };
         if self.spilled.is_empty() {
-            return self.each_sorted(&mut unwrap);
+            return self.each_sorted(take);
         }
-        if !self.slots.is_empty() {
+        if self.taken > 0 {
             self.spill(scratch)?;
         }
         let mut merged = merged(self.program, self.spilled)?;
         while merged.advance()? {
-            unwrap(merged.key(), merged.value())?;
+            let (number, key) = merged.key().split_at(PARTITION_BYTES);
+            let number = u32::from_be_bytes(number.try_into().expect("a partition's number is four bytes"));
+            let mut value = merged.value();
+            let pairs = take_varint(&mut value).expect("a value begins with its count");
+            take(PartitionNumber(number), key, pairs, value)?;
         }
         Ok(())
     }
 
-    fn each_sorted<E>(&self, mut take: impl FnMut(&[u8], &[u8]) -> Result<(), E>) -> Result<(), E> {
-        let key_of = |slot: &Slot<P::Value>| &self.keys[slot.start..][..slot.length as usize];
-        let mut order: Vec<(u32, u64, &Slot<P::Value>)> = self
-            .slots
-            .iter()
-            .map(|slot| (self.partition_of(slot, key_of(slot)).0, prefix(key_of(slot)), slot))
-            .collect();
+    fn each_sorted<E>(
+        &self,
+        mut take: impl FnMut(PartitionNumber, &[u8], u64, &[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let slots = self.places.iter().filter(|slot| !slot.is_free());
+        let mut order: Vec<(u32, u64, &Slot<P::Value>)> = Vec::with_capacity(self.taken);
+        order.extend(slots.map(|slot| (self.partition_of(slot).0, slot.prefix(), slot)));
         order.sort_unstable_by(|left, right| {
-            (left.0, left.1).cmp(&(right.0, right.1)).then_with(|| key_of(left.2).cmp(key_of(right.2)))
+            (left.0, left.1).cmp(&(right.0, right.1)).then_with(|| left.2.behind_prefix(right.2, &self.arena))
         });
-        let (mut key, mut value) = (Vec::new(), Vec::new());
+        let mut value = Vec::new();
         for (partition, _, slot) in order {
-            key.clear();
-            key.extend_from_slice(&partition.to_be_bytes());
-            key.extend_from_slice(key_of(slot));
             value.clear();
-            put_varint(&mut value, slot.pairs);
             slot.value.encode(&mut value);
-            take(&key, &value)?;
+            let key = slot.key(&self.arena);
+            take(PartitionNumber(partition), key.bytes(&mut [0; SHORT_BYTES]), slot.pairs / ONE_PAIR, &value)?;
         }
         Ok(())
     }
 
-    /// The hash of a whole key, which the table has, is the partition's too unless only a part of the key chooses.
-    fn partition_of(&self, slot: &Slot<P::Value>, key: &[u8]) -> PartitionNumber {
-        let group = self.program.group(key);
-        let hash = if group.len() == key.len() { slot.hash } else { partition::hash(group) };
-        partition::of_hash(hash, self.partitions)
+    fn partition_of(&self, slot: &Slot<P::Value>) -> PartitionNumber {
+        let (key, mut room) = (slot.key(&self.arena), [0; SHORT_BYTES]);
+        let group = self.program.group(key.bytes(&mut room));
+        partition::of_hash(partition::hash(group), self.partitions)
     }
+}
+
+impl<V> Slot<V> {
+    #[inline]
+    const fn is_free(&self) -> bool {
+        self.pairs == 0
+    }
+
+    #[inline]
+    fn key<'k>(&self, arena: &'k [u8]) -> Key<'k> {
+        let length = self.pairs % ONE_PAIR;
+        if length == LONG { Key::Long(self.long(arena)) } else { Key::Short(ShortKey::from_words(self.words, length)) }
+    }
+
+    fn long<'k>(&self, arena: &'k [u8]) -> &'k [u8] {
+        let [_, place] = self.words;
+        &arena[place as u32 as usize..][..(place >> 32) as usize]
+    }
+
+    #[inline]
+    fn is_of(&self, key: Key<'_>, arena: &[u8]) -> bool {
+        match key {
+            Key::Short(key) => {
+                self.words == key.words() && self.pairs % ONE_PAIR == key.len() as u64 && !self.is_free()
+            }
+            Key::Long(key) => {
+                self.words[0] == first_word(key) && self.pairs % ONE_PAIR == LONG && self.long(arena) == key
+            }
+        }
+    }
+
+    /// The first eight bytes, as a number that orders as they do.
+    const fn prefix(&self) -> u64 {
+        self.words[0].swap_bytes()
+    }
+
+    /// The order of two keys that begin with the same eight bytes.
+    fn behind_prefix(&self, other: &Self, arena: &[u8]) -> Ordering {
+        match (self.key(arena), other.key(arena)) {
+            // The zeros behind a short key are less than any byte; where they are equal to one, the length tells.
+            (Key::Short(_), Key::Short(_)) => {
+                let behind = |slot: &Self| (slot.words[1].swap_bytes(), slot.pairs % ONE_PAIR);
+                behind(self).cmp(&behind(other))
+            }
+            (left, right) => left.bytes(&mut [0; SHORT_BYTES]).cmp(right.bytes(&mut [0; SHORT_BYTES])),
+        }
+    }
+}
+
+/// Where in a table a key lies. A product folded: the quickest hash of two words that is good enough for that.
+#[inline(always)]
+fn hash(seed: u64, key: Key<'_>) -> u64 {
+    match key {
+        Key::Short(key) => {
+            let [low, high] = key.words();
+            let product = u128::from(low ^ seed) * u128::from(high ^ seed.rotate_left(32) ^ partition::SEED);
+            product as u64 ^ (product >> 64) as u64
+        }
+        Key::Long(key) => xxh3_64_with_seed(key, seed),
+    }
+}
+
+/// The first eight bytes of a long key, the first one lowest.
+fn first_word(key: &[u8]) -> u64 {
+    prefix(key).swap_bytes()
+}
+
+/// Where a long key lies, and how long it is.
+fn in_arena(start: usize, length: usize) -> u64 {
+    let narrow = |number: usize| u64::from(u32::try_from(number).expect("a full table is spilled, a key is a record at most"));
+    narrow(start) | narrow(length) << 32
 }
 
 /// Scratch files as one sorted stream.
@@ -267,9 +398,9 @@ mod tests {
 
     #[test]
     fn pairs_come_sorted_by_partition_and_key_with_what_they_stand_for() {
-        let mut table = Table::new(&WORDS, 2, 1 << 20);
+        let mut table = Table::new(&WORDS, 2, 1 << 20, 7);
         for word in ["b", "a", "b", "c", "", "longer than eight", "longer than"] {
-            assert!(!table.add(word.as_bytes(), 1));
+            assert!(!table.add(Key::of(word.as_bytes()), 1));
         }
         assert_eq!(table.pairs(), 7);
         let all = drained(table, &Counting::default());
@@ -282,13 +413,13 @@ mod tests {
     #[test]
     fn a_table_past_its_budget_asks_to_be_spilled_and_gives_the_same() {
         let scratch = Counting::default();
-        let (mut small, mut large) = (Table::new(&WORDS, 3, 200), Table::new(&WORDS, 3, 1 << 20));
+        let (mut small, mut large) = (Table::new(&WORDS, 3, 200, 1), Table::new(&WORDS, 3, 1 << 20, 2));
         for number in 0..5000 {
             let word = format!("w{}", number % 900);
-            if small.add(word.as_bytes(), 1) {
+            if small.add(Key::of(word.as_bytes()), 1) {
                 small.spill(&scratch).unwrap();
             }
-            large.add(word.as_bytes(), 1);
+            large.add(Key::of(word.as_bytes()), 1);
         }
         assert!(scratch.0.get() > FAN_IN);
         assert!(small.spilled.len() < FAN_IN, "files are merged when there are many");
@@ -298,9 +429,9 @@ mod tests {
     #[test]
     fn files_merged_hold_a_key_once() {
         let scratch = Counting::default();
-        let mut table = Table::new(&WORDS, 3, 0);
+        let mut table = Table::new(&WORDS, 3, 0, 7);
         for _ in 0..10 {
-            table.add(b"again", 1);
+            table.add(Key::of(b"again"), 1);
             table.spill(&scratch).unwrap();
         }
         let before = table.bytes();
@@ -346,8 +477,8 @@ mod tests {
     #[test]
     fn values_that_grow_count_against_the_budget() {
         let program = Append(Grep { pattern: regex::bytes::Regex::new("x").unwrap() });
-        let mut table = Table::new(&program, 1, 1000);
-        let spills = (0..100).filter(|_| table.add(b"key", vec![b'x'; 50])).count();
+        let mut table = Table::new(&program, 1, 1000, 7);
+        let spills = (0..100).filter(|_| table.add(Key::of(b"key"), vec![b'x'; 50])).count();
         assert!(spills > 50, "{spills}");
         assert!(table.bytes() >= 5000);
     }
@@ -355,9 +486,9 @@ mod tests {
     #[test]
     fn keys_of_one_group_share_a_partition() {
         let index = Index { tokens: Tokens::Whitespace, lowercase: false };
-        let mut table = Table::new(&index, 64, 1 << 20);
+        let mut table = Table::new(&index, 64, 1 << 20, 7);
         for source in 0..50 {
-            table.add(format!("word\0\0source {source}").as_bytes(), ());
+            table.add(Key::of(format!("word\0\0source {source}").as_bytes()), ());
         }
         let all = drained(table, &Counting::default());
         assert_eq!(all.len(), 50);

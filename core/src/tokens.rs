@@ -2,9 +2,10 @@
 //!
 //! The iterators are concrete and hold nothing but a view of the piece. They know nothing of chunks: that cuts at
 //! [`Tokens::boundary`] change no token is theirs to keep. What would surprise: white space is found without validating UTF-8
-//! (see [`crate::text`]), and text is cut at [`Boundary::Word`] before UAX #29 looks at it.
+//! (see [`crate::text`]) and 64 bytes at a time, and text is cut at [`Boundary::Word`] before UAX #29 looks at it.
 
 use crate::boundary::Boundary;
+use crate::spaces::Spaces;
 use crate::text;
 use regex::bytes::{Matches, Regex};
 use std::iter::FusedIterator;
@@ -95,24 +96,6 @@ const fn classes(of: [Class; 128], high: Class) -> [Class; 256] {
     table
 }
 
-/// By white space. An ill-formed byte, and any byte of a character that is none, belongs to a token.
-const WHITESPACE: [Class; 256] = {
-    let mut ascii = [Class::Inside; 128];
-    ascii[b' ' as usize] = Class::Outside;
-    let mut byte = b'\t' as usize;
-    while byte <= b'\r' as usize {
-        ascii[byte] = Class::Outside;
-        byte += 1;
-    }
-    let mut table = classes(ascii, Class::Inside);
-    // The lead bytes of all white space beyond ASCII.
-    table[0xc2] = Class::Depends;
-    table[0xe1] = Class::Depends;
-    table[0xe2] = Class::Depends;
-    table[0xe3] = Class::Depends;
-    table
-};
-
 const LETTERS: [Class; 256] = {
     let mut ascii = [Class::Outside; 128];
     let mut byte = 0;
@@ -128,6 +111,13 @@ const LETTERS: [Class; 256] = {
 #[derive(Clone, Debug)]
 pub struct Whitespace<'t> {
     bytes: &'t [u8],
+    spaces: Spaces<'t>,
+    /// Where the block begins that is being looked at.
+    block: usize,
+    /// A bit where a run begins or ends in it, without those that were given.
+    edges: u64,
+    /// The last bit of its white space.
+    last: u64,
     at: usize,
 }
 
@@ -135,7 +125,8 @@ impl<'t> Whitespace<'t> {
     /// The runs of `bytes`.
     #[must_use]
     pub const fn new(bytes: &'t [u8]) -> Self {
-        Self { bytes, at: 0 }
+        // Before the beginning lies white space, as beyond the end.
+        Self { bytes, spaces: Spaces::new(bytes), block: 0, edges: 0, last: 1, at: 0 }
     }
 
     /// Where the run that was given last ends, in bytes from the beginning.
@@ -143,35 +134,30 @@ impl<'t> Whitespace<'t> {
     pub const fn end(&self) -> usize {
         self.at
     }
+
+    /// Where the next run begins, or the one that has begun ends.
+    #[inline(always)]
+    fn edge(&mut self) -> Option<usize> {
+        while self.edges == 0 {
+            let (block, spaces) = self.spaces.next()?;
+            self.block = block;
+            self.edges = spaces ^ (spaces << 1 | self.last);
+            self.last = spaces >> 63;
+        }
+        let place = self.block + self.edges.trailing_zeros() as usize;
+        self.edges &= self.edges - 1;
+        Some(place)
+    }
 }
 
 impl<'t> Iterator for Whitespace<'t> {
     type Item = &'t [u8];
 
-    #[inline]
+    #[inline(always)]
     fn next(&mut self) -> Option<&'t [u8]> {
-        let mut start = self.at;
-        loop {
-            match WHITESPACE[usize::from(*self.bytes.get(start)?)] {
-                Class::Inside => break,
-                Class::Outside => start += 1,
-                Class::Depends => match text::space_len(&self.bytes[start..]) {
-                    0 => break,
-                    length => start += length,
-                },
-            }
-        }
-        let mut end = start + 1;
-        while let Some(&byte) = self.bytes.get(end) {
-            match WHITESPACE[usize::from(byte)] {
-                Class::Inside => end += 1,
-                Class::Outside => break,
-                Class::Depends if text::space_len(&self.bytes[end..]) > 0 => break,
-                Class::Depends => end += 1,
-            }
-        }
-        self.at = end;
-        Some(&self.bytes[start..end])
+        let start = self.edge()?;
+        self.at = self.edge().unwrap_or(self.bytes.len());
+        Some(&self.bytes[start..self.at])
     }
 }
 

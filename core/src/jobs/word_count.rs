@@ -7,8 +7,9 @@ use crate::boundary::Boundary;
 use crate::job::{Pair, Piece, Program, RecordError, Records, Value};
 use crate::pairs::PairSource;
 use crate::rows::{Cell, RowSink};
+use crate::short::{Key, ShortKey};
 use crate::text;
-use crate::tokens::Tokens;
+use crate::tokens::{Tokens, Whitespace};
 use std::borrow::Cow;
 use std::io;
 
@@ -37,6 +38,33 @@ impl Program for WordCount {
             let key = if self.lowercase { text::lowercase(token) } else { Cow::Borrowed(token) };
             Ok(Pair { key, value: 1 })
         })
+    }
+
+    fn map_all<E>(
+        &self,
+        record: Piece<'_>,
+        mut take: impl FnMut(Key<'_>, u64) -> Result<(), E>,
+    ) -> Option<Result<(), E>> {
+        let Tokens::Whitespace = self.tokens else { return None };
+        let mut each = |bytes: &[u8]| {
+            let mut tokens = Whitespace::new(bytes);
+            while let Some(token) = tokens.next() {
+                let short = ShortKey::within(bytes, tokens.end() - token.len(), token.len());
+                let lower;
+                let key = match short {
+                    Some(short) if !self.lowercase => Key::Short(short),
+                    Some(short) if short.is_ascii() => Key::Short(short.to_ascii_lowercase()),
+                    _ if !self.lowercase => Key::Long(token),
+                    _ => {
+                        lower = text::lowercase(token);
+                        Key::of(&lower)
+                    }
+                };
+                take(key, 1)?;
+            }
+            Ok(())
+        };
+        Some(each(record.bytes))
     }
 
     fn merge(&self, _: &[u8], total: &mut u64, other: u64) {

@@ -1,0 +1,148 @@
+//! The floor: counts the lower-case words of a file of ASCII with two threads, and does nothing else.
+//!
+//! `floor FILE`. What any word count on this machine is measured by: no partitions, no messages, no store, no order, no
+//! Unicode, one table a thread for the whole input. It shares no code with what it measures. What would surprise: it reads the
+//! file for itself too, in blocks, so that the page cache costs both the same.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Bytes of which a thread takes words at a time.
+const BLOCK: usize = 1 << 20;
+/// Bytes behind a block in which its last word has to end.
+const TAIL: usize = 1 << 16;
+/// Bytes that are compared at once; the buffer has as many more, of white space.
+const STEP: usize = 64;
+/// Places of a table: more than the inputs have words.
+const PLACES: usize = 1 << 17;
+
+#[derive(Clone, Copy, Default)]
+#[repr(align(32))]
+struct Place {
+    word: u128,
+    count: u64,
+}
+
+struct Table {
+    places: Vec<Place>,
+    long: HashMap<Vec<u8>, u64>,
+}
+
+const fn is_space(byte: u8) -> bool {
+    matches!(byte, b'\t'..=b'\r' | b' ')
+}
+
+fn spaces(step: &[u8; STEP]) -> u64 {
+    let mut bits = 0;
+    for (eighth, bytes) in step.as_chunks::<8>().0.iter().enumerate() {
+        let mut some = 0_u64;
+        for (place, byte) in bytes.iter().enumerate() {
+            some |= u64::from(is_space(*byte)) << place;
+        }
+        bits |= some << (8 * eighth);
+    }
+    bits
+}
+
+impl Table {
+    fn new() -> Self {
+        Self { places: vec![Place::default(); PLACES], long: HashMap::new() }
+    }
+
+    #[inline]
+    fn count(&mut self, buffer: &[u8], start: usize, end: usize) {
+        let length = end - start;
+        if length > 16 {
+            let word = &buffer[start..end];
+            match self.long.get_mut(word) {
+                Some(count) => *count += 1,
+                None => drop(self.long.insert(word.to_vec(), 1)),
+            }
+            return;
+        }
+        let bytes = buffer[start..start + 16].try_into().expect("sixteen bytes");
+        let word = u128::from_le_bytes(bytes) & (u128::MAX >> (8 * (16 - length)));
+        let product = u128::from(word as u64 ^ 0x9e37_79b9_7f4a_7c15) * u128::from((word >> 64) as u64 ^ 0xd6e8_feb8_6659_fd93);
+        let mut place = (product as u64 ^ (product >> 64) as u64) as usize % PLACES;
+        loop {
+            let found = &mut self.places[place];
+            if found.word == word {
+                found.count += 1;
+                return;
+            }
+            if found.count == 0 {
+                *found = Place { word, count: 1 };
+                return;
+            }
+            place = (place + 1) % PLACES;
+        }
+    }
+
+    /// Counts the words of a buffer that begins and ends with white space.
+    fn block(&mut self, buffer: &[u8], length: usize) {
+        let (mut last, mut start) = (1, None);
+        for at in (0..length).step_by(STEP) {
+            let bits = spaces(buffer[at..at + STEP].try_into().expect("the buffer goes on for a step"));
+            let mut edges = bits ^ (bits << 1 | last);
+            last = bits >> 63;
+            while edges != 0 {
+                let place = at + edges.trailing_zeros() as usize;
+                edges &= edges - 1;
+                match start.take() {
+                    None => start = Some(place),
+                    Some(start) => self.count(buffer, start, place),
+                }
+            }
+        }
+    }
+}
+
+fn count(file: &File, size: u64, next: &AtomicU64) -> io::Result<Table> {
+    let mut table = Table::new();
+    let mut buffer = vec![b' '; BLOCK + TAIL + STEP + 16];
+    loop {
+        let at = next.fetch_add(BLOCK as u64, Ordering::Relaxed);
+        if at >= size {
+            return Ok(table);
+        }
+        // The byte before tells whether a word began there: whoever has its beginning counts it.
+        let from = at.saturating_sub(1);
+        let mut filled = 0;
+        while filled < BLOCK + TAIL {
+            match file.read_at(&mut buffer[filled..BLOCK + TAIL], from + filled as u64)? {
+                0 => break,
+                read => filled += read,
+            }
+        }
+        let first = if at == 0 { 0 } else { buffer[..filled].iter().position(|byte| is_space(*byte)).unwrap_or(filled) };
+        let own = ((at - from) as usize + BLOCK - 1).min(filled);
+        let end = buffer[own..filled].iter().position(|byte| is_space(*byte)).map_or(filled, |more| own + more);
+        buffer[..first].fill(b' ');
+        buffer[end..].fill(b' ');
+        buffer[..end].make_ascii_lowercase();
+        table.block(&buffer, end + 1);
+    }
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let path = std::env::args_os().nth(1).ok_or("usage: floor FILE")?;
+    let file = File::open(path)?;
+    let (size, next) = (file.metadata()?.len(), AtomicU64::new(0));
+    let tables: Vec<io::Result<Table>> = std::thread::scope(|scope| {
+        let threads = [(); 2].map(|()| scope.spawn(|| count(&file, size, &next)));
+        threads.into_iter().map(|thread| thread.join().expect("counting does not panic")).collect()
+    });
+    let (mut words, mut distinct) = (0, 0);
+    for table in tables {
+        let table = table?;
+        let counts = table.places.iter().map(|place| place.count).chain(table.long.into_values());
+        for count in counts.filter(|count| *count > 0) {
+            (words, distinct) = (words + count, distinct + 1);
+        }
+    }
+    eprintln!("{words} words, {distinct} distinct ones in two tables");
+    Ok(())
+}

@@ -1,0 +1,124 @@
+//! The work that is measured: which input, who does it beside us, and what the goal is.
+//!
+//! Runs nothing. What would surprise: peers that are not installed are left out, and that is said.
+
+use crate::Programs;
+use crate::contest::{Contender, Goal};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// One line of the table.
+pub(crate) struct Work {
+    pub(crate) name: &'static str,
+    pub(crate) what: &'static str,
+    /// The first of them is ours, or what ours is measured by.
+    pub(crate) contenders: Vec<Contender>,
+    pub(crate) through_broker: bool,
+}
+
+/// What the works are made from.
+pub(crate) struct Given<'g> {
+    pub(crate) programs: &'g Programs,
+    pub(crate) inputs: &'g Path,
+    pub(crate) peers: &'g Path,
+    pub(crate) namespace: Option<&'g str>,
+}
+
+fn words(text: &str) -> Vec<OsString> {
+    text.split(' ').map(OsString::from).collect()
+}
+
+impl Given<'_> {
+    fn ours(&self, name: &str, arguments: &str) -> Contender {
+        let mut command = vec![self.programs.of("producer").into_os_string()];
+        command.extend(words(arguments));
+        if let Some(namespace) = self.namespace.filter(|_| arguments.starts_with("push")) {
+            command.extend(words(&format!("--namespace {namespace}")));
+        }
+        Contender { name: name.to_owned(), command, goal: None }
+    }
+
+    fn program(&self, name: &str, program: &str, arguments: &str) -> Contender {
+        let mut command = vec![self.programs.of(program).into_os_string()];
+        command.extend(words(arguments));
+        Contender { name: name.to_owned(), command, goal: None }
+    }
+
+    fn peer(&self, name: &str, script: &str, arguments: &str) -> Contender {
+        let mut command = vec!["python3".into(), self.peers.join(script).into_os_string()];
+        command.extend(words(arguments));
+        Contender { name: name.to_owned(), command, goal: None }
+    }
+
+    /// All of the works.
+    pub(crate) fn works(&self) -> Vec<Work> {
+        let natural = "--lowercase --top 20 kjv100.txt";
+        let local = |name, what, contenders| Work { name, what, contenders, through_broker: false };
+        let remote = |name, what, contenders| Work { name, what, contenders, through_broker: true };
+        vec![
+            local("words", "20 most common words of 430 MB of natural text", vec![
+                self.ours("run", &format!("run {natural}")),
+                self.program("floor: two threads that only count", "floor", "kjv100.txt").goal(Goal::AtLeast(0.5)),
+                self.peer("Polars", "polars_count.py", "kjv100.txt").goal(Goal::AtLeast(8.0)),
+                self.peer("DuckDB", "duckdb_count.py", "kjv100.txt").goal(Goal::AtLeast(12.0)),
+            ]),
+            remote("broker", "the same through RabbitMQ, by value, one worker and one aggregator", vec![
+                self.ours("push", &format!("push {natural}")),
+                self.program("transit of the same bytes", "transit", "4194304 429823900").goal(Goal::AtLeast(0.6)),
+                self.peer("Polars, without a broker", "polars_count.py", "kjv100.txt").goal(Goal::AtLeast(3.0)),
+            ]),
+            remote("reference", "430 MB through RabbitMQ by reference, beside one process", vec![
+                self.ours("push --by reference", &format!("push --by reference {natural}")),
+                self.ours("run", &format!("run {natural}")).goal(Goal::AtLeast(0.75)),
+            ]),
+            local("distinct", "all words of 1.2 GB with 11.6 million distinct ones, sorted, to a file", vec![
+                self.ours("run", "run --lowercase -o /dev/null linux.txt"),
+                self.ours("run --memory 256MiB", "run --memory 256MiB --lowercase -o /dev/null linux.txt")
+                    .goal(Goal::AtMost(2.0)),
+                self.peer("Polars", "polars_count.py", "linux.txt /dev/null").goal(Goal::AtLeast(2.0)),
+            ]),
+            local("files", "words of 80,000 small files", vec![
+                self.ours("run", "run -o /dev/null linux"),
+                self.peer("two Python processes", "pool_count.py", "linux count").goal(Goal::AtLeast(5.0)),
+            ]),
+            local("index", "which of 80,000 small files every word is in", vec![
+                self.ours("run", "run --job index -o /dev/null linux"),
+                self.peer("two Python processes", "pool_count.py", "linux index").goal(Goal::AtLeast(5.0)),
+            ]),
+            local("tiny", "12 bytes, from start to result", vec![self.ours("run", "run tiny.txt")]),
+            remote("tiny-broker", "12 bytes through RabbitMQ, syncs of the store included", vec![
+                self.ours("push", "push tiny.txt"),
+            ]),
+            local("tenfold", "ten times the input", vec![
+                self.ours("run on 43 MB", "run --lowercase --top 20 kjv10.txt"),
+                self.ours("run on 430 MB", &format!("run {natural}")).goal(Goal::AtMost(10.5)),
+            ]),
+            local("cliffs", "200 MB each: natural text, then what could be a cliff", vec![
+                self.ours("natural text", "run -o /dev/null kjv200.txt"),
+                self.ours("random keys of 64 characters", "run -o /dev/null random.txt"),
+                self.ours("one key only", "run -o /dev/null same.txt"),
+                self.ours("one line", "run -o /dev/null line.txt"),
+                self.ours("one token, of which all is a loss", "run --job count -o /dev/null token.txt"),
+            ]),
+        ]
+    }
+}
+
+impl Contender {
+    fn goal(self, goal: Goal) -> Self {
+        Self { goal: Some(goal), ..self }
+    }
+
+    /// Whether what it needs is installed; else how to get it.
+    pub(crate) fn missing(&self) -> Option<String> {
+        let script = self.command.get(1).map(PathBuf::from)?;
+        let module = script.file_name()?.to_str()?.strip_suffix("_count.py")?;
+        if module == "pool" {
+            return None;
+        }
+        let asked = Command::new("python3").args(["-c", &format!("import {module}")]).stderr(Stdio::null()).status();
+        let found = asked.is_ok_and(|status| status.success());
+        (!found).then(|| format!("{} is not installed: pip install {module}", self.name))
+    }
+}
