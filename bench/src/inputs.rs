@@ -12,16 +12,19 @@ const CLIFF_BYTES: usize = 200_000_000;
 /// Makes what is missing.
 pub(crate) fn make(folder: &Path) -> io::Result<()> {
     let text = std::fs::read(folder.join("kjv.txt"))?;
-    let repeated = |name: &str, times: usize| make_one(folder, name, |out| (0..times).try_for_each(|_| out.write_all(&text)));
+    let repeated =
+        |name: &str, times: usize| make_one(folder, name, |out| (0..times).try_for_each(|_| out.write_all(&text)));
     repeated("kjv10.txt", 10)?;
     repeated("kjv100.txt", 100)?;
     repeated("kjv200.txt", CLIFF_BYTES / text.len())?;
     make_one(folder, "tiny.txt", |out| out.write_all(b"to be or not"))?;
     make_one(folder, "same.txt", |out| (0..CLIFF_BYTES / 5).try_for_each(|_| out.write_all(b"same\n")))?;
     make_one(folder, "line.txt", |out| {
-        text.iter().cycle().take(CLIFF_BYTES).map(|byte| if *byte == b'\n' { b' ' } else { *byte }).try_for_each(|byte| {
-            out.write_all(&[byte])
-        })
+        text.iter()
+            .cycle()
+            .take(CLIFF_BYTES)
+            .map(|byte| if *byte == b'\n' { b' ' } else { *byte })
+            .try_for_each(|byte| out.write_all(&[byte]))
     })?;
     make_one(folder, "token.txt", |out| (0..CLIFF_BYTES / 10).try_for_each(|_| out.write_all(b"abcdefghij")))?;
     make_one(folder, "random.txt", |out| {

@@ -109,7 +109,8 @@ fn run(flags: Flags) -> io::Result<()> {
 }
 
 fn measure(given: &Given<'_>, name: &str, runs: usize) -> io::Result<Measured> {
-    let work_of = |given: &Given<'_>| given.works().into_iter().find(|work| work.name == name).expect("it was asked for");
+    let work_of =
+        |given: &Given<'_>| given.works().into_iter().find(|work| work.name == name).expect("it was asked for");
     let roles = if work_of(given).through_broker { Some(Roles::start(given.programs, given.inputs)?) } else { None };
     let given = Given { namespace: roles.as_ref().map(Roles::namespace), ..*given };
     let Work { name, what, contenders, .. } = work_of(&given);

@@ -48,7 +48,8 @@ impl Roles {
     pub(crate) fn peaks(&self) -> io::Result<Vec<(&'static str, u64)>> {
         let peak = |(role, child): &(&'static str, Child)| {
             let status = std::fs::read_to_string(format!("/proc/{}/status", child.id()))?;
-            let kib = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok());
+            let kib =
+                status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok());
             Ok((*role, kib.unwrap_or(0_u64) * 1024))
         };
         self.processes.iter().map(peak).collect()

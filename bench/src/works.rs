@@ -57,50 +57,84 @@ impl Given<'_> {
         let local = |name, what, contenders| Work { name, what, contenders, through_broker: false };
         let remote = |name, what, contenders| Work { name, what, contenders, through_broker: true };
         vec![
-            local("words", "20 most common words of 430 MB of natural text", vec![
-                self.ours("run", &format!("run {natural}")),
-                self.program("floor: two threads that only count", "floor", "kjv100.txt").goal(Goal::AtLeast(0.5)),
-                self.peer("Polars", "polars_count.py", "kjv100.txt").goal(Goal::AtLeast(8.0)),
-                self.peer("DuckDB", "duckdb_count.py", "kjv100.txt").goal(Goal::AtLeast(12.0)),
-            ]),
-            remote("broker", "the same through RabbitMQ, by value, one worker and one aggregator", vec![
-                self.ours("push", &format!("push {natural}")),
-                self.program("transit of the same bytes", "transit", "4194304 429823900").goal(Goal::AtLeast(0.6)),
-                self.peer("Polars, without a broker", "polars_count.py", "kjv100.txt").goal(Goal::AtLeast(3.0)),
-            ]),
-            remote("reference", "430 MB through RabbitMQ by reference, beside one process", vec![
-                self.ours("push --by reference", &format!("push --by reference {natural}")),
-                self.ours("run", &format!("run {natural}")).goal(Goal::AtLeast(0.75)),
-            ]),
-            local("distinct", "all words of 1.2 GB with 11.6 million distinct ones, sorted, to a file", vec![
-                self.ours("run", "run --lowercase -o /dev/null linux.txt"),
-                self.ours("run --memory 256MiB", "run --memory 256MiB --lowercase -o /dev/null linux.txt")
-                    .goal(Goal::AtMost(2.0)),
-                self.peer("Polars", "polars_count.py", "linux.txt /dev/null").goal(Goal::AtLeast(2.0)),
-            ]),
-            local("files", "words of 80,000 small files", vec![
-                self.ours("run", "run -o /dev/null linux"),
-                self.peer("two Python processes", "pool_count.py", "linux count").goal(Goal::AtLeast(5.0)),
-            ]),
-            local("index", "which of 80,000 small files every word is in", vec![
-                self.ours("run", "run --job index -o /dev/null linux"),
-                self.peer("two Python processes", "pool_count.py", "linux index").goal(Goal::AtLeast(5.0)),
-            ]),
+            local(
+                "words",
+                "20 most common words of 430 MB of natural text",
+                vec![
+                    self.ours("run", &format!("run {natural}")),
+                    self.program("floor: two threads that only count", "floor", "kjv100.txt").goal(Goal::AtLeast(0.5)),
+                    self.peer("Polars", "polars_count.py", "kjv100.txt").goal(Goal::AtLeast(8.0)),
+                    self.peer("DuckDB", "duckdb_count.py", "kjv100.txt").goal(Goal::AtLeast(12.0)),
+                ],
+            ),
+            remote(
+                "broker",
+                "the same through RabbitMQ, by value, one worker and one aggregator",
+                vec![
+                    self.ours("push", &format!("push {natural}")),
+                    self.program("transit of the same bytes", "transit", "4194304 429823900").goal(Goal::AtLeast(0.6)),
+                    self.peer("Polars, without a broker", "polars_count.py", "kjv100.txt").goal(Goal::AtLeast(3.0)),
+                ],
+            ),
+            remote(
+                "reference",
+                "430 MB through RabbitMQ by reference, beside one process",
+                vec![
+                    self.ours("push --by reference", &format!("push --by reference {natural}")),
+                    self.ours("run", &format!("run {natural}")).goal(Goal::AtLeast(0.75)),
+                ],
+            ),
+            local(
+                "distinct",
+                "all words of 1.2 GB with 11.6 million distinct ones, sorted, to a file",
+                vec![
+                    self.ours("run", "run --lowercase -o /dev/null linux.txt"),
+                    self.ours("run --memory 256MiB", "run --memory 256MiB --lowercase -o /dev/null linux.txt")
+                        .goal(Goal::AtMost(2.0)),
+                    self.peer("Polars", "polars_count.py", "linux.txt /dev/null").goal(Goal::AtLeast(2.0)),
+                ],
+            ),
+            local(
+                "files",
+                "words of 80,000 small files",
+                vec![
+                    self.ours("run", "run -o /dev/null linux"),
+                    self.peer("two Python processes", "pool_count.py", "linux count").goal(Goal::AtLeast(5.0)),
+                ],
+            ),
+            local(
+                "index",
+                "which of 80,000 small files every word is in",
+                vec![
+                    self.ours("run", "run --job index -o /dev/null linux"),
+                    self.peer("two Python processes", "pool_count.py", "linux index").goal(Goal::AtLeast(5.0)),
+                ],
+            ),
             local("tiny", "12 bytes, from start to result", vec![self.ours("run", "run tiny.txt")]),
-            remote("tiny-broker", "12 bytes through RabbitMQ, syncs of the store included", vec![
-                self.ours("push", "push tiny.txt"),
-            ]),
-            local("tenfold", "ten times the input", vec![
-                self.ours("run on 43 MB", "run --lowercase --top 20 kjv10.txt"),
-                self.ours("run on 430 MB", &format!("run {natural}")).goal(Goal::AtMost(10.5)),
-            ]),
-            local("cliffs", "200 MB each: natural text, then what could be a cliff", vec![
-                self.ours("natural text", "run -o /dev/null kjv200.txt"),
-                self.ours("random keys of 64 characters", "run -o /dev/null random.txt"),
-                self.ours("one key only", "run -o /dev/null same.txt"),
-                self.ours("one line", "run -o /dev/null line.txt"),
-                self.ours("one token, of which all is a loss", "run --job count -o /dev/null token.txt"),
-            ]),
+            remote(
+                "tiny-broker",
+                "12 bytes through RabbitMQ, syncs of the store included",
+                vec![self.ours("push", "push tiny.txt")],
+            ),
+            local(
+                "tenfold",
+                "ten times the input",
+                vec![
+                    self.ours("run on 43 MB", "run --lowercase --top 20 kjv10.txt"),
+                    self.ours("run on 430 MB", &format!("run {natural}")).goal(Goal::AtMost(10.5)),
+                ],
+            ),
+            local(
+                "cliffs",
+                "200 MB each: natural text, then what could be a cliff",
+                vec![
+                    self.ours("natural text", "run -o /dev/null kjv200.txt"),
+                    self.ours("random keys of 64 characters", "run -o /dev/null random.txt"),
+                    self.ours("one key only", "run -o /dev/null same.txt"),
+                    self.ours("one line", "run -o /dev/null line.txt"),
+                    self.ours("one token, of which all is a loss", "run --job count -o /dev/null token.txt"),
+                ],
+            ),
         ]
     }
 }

@@ -115,7 +115,8 @@ use plain as find;
 /// The twin of `find` for any processor.
 #[cfg(any(test, not(target_arch = "x86_64")))]
 fn plain(block: &[u8; BLOCK]) -> Found {
-    let bits = |is: fn(u8) -> bool| (0..).zip(block).fold(0, |bits, (place, byte)| bits | u64::from(is(*byte)) << place);
+    let bits =
+        |is: fn(u8) -> bool| (0..).zip(block).fold(0, |bits, (place, byte)| bits | u64::from(is(*byte)) << place);
     Found { spaces: bits(|byte| matches!(byte, b'\t'..=b'\r' | b' ')), high: bits(|byte| byte >= 0x80) }
 }
 
@@ -127,7 +128,8 @@ mod tests {
     /// Bytes of white space, of what resembles it, and any others.
     fn spacious() -> impl Strategy<Value = Vec<u8>> {
         let known = prop::sample::select(vec![
-            0x08, 0x09, 0x0d, 0x0e, 0x1f, 0x20, 0x21, 0x80, 0x85, 0x8a, 0x9a, 0x9f, 0xa0, 0xa8, 0xaf, 0xc2, 0xe1, 0xe2, 0xe3,
+            0x08, 0x09, 0x0d, 0x0e, 0x1f, 0x20, 0x21, 0x80, 0x85, 0x8a, 0x9a, 0x9f, 0xa0, 0xa8, 0xaf, 0xc2, 0xe1, 0xe2,
+            0xe3,
         ]);
         prop::collection::vec(prop_oneof![3 => known, 1 => any::<u8>()], 0..200)
     }

@@ -337,7 +337,8 @@ fn first_word(key: &[u8]) -> u64 {
 
 /// Where a long key lies, and how long it is.
 fn in_arena(start: usize, length: usize) -> u64 {
-    let narrow = |number: usize| u64::from(u32::try_from(number).expect("a full table is spilled, a key is a record at most"));
+    let narrow =
+        |number: usize| u64::from(u32::try_from(number).expect("a full table is spilled, a key is a record at most"));
     narrow(start) | narrow(length) << 32
 }
 

@@ -4,6 +4,7 @@
 //! Unicode, one table a thread for the whole input. It shares no code with what it measures. What would surprise: it reads the
 //! file for itself too, in blocks, so that the page cache costs both the same.
 
+use rabbit_reduce_runtime::process::tell;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
@@ -65,7 +66,8 @@ impl Table {
         }
         let bytes = buffer[start..start + 16].try_into().expect("sixteen bytes");
         let word = u128::from_le_bytes(bytes) & (u128::MAX >> (8 * (16 - length)));
-        let product = u128::from(word as u64 ^ 0x9e37_79b9_7f4a_7c15) * u128::from((word >> 64) as u64 ^ 0xd6e8_feb8_6659_fd93);
+        let product =
+            u128::from(word as u64 ^ 0x9e37_79b9_7f4a_7c15) * u128::from((word >> 64) as u64 ^ 0xd6e8_feb8_6659_fd93);
         let mut place = (product as u64 ^ (product >> 64) as u64) as usize % PLACES;
         loop {
             let found = &mut self.places[place];
@@ -117,7 +119,8 @@ fn count(file: &File, size: u64, next: &AtomicU64) -> io::Result<Table> {
                 read => filled += read,
             }
         }
-        let first = if at == 0 { 0 } else { buffer[..filled].iter().position(|byte| is_space(*byte)).unwrap_or(filled) };
+        let first =
+            if at == 0 { 0 } else { buffer[..filled].iter().position(|byte| is_space(*byte)).unwrap_or(filled) };
         let own = ((at - from) as usize + BLOCK - 1).min(filled);
         let end = buffer[own..filled].iter().position(|byte| is_space(*byte)).map_or(filled, |more| own + more);
         buffer[..first].fill(b' ');
@@ -143,6 +146,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             (words, distinct) = (words + count, distinct + 1);
         }
     }
-    eprintln!("{words} words, {distinct} distinct ones in two tables");
+    tell(&format!("{words} words, {distinct} distinct ones in two tables"));
     Ok(())
 }

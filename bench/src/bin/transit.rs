@@ -10,6 +10,7 @@ use deadpool_lapin::lapin::options::{
 use deadpool_lapin::lapin::types::{AMQPValue, FieldTable};
 use deadpool_lapin::lapin::{BasicProperties, Connection, ConnectionProperties};
 use futures_util::StreamExt;
+use rabbit_reduce_runtime::process::tell;
 use std::collections::VecDeque;
 use std::error::Error;
 
@@ -52,9 +53,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut unconfirmed = VecDeque::new();
     for _ in 0..bodies {
         let (options, properties) = (BasicPublishOptions::default(), BasicProperties::default().with_delivery_mode(2));
-        unconfirmed.push_back(
-            channel.basic_publish("".into(), queue.as_str().into(), options, &body, properties).await?,
-        );
+        unconfirmed
+            .push_back(channel.basic_publish("".into(), queue.as_str().into(), options, &body, properties).await?);
         if unconfirmed.len() >= usize::from(WINDOW) {
             unconfirmed.pop_front().expect("it is full").await?;
         }
@@ -64,6 +64,6 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
     let bytes = consuming.await?.map_err(|error| error.to_string())?;
     channel.queue_delete(queue.as_str().into(), QueueDeleteOptions::default()).await?;
-    eprintln!("{bytes} bytes in bodies of {body_bytes}");
+    tell(&format!("{bytes} bytes in bodies of {body_bytes}"));
     Ok(())
 }
