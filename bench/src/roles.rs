@@ -61,7 +61,7 @@ impl Drop for Roles {
         for (_, child) in &mut self.processes {
             let id = i32::try_from(child.id()).expect("process numbers are small");
             // One that is gone already needs no signal.
-            drop(kill(Pid::from_raw(id), Signal::SIGTERM));
+            let _asked = kill(Pid::from_raw(id), Signal::SIGTERM);
             drop(child.wait());
         }
         drop(self.program("producer").args(["teardown", "--yes"]).stderr(Stdio::null()).status());
