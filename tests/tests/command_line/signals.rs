@@ -7,7 +7,7 @@ use std::process::{ChildStdin, Stdio};
 use std::time::Duration;
 
 /// Quick, for a person who waits on a machine that does other things too.
-const QUICK: Duration = Duration::from_secs(30);
+const QUICK: Duration = Duration::from_secs(5);
 
 /// A run in the middle of an input that does not end.
 fn endless(room: &Room, args: &[&str]) -> (Running, ChildStdin) {

@@ -6,7 +6,7 @@ use rabbit_reduce_tests::seen;
 use std::time::Duration;
 
 /// Prompt, for a person who waits on a machine that does other things too.
-const PROMPT: Duration = Duration::from_secs(30);
+const PROMPT: Duration = Duration::from_secs(10);
 
 #[test]
 fn roles_that_are_asked_to_stop_leave_with_0() {
