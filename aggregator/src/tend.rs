@@ -193,10 +193,9 @@ impl<R> Tend<R> {
             let (run, size) = self.write(cursors, None, false)?;
             crash_point::reached("aggregator.runs_merged");
             let lost = self.append_or_drop(Entry::Replace { runs: runs.clone(), run, size }, run)?.is_some();
-            let anyway = mistake::makes(Mistake::DeleteAfterLostRace);
-            if !lost || anyway {
+            if !lost {
                 crash_point::reached("aggregator.runs_replaced");
-                for old in runs.into_iter().filter(|old| anyway || self.ledger.gave_up(*old)) {
+                for old in runs.into_iter().filter(|old| self.ledger.gave_up(*old)) {
                     self.remove_run(old)?;
                     crash_point::reached("aggregator.replaced_run_deleted");
                 }

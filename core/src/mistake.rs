@@ -18,8 +18,6 @@ pub enum Mistake {
     FinishOfThePast,
     /// A partition is finished before its job is sealed.
     FinishUnsealed,
-    /// A merge of runs that lost its race deletes what it merged.
-    DeleteAfterLostRace,
     /// A worker leaves out a part of a task that came back to it.
     LeaveOutOnReturn,
     /// A message that the broker gave up on once is a loss.
@@ -51,14 +49,13 @@ pub enum Mistake {
 }
 
 /// Every mistake.
-pub const ALL: [Mistake; 21] = [
+pub const ALL: [Mistake; 20] = [
     Mistake::AckBeforeConfirm,
     Mistake::CommitAfterAck,
     Mistake::CountTwice,
     Mistake::PutOverwrites,
     Mistake::FinishOfThePast,
     Mistake::FinishUnsealed,
-    Mistake::DeleteAfterLostRace,
     Mistake::LeaveOutOnReturn,
     Mistake::LimitIsVerdict,
     Mistake::RemovedComesBack,

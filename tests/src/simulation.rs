@@ -97,7 +97,8 @@ impl Case {
     pub fn run(self, paused: fn() -> Runtime) -> Told {
         let runtime = paused();
         let guard = Simulated::begin(self, &runtime);
-        let world = runtime.block_on(World::new(self.seed, Plan::of(self.seed), self.overwrites(), self.kept));
+        let plan = Plan::of(self.seed).inviting(self.mistake);
+        let world = runtime.block_on(World::new(self.seed, plan, self.overwrites(), self.kept));
         let lived = catch_unwind(AssertUnwindSafe(|| runtime.block_on(live(&world))));
         if let Err(panic) = lived {
             world.wrong(format!("panicked: {}", compute::said(&*panic)));
