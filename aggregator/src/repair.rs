@@ -1,7 +1,7 @@
 //! Lost chunks and records sent again: because a person asks for it, or because some partitions count a chunk that others lack.
 //!
 //! Blocks, and publishes nothing: it says which tasks to send. What would surprise: the entries come first, so that no partition
-//! is finished between the sending and its outcome. Who dies in between leaves a retry that nobody has sent; the sweep does.
+//! is finished between the sending and its outcome. Who dies in between leaves a retry that nobody has sent; whoever is asked again does, or the sweep.
 
 use crate::archive::{Appended, Archive, ArchiveError};
 use bytes::Bytes;
@@ -29,8 +29,8 @@ pub(crate) struct Again {
 pub(crate) enum PutBack {
     /// Its task is to be sent, as its retry of this number.
     Send(u32),
-    /// It is being sent again already.
-    UnderWay,
+    /// It is being sent again already, as its retry of this number.
+    UnderWay(u32),
     /// It cannot be sent again, for this reason.
     No(String),
 }
@@ -50,7 +50,7 @@ pub(crate) fn repair(
                 tracing::warn!(%job, %chunk, "some partitions count a chunk and others lack it; it is sent again");
                 again.push(Again { origin: chunk.into(), retry });
             }
-            PutBack::UnderWay => {}
+            PutBack::UnderWay(_) => {}
             PutBack::No(reason) => {
                 tracing::warn!(%job, %chunk, reason, "some partitions count a chunk and others lack it");
                 hopeless.push(chunk);
@@ -90,6 +90,11 @@ fn agree(ledgers: &[Ledger], chunk: ChunkNumber) -> bool {
     ledgers.windows(2).all(|pair| pair[0].agreed(chunk) == pair[1].agreed(chunk))
 }
 
+/// The number of the newest retry that any partition knows of.
+fn newest(ledgers: &[Ledger], origin: Origin) -> u32 {
+    ledgers.iter().map(|ledger| ledger.retries(origin)).max().unwrap_or(0)
+}
+
 impl Archive {
     /// Agrees that a chunk is sent again, as its retry of a number up to `most`.
     pub(crate) fn put_back(
@@ -108,9 +113,13 @@ impl Archive {
         }
         if lost.is_empty() {
             let open = ledgers.iter().any(|ledger| ledger.is_retrying(chunk));
-            return Ok(if open { PutBack::UnderWay } else { PutBack::No(format!("chunk {chunk} is not lost")) });
+            return Ok(if open {
+                PutBack::UnderWay(newest(ledgers, chunk.into()))
+            } else {
+                PutBack::No(format!("chunk {chunk} is not lost"))
+            });
         }
-        let retry = ledgers.iter().map(|ledger| ledger.retries(chunk)).max().unwrap_or(0).saturating_add(1);
+        let retry = newest(ledgers, chunk.into()).saturating_add(1);
         if retry > most {
             return Ok(PutBack::No(format!("chunk {chunk} was sent again before")));
         }
@@ -131,7 +140,7 @@ impl Archive {
                 matches!(self.append(job, partition, &mut ledgers[partition.index()], entry, None)?, Appended::Yes);
             crash_point::reached("aggregator.retry_agreed");
         }
-        Ok(if agreed { PutBack::Send(retry) } else { PutBack::UnderWay })
+        Ok(if agreed { PutBack::Send(retry) } else { PutBack::UnderWay(retry) })
     }
 
     /// Agrees that a record is sent again by itself, wherever it is not counted.
@@ -142,6 +151,7 @@ impl Archive {
         chunk: ChunkNumber,
         place: Place,
     ) -> Result<PutBack, ArchiveError> {
+        let origin = Origin::from((chunk, place));
         let mut lost = Vec::new();
         let (mut counted, mut left_out) = (true, true);
         for (partition, ledger) in (0..).map(PartitionNumber).zip(ledgers.iter_mut()) {
@@ -157,11 +167,10 @@ impl Archive {
                 return Ok(PutBack::No(format!("chunk {chunk} is not counted without it in every partition")));
             }
             (true, true, _) => return Ok(PutBack::No("it is counted".to_owned())),
-            (true, false, true) => return Ok(PutBack::UnderWay),
+            (true, false, true) => return Ok(PutBack::UnderWay(newest(ledgers, origin))),
             (true, false, false) => {}
         }
-        let origin = Origin::from((chunk, place));
-        let retry = ledgers.iter().map(|ledger| ledger.retries(origin)).max().unwrap_or(0).saturating_add(1);
+        let retry = newest(ledgers, origin).saturating_add(1);
         if self.record_task(job, origin, retry)?.is_none() {
             return Ok(PutBack::No("its bytes are not kept; push them again, as a job of their own".to_owned()));
         }
@@ -172,7 +181,7 @@ impl Archive {
                 matches!(self.append(job, partition, &mut ledgers[partition.index()], entry, None)?, Appended::Yes);
             crash_point::reached("aggregator.retry_agreed");
         }
-        Ok(if agreed { PutBack::Send(retry) } else { PutBack::UnderWay })
+        Ok(if agreed { PutBack::Send(retry) } else { PutBack::UnderWay(retry) })
     }
 
     /// The task of a chunk or record that is being sent again, if it is kept.

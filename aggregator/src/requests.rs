@@ -265,7 +265,11 @@ fn retry(archive: &Archive, job: JobId, chunks: Vec<ChunkNumber>, records: Vec<(
                 again.push(Again { origin: chunk.into(), retry });
                 sent.push(chunk);
             }
-            PutBack::UnderWay => under_way.push(chunk),
+            // Who agreed to it may have died before it was sent; what is sent once too often does no harm.
+            PutBack::UnderWay(retry) => {
+                again.push(Again { origin: chunk.into(), retry });
+                under_way.push(chunk);
+            }
             PutBack::No(reason) => refused.push((chunk, reason)),
         }
     }
@@ -281,7 +285,10 @@ fn retry(archive: &Archive, job: JobId, chunks: Vec<ChunkNumber>, records: Vec<(
                     again.push(Again { origin: (chunk, place).into(), retry });
                     message::PutBack::Sent
                 }
-                PutBack::UnderWay => message::PutBack::UnderWay,
+                PutBack::UnderWay(retry) => {
+                    again.push(Again { origin: (chunk, place).into(), retry });
+                    message::PutBack::UnderWay
+                }
                 PutBack::No(reason) => message::PutBack::Refused(reason),
             },
         ));
