@@ -140,7 +140,7 @@ impl Archive {
                 matches!(self.append(job, partition, &mut ledgers[partition.index()], entry, None)?, Appended::Yes);
             crash_point::reached("aggregator.retry_agreed");
         }
-        Ok(if agreed { PutBack::Send(retry) } else { PutBack::UnderWay(retry) })
+        Ok(if agreed { PutBack::Send(retry) } else { PutBack::UnderWay(newest(ledgers, chunk.into())) })
     }
 
     /// Agrees that a record is sent again by itself, wherever it is not counted.
@@ -181,7 +181,7 @@ impl Archive {
                 matches!(self.append(job, partition, &mut ledgers[partition.index()], entry, None)?, Appended::Yes);
             crash_point::reached("aggregator.retry_agreed");
         }
-        Ok(if agreed { PutBack::Send(retry) } else { PutBack::UnderWay(retry) })
+        Ok(if agreed { PutBack::Send(retry) } else { PutBack::UnderWay(newest(ledgers, origin)) })
     }
 
     /// The task of a chunk or record that is being sent again, if it is kept.
