@@ -1,4 +1,5 @@
-//! The pairs of one chunk, combined by key: a hash table over an arena of keys, which spills sorted runs past its budget.
+//! The pairs of one chunk, combined by key: a hash table with short keys in its places and long ones in an arena, which spills
+//! sorted runs past its budget.
 //!
 //! What would surprise: a spilled or sorted pair has its partition before its key, and how many mapped pairs it stands for
 //! before its value, so that one merge serves all partitions and nothing is counted from memory.
@@ -101,9 +102,14 @@ impl<'p, P: Program> Table<'p, P> {
         self.memory_bytes() as u64 + self.spilled_bytes
     }
 
-    /// As if every table were as full as can be: what it holds decides, not how it grew.
     fn memory_bytes(&self) -> usize {
-        self.arena.len() + self.value_bytes + self.taken * TAKEN.1 / TAKEN.0 * size_of::<Slot<P::Value>>()
+        self.with_places(self.places.len())
+    }
+
+    /// What it would hold with so many places. A table of the least size is counted by what is in it, whatever the budget.
+    fn with_places(&self, places: usize) -> usize {
+        let places = if places > LEAST_PLACES { places } else { self.taken };
+        self.arena.len() + self.value_bytes + places * size_of::<Slot<P::Value>>()
     }
 
     /// Adds a pair; `true` if the table should now be [spilled](Table::spill).
@@ -150,6 +156,10 @@ impl<'p, P: Program> Table<'p, P> {
         };
         self.taken += 1;
         if self.taken * TAKEN.1 > self.places.len() * TAKEN.0 {
+            // Beside the places that it grows into, it holds those that it has for a moment.
+            if self.with_places(self.places.len() * 3) > self.budget_bytes {
+                return true;
+            }
             self.grow();
         }
         self.is_full()
@@ -425,6 +435,23 @@ mod tests {
         assert!(scratch.0.get() > FAN_IN);
         assert!(small.spilled.len() < FAN_IN, "files are merged when there are many");
         assert_eq!(drained(small, &scratch), drained(large, &scratch));
+    }
+
+    #[test]
+    fn a_table_that_is_spilled_when_it_asks_stays_within_its_budget() {
+        const BUDGET: usize = 1 << 20;
+        let mut table = Table::new(&WORDS, 3, BUDGET, 7);
+        let (mut most, mut spills) = (0, 0);
+        for number in 0..100_000 {
+            let word = if number % 3 == 0 { format!("a key in the arena {number}") } else { number.to_string() };
+            let full = table.add(Key::of(word.as_bytes()), 1);
+            most = most.max(table.arena.len() + table.places.len() * size_of::<Slot<u64>>());
+            if full {
+                table.spill(&Counting::default()).unwrap();
+                spills += 1;
+            }
+        }
+        assert!(spills > 2 && most > BUDGET / 4 && most < BUDGET + 100, "{spills} spills, at most {most} bytes");
     }
 
     #[test]
