@@ -405,7 +405,7 @@ impl Loop {
             let Request { id, reply_to, expires_ms, ask } = request;
             let late_ms = clock::now_ms().saturating_sub(expires_ms);
             let mut answered = if late_ms == 0 {
-                blocking(move || requests::answer(&archive, ask, &body, progress, alarms)).await
+                blocking(move || requests::answer(&archive, ask, &body, progress, alarms, returns > 0)).await
             } else {
                 // Most likely nobody waits any more. Whoever does has a clock that is far behind.
                 let seconds = late_ms / 1000;

@@ -1,7 +1,7 @@
 //! Lost chunks and records sent again: because a person asks for it, or because some partitions count a chunk that others lack.
 //!
 //! Blocks, and publishes nothing: it says which tasks to send. What would surprise: the entries come first, so that no partition
-//! is finished between the sending and its outcome. Who dies in between leaves a retry that nobody has sent; whoever is asked again does, or the sweep.
+//! is finished between the sending and its outcome. Who dies in between leaves a retry that nobody has sent; who gets the request next does, or the sweep.
 
 use crate::archive::{Appended, Archive, ArchiveError};
 use bytes::Bytes;

@@ -53,13 +53,15 @@ impl From<Answer> for Answered {
     }
 }
 
-/// Answers.
+/// Answers. Who had a request that came back may have died in the middle of it: what it agreed to send is sent again then, since
+/// what is sent once too often does no harm.
 pub(crate) fn answer(
     archive: &Archive,
     ask: Ask,
     body: &Bytes,
     progress: Option<Progress>,
     alarms: Vec<String>,
+    came_back: bool,
 ) -> Answered {
     let answered = match ask {
         Ask::PutSources { job, page } => put_sources(archive, job, page, body),
@@ -75,7 +77,7 @@ pub(crate) fn answer(
         Ask::Remove { job } => remove(archive, job),
         Ask::Letters { job, after } => letters(archive, job, &after),
         Ask::Letter { job, name, offset, length } => letter_page(archive, job, &name, offset, length),
-        Ask::Retry { job, chunks, records } => retry(archive, job, chunks, records),
+        Ask::Retry { job, chunks, records } => retry(archive, job, chunks, records, came_back),
         Ask::Drop { job, names } => drop_letters(archive, job, &names),
     };
     answered.unwrap_or_else(|error| match error {
@@ -242,7 +244,13 @@ fn is_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
 }
 
-fn retry(archive: &Archive, job: JobId, chunks: Vec<ChunkNumber>, records: Vec<(ChunkNumber, Place)>) -> Answering {
+fn retry(
+    archive: &Archive,
+    job: JobId,
+    chunks: Vec<ChunkNumber>,
+    records: Vec<(ChunkNumber, Place)>,
+    came_back: bool,
+) -> Answering {
     if archive.is_removed(job)? {
         return Ok(Answer::Unknown.into());
     }
@@ -265,9 +273,8 @@ fn retry(archive: &Archive, job: JobId, chunks: Vec<ChunkNumber>, records: Vec<(
                 again.push(Again { origin: chunk.into(), retry });
                 sent.push(chunk);
             }
-            // Who agreed to it may have died before it was sent; what is sent once too often does no harm.
             PutBack::UnderWay(retry) => {
-                again.push(Again { origin: chunk.into(), retry });
+                again.extend(came_back.then(|| Again { origin: chunk.into(), retry }));
                 under_way.push(chunk);
             }
             PutBack::No(reason) => refused.push((chunk, reason)),
@@ -286,7 +293,7 @@ fn retry(archive: &Archive, job: JobId, chunks: Vec<ChunkNumber>, records: Vec<(
                     message::PutBack::Sent
                 }
                 PutBack::UnderWay(retry) => {
-                    again.push(Again { origin: (chunk, place).into(), retry });
+                    again.extend(came_back.then(|| Again { origin: (chunk, place).into(), retry }));
                     message::PutBack::UnderWay
                 }
                 PutBack::No(reason) => message::PutBack::Refused(reason),
