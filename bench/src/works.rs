@@ -29,26 +29,29 @@ fn words(text: &str) -> Vec<OsString> {
     text.split(' ').map(OsString::from).collect()
 }
 
+fn contender(name: &str, program: PathBuf, arguments: &str) -> Contender {
+    let mut command = vec![program.into_os_string()];
+    command.extend(words(arguments));
+    Contender { name: name.to_owned(), command, goal: None }
+}
+
 impl Given<'_> {
     fn ours(&self, name: &str, arguments: &str) -> Contender {
-        let mut command = vec![self.programs.of("producer").into_os_string()];
-        command.extend(words(arguments));
+        let mut ours = self.program(name, "producer", arguments);
         if let Some(namespace) = self.namespace.filter(|_| arguments.starts_with("push")) {
-            command.extend(words(&format!("--namespace {namespace}")));
+            ours.command.extend(words(&format!("--namespace {namespace}")));
         }
-        Contender { name: name.to_owned(), command, goal: None }
+        ours
     }
 
     fn program(&self, name: &str, program: &str, arguments: &str) -> Contender {
-        let mut command = vec![self.programs.of(program).into_os_string()];
-        command.extend(words(arguments));
-        Contender { name: name.to_owned(), command, goal: None }
+        contender(name, self.programs.of(program), arguments)
     }
 
     fn peer(&self, name: &str, script: &str, arguments: &str) -> Contender {
-        let mut command = vec!["python3".into(), self.peers.join(script).into_os_string()];
-        command.extend(words(arguments));
-        Contender { name: name.to_owned(), command, goal: None }
+        let mut peer = contender(name, "python3".into(), arguments);
+        peer.command.insert(1, self.peers.join(script).into_os_string());
+        peer
     }
 
     /// All of the works.
@@ -132,7 +135,7 @@ impl Given<'_> {
                     self.ours("random keys of 64 characters", "run -o /dev/null random.txt"),
                     self.ours("one key only", "run -o /dev/null same.txt"),
                     self.ours("one line", "run -o /dev/null line.txt"),
-                    self.ours("one token, of which all is a loss", "run --job count -o /dev/null token.txt"),
+                    self.ours("one token without an end", "run --job count -o /dev/null token.txt"),
                 ],
             ),
         ]

@@ -538,7 +538,8 @@ impl Ledger {
         self.complete_with(std::iter::empty(), chunks)
     }
 
-    /// Whether every one of `chunks` chunks, and every record that was sent again, would be counted or lost if `units` (sorted) were counted too.
+    /// Whether every one of `chunks` chunks, and every record that was sent again, would be counted or lost if `units` (sorted)
+    /// were counted too.
     #[must_use]
     pub fn complete_with(&self, units: impl Iterator<Item = Unit>, chunks: u32) -> bool {
         // What stands beyond the job's chunks, noted before anybody knew how many there are, stands for none of them.

@@ -1,7 +1,8 @@
 //! A suspect, mapped in a process of its own: what kills that process kills nothing else.
 //!
 //! Both ends of the pipe between them, and no broker. The parent writes the task's message; the child answers with the messages
-//! to publish, each in a frame (`frame.rs`), and then with its verdict. What would surprise: a child that ends without a verdict has died of its task; it notes in a file at which
+//! to publish, each in a frame (`frame.rs`), and then with its verdict. What would surprise: a child that ends without a
+//! verdict has died of its task; it notes in a file at which
 //! record it is, so that its parent can tell of which it died; and a child whose parent is gone ends at once.
 
 use crate::Config;

@@ -1,7 +1,7 @@
 //! The floor: counts the lower-case words of a file of ASCII with two threads, and does nothing else.
 //!
 //! `floor FILE`. What any word count on this machine is measured by: no partitions, no messages, no store, no order, no
-//! Unicode, one table a thread for the whole input. It shares no code with what it measures. What would surprise: it reads the
+//! Unicode, one table a thread for the whole input. What counts here is no code of what it measures. What would surprise: it reads the
 //! file for itself too, in blocks, so that the page cache costs both the same.
 
 use rabbit_reduce_runtime::process::tell;
