@@ -192,6 +192,9 @@ impl<R> Tend<R> {
             };
             let (run, size) = self.write(cursors, None, false)?;
             crash_point::reached("aggregator.runs_merged");
+            if mistake::makes(Mistake::DeleteBeforeReplace) {
+                runs.iter().try_for_each(|old| self.remove_run(*old))?;
+            }
             let lost = self.append_or_drop(Entry::Replace { runs: runs.clone(), run, size }, run)?.is_some();
             if !lost {
                 crash_point::reached("aggregator.runs_replaced");

@@ -18,6 +18,8 @@ pub enum Mistake {
     FinishOfThePast,
     /// A partition is finished before its job is sealed.
     FinishUnsealed,
+    /// Runs are deleted once they are merged, before the entry that replaces them.
+    DeleteBeforeReplace,
     /// A worker leaves out a part of a task that came back to it.
     LeaveOutOnReturn,
     /// A message that the broker gave up on once is a loss.
@@ -49,13 +51,14 @@ pub enum Mistake {
 }
 
 /// Every mistake.
-pub const ALL: [Mistake; 20] = [
+pub const ALL: [Mistake; 21] = [
     Mistake::AckBeforeConfirm,
     Mistake::CommitAfterAck,
     Mistake::CountTwice,
     Mistake::PutOverwrites,
     Mistake::FinishOfThePast,
     Mistake::FinishUnsealed,
+    Mistake::DeleteBeforeReplace,
     Mistake::LeaveOutOnReturn,
     Mistake::LimitIsVerdict,
     Mistake::RemovedComesBack,

@@ -128,6 +128,8 @@ caught! {
     a_finish_of_a_state_that_is_no_more: FinishOfThePast, "is not valid: the partition is not at its end";
     a_finish_before_the_seal: FinishUnsealed, "is not valid: the partition is not at its end";
     a_finish_that_the_ledger_does_not_know: FinishOffTheLedger, "the ledger None";
+    // Whoever would finish looks for the file that is gone, and says so for ever.
+    a_merge_that_deletes_before_its_entry: DeleteBeforeReplace, "a job does not end";
     a_merge_of_runs_that_are_merged_already: ReplaceAfterLostRace, "is live, retired or gone";
     a_part_of_a_task_left_out_when_it_came_back: LeaveOutOnReturn, "the program is not deterministic";
     a_limit_taken_for_a_verdict: LimitIsVerdict, "is lost, and nobody said why";

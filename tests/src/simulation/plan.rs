@@ -167,7 +167,7 @@ impl Plan {
     #[must_use]
     pub fn inviting(self, mistake: Option<Mistake>) -> Self {
         match mistake {
-            Some(Mistake::ReplaceAfterLostRace) => Self { max_runs: 2, ..self },
+            Some(Mistake::DeleteBeforeReplace | Mistake::ReplaceAfterLostRace) => Self { max_runs: 2, ..self },
             _ => self,
         }
     }
