@@ -48,7 +48,7 @@ pub struct Cli {
     threads: Option<NonZeroU16>,
     /// For how long ended jobs are kept, with results and dead letters, as 12h, 7d or 4weeks [default: for ever]
     ///
-    /// Also jobs that were never published to their end, and messages that were set aside. What is older is removed.
+    /// Also messages that were set aside. What is older is removed. A job that its producer leaves unpublished for so long fails.
     #[arg(long, env = "RABBIT_REDUCE_KEEP", value_name = "DURATION", value_parser = humantime::parse_duration)]
     keep: Option<Duration>,
     #[command(flatten)]

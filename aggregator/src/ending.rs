@@ -6,6 +6,7 @@ use crate::archive::Archive;
 use rabbit_reduce_core::id::{ChunkNumber, Origin, PartitionNumber};
 use rabbit_reduce_core::ledger::{Counted, Disagreement, Ledger};
 use rabbit_reduce_core::message::{End, Losses, LostChunk, Outcome, Part};
+use rabbit_reduce_core::mistake::{self, Mistake};
 use rabbit_reduce_core::skip::{Place, Skip};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -99,7 +100,7 @@ pub(crate) fn losses(ledgers: &[&Ledger]) -> Losses {
 
 /// Whether a record that its chunk left out is counted after all, in every partition.
 pub(crate) fn counts_record(ledgers: &[&Ledger], chunk: ChunkNumber, place: Place) -> bool {
-    ledgers.iter().all(|ledger| ledger.covers_record(chunk, place))
+    ledgers.iter().all(|ledger| ledger.covers_record(chunk, place)) && !mistake::makes(Mistake::RecordStaysLost)
 }
 
 /// Those that are.
@@ -110,12 +111,18 @@ pub(crate) fn counted_records<'l>(ledgers: &'l [&'l Ledger]) -> impl Iterator<It
         .filter(|(chunk, place)| counts_record(ledgers, *chunk, *place))
 }
 
-/// Chunks that some partitions count, in part at least, and others lack, and that were not sent again since they were lost.
-pub(crate) fn mixed(ledgers: &[&Ledger]) -> BTreeSet<ChunkNumber> {
+/// What some partitions count, in part at least, and others lack: chunks that were not sent again since they were lost, and
+/// records of which all partitions know the same retry, so that none was sent again because of this.
+pub(crate) fn mixed(ledgers: &[&Ledger]) -> BTreeSet<Origin> {
     let lost = ledgers.iter().flat_map(|ledger| ledger.lost().map(|(chunk, _)| chunk));
     let counted = |chunk: &ChunkNumber| ledgers.iter().any(|ledger| ledger.touches(*chunk));
     let first = |chunk: &ChunkNumber| ledgers.iter().all(|ledger| ledger.retries(*chunk) == 0);
-    lost.filter(|chunk| counted(chunk) && first(chunk)).collect()
+    let chunks = lost.filter(|chunk| counted(chunk) && first(chunk)).map(Origin::from);
+    let records = ledgers.iter().flat_map(|ledger| ledger.records());
+    let records = records.filter(|counted| counted.lost).filter_map(|counted| Some((counted.chunk, counted.record?)));
+    let counted = |&(chunk, place): &(_, _)| ledgers.iter().any(|ledger| ledger.touches_record(chunk, place));
+    let same = |record: &(_, _)| ledgers.windows(2).all(|pair| pair[0].retries(*record) == pair[1].retries(*record));
+    chunks.chain(records.filter(|record| counted(record) && same(record)).map(Origin::from)).collect()
 }
 
 /// A chunk that is counted although a job of so many chunks has none of that number: it came before anybody knew how many
@@ -266,7 +273,7 @@ mod tests {
         let whole = ledger(vec![chunk(0, 7, 3, Some(5)), chunk(1, 9, 4, None)], &[]);
         let mut lacking = ledger(vec![chunk(0, 7, 2, None)], &[1, 2]);
         let also = ledger(vec![chunk(0, 7, 2, None), chunk(1, 9, 4, None)], &[2]);
-        assert_eq!(mixed(&[&whole, &lacking, &also]), BTreeSet::from([ChunkNumber(1)]));
+        assert_eq!(mixed(&[&whole, &lacking, &also]), BTreeSet::from([ChunkNumber(1).into()]));
         let reason = "gone".to_owned();
         lacking.apply(&Entry::Retry { chunk: ChunkNumber(1), retry: 1 });
         lacking.apply(&Entry::Lose { chunk: ChunkNumber(1), record: None, reason, retry: 1 });

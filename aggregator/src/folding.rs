@@ -17,7 +17,7 @@ use crate::ending;
 use crate::shard::{Channel, HeldReceipt, Shard};
 use crate::tend::{Tended, Trouble};
 use bytes::Bytes;
-use rabbit_reduce_core::id::{ChunkNumber, JobId, PartitionNumber};
+use rabbit_reduce_core::id::{JobId, Origin, PartitionNumber};
 use rabbit_reduce_core::ledger::Ledger;
 use rabbit_reduce_core::ledger::delta::{Fold, Held};
 use rabbit_reduce_core::message::{self, End, News, Partial};
@@ -426,7 +426,7 @@ impl Folding {
         }
     }
 
-    fn repaired(&mut self, job: JobId, repaired: Result<Vec<ChunkNumber>, ArchiveError>, now: Instant) {
+    fn repaired(&mut self, job: JobId, repaired: Result<Vec<Origin>, ArchiveError>, now: Instant) {
         let Some(state) = self.jobs.get_mut(&job) else { return };
         state.ending = false;
         match repaired {
@@ -484,10 +484,10 @@ impl Folding {
                 effects.push(Effect::Fail { job: *job, reason });
                 continue;
             }
-            let chunks = state.repairs.wanted(&ledgers);
-            if !chunks.is_empty() {
+            let mixed = state.repairs.wanted(&ledgers);
+            if !mixed.is_empty() {
                 state.ending = true;
-                effects.push(Effect::Repair { job: *job, chunks });
+                effects.push(Effect::Repair { job: *job, mixed });
                 continue;
             }
             let version = state.end.as_ref().map_or(1, |end| end.version + 1);

@@ -29,7 +29,7 @@ use crate::shard::Channel;
 use crate::sweeping::Sweep;
 use crate::tidying::Tidying;
 use bytes::Bytes;
-use rabbit_reduce_core::id::{ChunkNumber, JobId};
+use rabbit_reduce_core::id::{JobId, Origin};
 use rabbit_reduce_core::message::{self, Answer, Ask, News, Outcome, Reply, Request};
 use rabbit_reduce_core::topology::{REDUCE_QUEUES, queue};
 use rabbit_reduce_runtime::broker::stored::{pause_before, publish_stored};
@@ -296,7 +296,7 @@ impl Loop {
                     Vec::new()
                 });
             }
-            Effect::Repair { job, chunks } => self.repair(job, chunks),
+            Effect::Repair { job, mixed } => self.repair(job, mixed),
             Effect::SendAgain(job, again) => self.send_again(job, again),
             Effect::HandBack { queue, message, receipt } => self.hand_back(queue, message, receipt),
             Effect::Announce(news) => self.announce(news),
@@ -322,16 +322,16 @@ impl Loop {
         });
     }
 
-    /// Agrees that chunks are sent again, and sends them.
-    fn repair(&mut self, job: JobId, chunks: Vec<ChunkNumber>) {
+    /// Agrees that chunks and records are sent again, and sends them.
+    fn repair(&mut self, job: JobId, mixed: Vec<Origin>) {
         let (archive, broker) = (self.archive.clone(), Arc::clone(&self.broker));
         self.work.spawn(async move {
             let repairing = archive.clone();
-            let hopeless = match blocking(move || repair::repair(&repairing, job, chunks)).await {
+            let hopeless = match blocking(move || repair::repair(&repairing, job, mixed)).await {
                 Ok((again, hopeless)) => {
                     // What is not sent now the sweep sends.
                     if let Err(reason) = send_again(&archive, &*broker, job, again).await {
-                        tracing::warn!(%job, reason, "a chunk of mixed fates is not sent again yet");
+                        tracing::warn!(%job, reason, "what is of mixed fates is not sent again yet");
                     }
                     Ok(hopeless)
                 }

@@ -14,7 +14,7 @@ use rabbit_reduce_core::topology::REDUCE_QUEUES;
 use rabbit_reduce_runtime::crash_point;
 use rabbit_reduce_runtime::mistake::{self, Mistake};
 
-/// The one retry that a chunk gets by itself.
+/// The retries that a chunk, or a record that was sent again, gets by itself.
 const BY_ITSELF: u32 = 1;
 
 /// A chunk, or a record of it, to be sent again.
@@ -35,25 +35,32 @@ pub(crate) enum PutBack {
     No(String),
 }
 
-/// Agrees that chunks of mixed fates are sent again: those to send, and the chunks of which none is kept.
+/// Agrees that what is of mixed fates is sent again: what to send, and that of which nothing is kept.
 pub(crate) fn repair(
     archive: &Archive,
     job: JobId,
-    chunks: Vec<ChunkNumber>,
-) -> Result<(Vec<Again>, Vec<ChunkNumber>), ArchiveError> {
+    mixed: Vec<Origin>,
+) -> Result<(Vec<Again>, Vec<Origin>), ArchiveError> {
     let partitions = archive.job(job)?.map_or(0, |file| file.spec.partitions);
     let mut ledgers = archive.ledgers(job, partitions)?;
     let (mut again, mut hopeless) = (Vec::new(), Vec::new());
-    for chunk in chunks {
-        match archive.put_back(job, &mut ledgers, chunk, BY_ITSELF)? {
+    for origin in mixed {
+        let put_back = if let Some(place) = origin.record {
+            let counting = ledgers.iter().filter(|ledger| ledger.touches_record(origin.chunk, place));
+            let counted = counting.map(|ledger| ledger.retries(origin)).max().unwrap_or(0);
+            archive.put_record_back(job, &mut ledgers, (origin.chunk, place), counted.saturating_add(BY_ITSELF))?
+        } else {
+            archive.put_back(job, &mut ledgers, origin.chunk, BY_ITSELF)?
+        };
+        match put_back {
             PutBack::Send(retry) => {
-                tracing::warn!(%job, %chunk, "some partitions count a chunk and others lack it; it is sent again");
-                again.push(Again { origin: chunk.into(), retry });
+                tracing::warn!(%job, what = %origin, "some partitions count it and others lack it; it is sent again");
+                again.push(Again { origin, retry });
             }
             PutBack::UnderWay(_) => {}
             PutBack::No(reason) => {
-                tracing::warn!(%job, %chunk, reason, "some partitions count a chunk and others lack it");
-                hopeless.push(chunk);
+                tracing::warn!(%job, what = %origin, reason, "some partitions count it and others lack it");
+                hopeless.push(origin);
             }
         }
     }
@@ -143,13 +150,13 @@ impl Archive {
         Ok(if agreed { PutBack::Send(retry) } else { PutBack::UnderWay(newest(ledgers, chunk.into())) })
     }
 
-    /// Agrees that a record is sent again by itself, wherever it is not counted.
+    /// Agrees that a record is sent again by itself, wherever it is not counted, as its retry of a number up to `most`.
     pub(crate) fn put_record_back(
         &self,
         job: JobId,
         ledgers: &mut [Ledger],
-        chunk: ChunkNumber,
-        place: Place,
+        (chunk, place): (ChunkNumber, Place),
+        most: u32,
     ) -> Result<PutBack, ArchiveError> {
         let origin = Origin::from((chunk, place));
         let mut lost = Vec::new();
@@ -171,6 +178,9 @@ impl Archive {
             (true, false, false) => {}
         }
         let retry = newest(ledgers, origin).saturating_add(1);
+        if retry > most {
+            return Ok(PutBack::No("it was sent again before".to_owned()));
+        }
         if self.record_task(job, origin, retry)?.is_none() {
             return Ok(PutBack::No("its bytes are not kept; push them again, as a job of their own".to_owned()));
         }

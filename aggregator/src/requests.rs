@@ -285,7 +285,7 @@ fn retry(
         fates.push((
             chunk,
             place,
-            match archive.put_record_back(job, &mut ledgers, chunk, place)? {
+            match archive.put_record_back(job, &mut ledgers, (chunk, place), u32::MAX)? {
                 PutBack::Send(retry) => {
                     let (source, offset) = (place.source.0, place.offset);
                     tracing::info!(%job, %chunk, source, offset, "a lost record is sent again, as somebody asked for");

@@ -7,6 +7,7 @@ use crate::archive::{Archive, ArchiveError};
 use crate::aside::{self, Note};
 use crate::folding::Event;
 use rabbit_reduce_core::id::{JobId, PartitionNumber};
+use rabbit_reduce_core::message::Outcome;
 use rabbit_reduce_runtime::store::PROBE;
 use std::time::Duration;
 use uuid::Uuid;
@@ -16,6 +17,8 @@ const MARKS: &str = "marks";
 /// A removed job's mark is kept for this long at least: by then nobody comes back who still works on it. Should a message of it
 /// turn up after that, it is set aside as that of any unknown job.
 const LEAST_MARK_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Why a job that nobody goes on to publish has no result.
+const ABANDONED: &str = "it was not published to its end for longer than the aggregator's --keep; push it again";
 /// Nobody takes so long to try a store; who does after all fails, and is started again.
 const LEAST_PROBE_AGE: Duration = Duration::from_secs(24 * 3600);
 
@@ -49,9 +52,14 @@ impl Sweep {
         if self.archive.is_removed(job)? {
             return self.finish_removal(job).map(|()| None);
         }
-        if self.is_too_old(job)? {
-            self.archive.remove(job)?;
-            return Ok(Some(Event::Removed(job)));
+        if let Some(end) = self.archive.end(job)? {
+            if self.keep.is_some_and(|keep| self.age(end.time_ms) > keep) {
+                tracing::warn!(%job, keep = ?self.keep, "an ended job is older than --keep; it is removed");
+                self.archive.remove(job)?;
+                return Ok(Some(Event::Removed(job)));
+            }
+        } else if self.is_abandoned(job)? {
+            return self.give_up(job).map(Some);
         }
         Ok(self.archive.goes_on(job)?.then_some(Event::Look(job)))
     }
@@ -72,21 +80,18 @@ impl Sweep {
         Ok(())
     }
 
-    fn is_too_old(&self, job: JobId) -> Result<bool, ArchiveError> {
+    /// Whether nothing was added for long to a job that is not sealed. A sealed one waits for something that may still come.
+    fn is_abandoned(&self, job: JobId) -> Result<bool, ArchiveError> {
         let Some(keep) = self.keep else { return Ok(false) };
-        if let Some(end) = self.archive.end(job)? {
-            let old = self.age(end.time_ms) > keep;
-            if old {
-                tracing::warn!(%job, ?keep, "an ended job is older than --keep; it is removed");
-            }
-            return Ok(old);
-        }
-        // A sealed job waits for something that may still come.
-        if self.archive.seal(job)?.is_some() || self.age(self.last_touched(job)?) <= keep {
-            return Ok(false);
-        }
-        tracing::warn!(%job, ?keep, "a job that was never published to its end is older than --keep; it is removed");
-        Ok(true)
+        Ok(self.archive.seal(job)?.is_none() && self.age(self.last_touched(job)?) > keep)
+    }
+
+    /// Ends a job that is abandoned, even one that was never submitted; it then goes as any that has ended. Its producer may come
+    /// back just now: then it finds an end that says why, and not a job that was never there.
+    fn give_up(&self, job: JobId) -> Result<Event, ArchiveError> {
+        tracing::warn!(%job, keep = ?self.keep, "a job was not published to its end for longer than --keep; it is given up");
+        let end = self.archive.end_without_result(job, Outcome::Failed(ABANDONED.to_owned()))?;
+        Ok(Event::Ended(job, Ok(Some(end))))
     }
 
     /// When a job was made, or the last run of it: the names of both tell.

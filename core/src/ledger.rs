@@ -445,6 +445,12 @@ impl Ledger {
         self.records.get(&(chunk, place)).is_some_and(|state| state.whole)
     }
 
+    /// Whether any of a record that was left out is counted after all.
+    #[must_use]
+    pub fn touches_record(&self, chunk: ChunkNumber, place: Place) -> bool {
+        self.records.get(&(chunk, place)).is_some_and(|state| state.whole || !state.segments.is_empty())
+    }
+
     /// Why a record that was sent again is lost again.
     #[must_use]
     pub fn lost_again(&self, chunk: ChunkNumber, place: Place) -> Option<&str> {

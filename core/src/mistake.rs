@@ -36,6 +36,10 @@ pub enum Mistake {
     AgreedIsMapped,
     /// A chunk that some partitions count and others lack is reported as it is.
     MixedIsReported,
+    /// A record that some partitions count and others lack is reported as it is.
+    MixedRecordIsReported,
+    /// A record that is counted after all is told of as lost all the same.
+    RecordStaysLost,
     /// A chunk is sent again before its partitions have agreed to wait for it, and they never do.
     RetryIsNotAgreed,
     /// A segment that is in the delta is folded into it once more.
@@ -51,7 +55,7 @@ pub enum Mistake {
 }
 
 /// Every mistake.
-pub const ALL: [Mistake; 21] = [
+pub const ALL: [Mistake; 23] = [
     Mistake::AckBeforeConfirm,
     Mistake::CommitAfterAck,
     Mistake::CountTwice,
@@ -67,6 +71,8 @@ pub const ALL: [Mistake; 21] = [
     Mistake::UnknownIsDone,
     Mistake::AgreedIsMapped,
     Mistake::MixedIsReported,
+    Mistake::MixedRecordIsReported,
+    Mistake::RecordStaysLost,
     Mistake::RetryIsNotAgreed,
     Mistake::FoldTwice,
     Mistake::ReplaceAfterLostRace,

@@ -156,8 +156,9 @@ async fn live(world: &Arc<World>) {
         let (there, stage_there) = (Arc::clone(world), Arc::clone(stage));
         jobs.spawn(async move {
             producer::drive(Arc::clone(&there), number, sources, Arc::clone(&stage_there)).await;
-            if there.plan.jobs[number].retried {
-                producer::retry(&there, &stage_there).await;
+            let plan = &there.plan.jobs[number];
+            for _ in 0..plan.retries {
+                producer::retry(&there, plan, &stage_there).await;
             }
             if there.plan.jobs[number].removed {
                 producer::remove(&there, &stage_there).await;

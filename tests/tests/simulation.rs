@@ -17,7 +17,7 @@ const TWINS: Range<u64> = 5000..5100;
 /// A mistake has to be caught within so many.
 const MISTAKEN: Range<u64> = 0..2000;
 
-const FAULTS: [(Fault, &str); 35] = [
+const FAULTS: [(Fault, &str); 36] = [
     (Fault::Killed, "a worker or aggregator is killed beside any message"),
     (Fault::KilledAtTheStore, "an aggregator is killed beside any step in the store"),
     (Fault::Frozen, "a role freezes and wakes later"),
@@ -49,6 +49,7 @@ const FAULTS: [(Fault, &str); 35] = [
     (Fault::HalfSent, "a broken worker sends a part of a chunk and declares it dead"),
     (Fault::FalseBlame, "a broken worker blames a record that kills nobody"),
     (Fault::Retried, "what was lost is sent again in the middle of it all"),
+    (Fault::RecordRetried, "a record that was left out is sent again by itself in the middle of it all"),
     (Fault::Gossip, "news is told that is not so"),
     (Fault::ProducerDied, "a producer dies and its job is resumed"),
     (Fault::Cancelled, "a job is cancelled in the middle of it all"),
@@ -139,6 +140,8 @@ caught! {
     an_unknown_outcome_taken_for_done: UnknownIsDone, " pairs are counted, not ";
     a_record_mapped_that_was_agreed_to_be_left_out: AgreedIsMapped, "is wrong at";
     mixed_fates_reported_without_a_repair: MixedIsReported, "and was never sent again";
+    mixed_fates_of_a_record_reported_without_a_repair: MixedRecordIsReported, "and was not sent again for that";
+    a_counted_record_told_of_as_lost: RecordStaysLost, "tells of lost records";
     a_chunk_sent_again_without_an_entry: RetryIsNotAgreed, "to which nobody agreed";
     losses_of_an_attempt_that_does_not_count: UncountedAreLosses, "tells of lost records";
     a_file_that_nobody_names_and_nobody_deletes: OrphansStay, "nobody names the files";

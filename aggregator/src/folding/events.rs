@@ -7,7 +7,7 @@ use crate::repair::Again;
 use crate::shard::{Away, Channel, HeldReceipt};
 use crate::tend::{Tend, Tended};
 use bytes::Bytes;
-use rabbit_reduce_core::id::{ChunkNumber, JobId, PartitionNumber};
+use rabbit_reduce_core::id::{JobId, Origin, PartitionNumber};
 use rabbit_reduce_core::ledger::Ledger;
 use rabbit_reduce_core::message::{End, News};
 use rabbit_reduce_runtime::broker::{Delivery, Receipt};
@@ -25,8 +25,8 @@ pub(crate) enum Event {
     Opened(JobId, LookUp, Result<Opened, ArchiveError>),
     /// A shard comes back.
     Tended(JobId, PartitionNumber, Box<Tended<HeldReceipt>>),
-    /// Chunks of mixed fates were sent again, but for these, of which no task is kept.
-    Repaired(JobId, Result<Vec<ChunkNumber>, ArchiveError>),
+    /// What is of mixed fates was sent again, but for this, of which no task is kept.
+    Repaired(JobId, Result<Vec<Origin>, ArchiveError>),
     /// A job's input is all published.
     Sealed(JobId, u32),
     /// A job ended, or an end was tried and this is the newest.
@@ -75,8 +75,8 @@ pub(crate) enum Effect {
     End { job: JobId, end: Box<End>, unless: Vec<u64> },
     /// Put an end without result; answer [`Event::Ended`].
     Fail { job: JobId, reason: String },
-    /// Send lost chunks again, which some partitions count; answer [`Event::Repaired`].
-    Repair { job: JobId, chunks: Vec<ChunkNumber> },
+    /// Send again what some partitions count and others lack; answer [`Event::Repaired`].
+    Repair { job: JobId, mixed: Vec<Origin> },
     /// Send a chunk again whose retry has had no outcome for long.
     SendAgain(JobId, Again),
     /// Tell everybody.

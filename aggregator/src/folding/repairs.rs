@@ -5,7 +5,7 @@
 
 use crate::ending;
 use crate::repair::Again;
-use rabbit_reduce_core::id::{ChunkNumber, Origin};
+use rabbit_reduce_core::id::Origin;
 use rabbit_reduce_core::ledger::Ledger;
 use rabbit_reduce_runtime::mistake::{self, Mistake};
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,23 +17,27 @@ const PATIENCE: u32 = 2;
 #[derive(Debug, Default)]
 pub(super) struct Repairs {
     /// No task of these is kept.
-    hopeless: BTreeSet<ChunkNumber>,
+    hopeless: BTreeSet<Origin>,
     /// How many sweeps have seen a retry open.
     seen: BTreeMap<Origin, u32>,
 }
 
 impl Repairs {
-    /// Chunks that some partitions count and others lack, and that can be sent again.
-    pub(super) fn wanted(&self, ledgers: &[&Ledger]) -> Vec<ChunkNumber> {
+    /// What some partitions count and others lack, and can be sent again.
+    pub(super) fn wanted(&self, ledgers: &[&Ledger]) -> Vec<Origin> {
         if mistake::makes(Mistake::MixedIsReported) {
             return Vec::new();
         }
-        ending::mixed(ledgers).difference(&self.hopeless).copied().collect()
+        let mut mixed = ending::mixed(ledgers);
+        if mistake::makes(Mistake::MixedRecordIsReported) {
+            mixed.retain(|origin| origin.record.is_none());
+        }
+        mixed.difference(&self.hopeless).copied().collect()
     }
 
     /// Of these no task is kept.
-    pub(super) fn give_up(&mut self, chunks: Vec<ChunkNumber>) {
-        self.hopeless.extend(chunks);
+    pub(super) fn give_up(&mut self, origins: Vec<Origin>) {
+        self.hopeless.extend(origins);
     }
 
     /// Counts a sweep; the retries whose tasks are to be sent once more.
@@ -64,6 +68,7 @@ impl Repairs {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rabbit_reduce_core::id::ChunkNumber;
     use rabbit_reduce_core::ledger::Entry;
 
     const CHUNK: ChunkNumber = ChunkNumber(3);

@@ -3,7 +3,7 @@
 use super::*;
 use crate::archive::Seal;
 use crate::folding::tests::job_file;
-use rabbit_reduce_core::message::Outcome;
+use rabbit_reduce_core::message::End;
 use rabbit_reduce_runtime::store::memory::MemoryStore;
 use std::sync::Arc;
 use uuid::{NoContext, Timestamp};
@@ -72,16 +72,37 @@ fn an_ended_job_goes_with_its_letters_once_its_newest_end_is_old() {
 }
 
 #[test]
-fn a_job_that_was_never_sealed_goes_once_nothing_was_added_for_long() {
+fn a_job_that_was_never_sealed_ends_once_nothing_was_added_for_long_and_goes_after_that() {
     let archive = archive();
     let hour = KEEP.as_millis() as u64;
     let [abandoned, busy, sealed] = [(); 3].map(|()| job(&archive, NOW_MS - 2 * hour));
     let run = Archive::run_path(busy, PartitionNumber(0), made(NOW_MS - hour / 2));
     archive.store.put_new(&run, b"").unwrap();
     archive.put_seal(sealed, Seal { chunks: 1 }).unwrap();
-    sweep(&archive, Some(KEEP), NOW_MS);
-    assert_eq!(left(&archive, abandoned), ["removed"]);
-    assert!(left(&archive, busy).len() > 1 && left(&archive, sealed).len() > 1);
+    let unknown = JobId(made(NOW_MS - 2 * hour));
+    archive.store.put_new(&format!("jobs/{unknown}/sources/0"), b"").unwrap();
+    let ended: Vec<(JobId, End)> = sweep(&archive, Some(KEEP), NOW_MS)
+        .into_iter()
+        .filter_map(|event| match event {
+            Event::Ended(job, Ok(Some(end))) => Some((job, end)),
+            _ => None,
+        })
+        .collect();
+    let jobs: Vec<JobId> = ended.iter().map(|(job, _)| *job).collect();
+    assert!(jobs.len() == 2 && jobs.contains(&abandoned) && jobs.contains(&unknown), "{jobs:?}");
+    for (_, End { outcome, .. }) in &ended {
+        assert!(matches!(outcome, Outcome::Failed(reason) if reason.contains("--keep")), "{outcome:?}");
+    }
+    for job in [abandoned, busy, sealed] {
+        assert!(left(&archive, job).contains(&"spec.json".to_owned()));
+    }
+    // Whoever seals it now finds the end.
+    archive.put_seal(abandoned, Seal { chunks: 1 }).unwrap();
+    sweep(&archive, Some(KEEP), ended[1].1.time_ms + hour + 1000);
+    for job in jobs {
+        assert_eq!(left(&archive, job), ["removed"]);
+    }
+    assert!(left(&archive, sealed).len() > 1);
 }
 
 #[test]

@@ -2,35 +2,35 @@
 //!
 //! It reads the store itself, and trusts nobody who wrote there. What would surprise: every entry is judged again, in its place.
 
+mod partition;
+
+use self::partition::Partition;
 use super::expected::{Expected, Pairs};
 use super::plan::JobPlan;
 use super::shown::without_paths;
 use super::world::{World, locked};
 use bytes::Bytes;
-use rabbit_reduce_core::id::{ChunkNumber, JobId, Unit};
-use rabbit_reduce_core::ledger::append::Record;
-use rabbit_reduce_core::ledger::{Entry, Ledger};
+use rabbit_reduce_core::id::{ChunkNumber, JobId, Origin, Unit};
+use rabbit_reduce_core::ledger::Ledger;
 use rabbit_reduce_core::message::{self, End, Failure, Outcome};
 use rabbit_reduce_core::pairs::Cursor;
 use rabbit_reduce_core::run::RunReader;
+use rabbit_reduce_core::skip::{Place, Skip};
 use rabbit_reduce_runtime::store::Store;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use uuid::Uuid;
 
-/// What a partition counts, by its log.
-#[derive(Default)]
-struct Partition {
-    ledger: Ledger,
-    /// Parts, by the numbers of the entries that made them.
-    finishes: BTreeMap<u64, Uuid>,
-    /// Retries that there is an entry for, and those of which the outcome is a loss.
-    agreed: BTreeSet<(ChunkNumber, u32)>,
-    lost_again: BTreeSet<(ChunkNumber, u32)>,
-    /// What was sent again, and the entries that said so and that decided about it.
-    retries: Vec<((ChunkNumber, u32), u64, u64)>,
-    units: BTreeSet<Unit>,
-    pairs: BTreeMap<ChunkNumber, u64>,
+/// What the ledgers say, beside what must be.
+struct View<'v> {
+    expected: &'v Expected,
+    partitions: &'v [Partition],
+    /// Chunks that are lost anywhere.
+    lost: &'v BTreeSet<ChunkNumber>,
+    /// Records that were sent again by themselves, and are counted everywhere.
+    counted: &'v BTreeSet<(ChunkNumber, Place)>,
+    /// Nothing that was agreed to be left out is still left out.
+    all: bool,
 }
 
 /// A job to look at.
@@ -124,29 +124,46 @@ impl Audit<'_> {
     }
 
     fn may_fail(&self, reason: &str) -> bool {
+        let abandoned = self.world.plan.keep.is_some() && reason.contains("--keep");
+        abandoned || self.has_too_many_losses(reason)
+    }
+
+    fn has_too_many_losses(&self, reason: &str) -> bool {
         reason.starts_with(&format!("more than {} losses", self.plan.order.max_losses)) && {
-            let expected = Expected::of(self.plan, |_| Vec::new());
+            let expected = Expected::of(self.plan, &BTreeMap::new(), &BTreeSet::new());
             let lost = locked(&self.world.verdicts).count(self.job) as u64;
             lost + expected.plain.skips.len() as u64 > self.plan.order.max_losses
         }
     }
 
     fn counted(&self, end: &End) {
-        let chunks = u32::try_from(Expected::of(self.plan, |_| Vec::new()).chunks.len()).expect("there are few");
+        let plain = Expected::of(self.plan, &BTreeMap::new(), &BTreeSet::new());
+        let chunks = u32::try_from(plain.chunks.len()).expect("there are few");
         let partitions: Vec<Partition> =
             (0..self.plan.order.partitions).map(|number| self.replay(number as usize, Some(chunks))).collect();
         self.amended(&partitions);
         // Partitions may disagree about what to leave out: those that count any of the chunk count the same attempt.
         let agreed = |chunk| {
             let counting = partitions.iter().find(|partition| partition.ledger.touches(chunk));
-            counting.or(partitions.first()).map(|partition| partition.ledger.agreed(chunk))
+            (
+                chunk,
+                counting.or(partitions.first()).map_or(&[][..], |partition| partition.ledger.agreed(chunk)).to_vec(),
+            )
         };
-        let expected = Expected::of(self.plan, |chunk| agreed(chunk).map(<[_]>::to_vec).unwrap_or_default());
-        let all = (0..chunks).map(ChunkNumber).all(|chunk| agreed(chunk).is_none_or(<[_]>::is_empty));
+        let agreed: BTreeMap<ChunkNumber, Vec<Skip>> = (0..chunks).map(ChunkNumber).map(agreed).collect();
+        let again = partitions.iter().flat_map(|partition| &partition.units);
+        let again = again.filter_map(|unit| Some((unit.chunk, unit.record?))).collect();
+        let expected = Expected::of(self.plan, &agreed, &again);
+        let counted: BTreeSet<_> =
+            again.iter().copied().filter(|record| self.is_counted(*record, &expected, &partitions)).collect();
+        let all =
+            agreed.iter().all(|(chunk, skips)| skips.iter().all(|skip| counted.contains(&(*chunk, skip.place()))));
         let lost: BTreeSet<ChunkNumber> =
             partitions.iter().flat_map(|partition| partition.ledger.lost().map(|(chunk, _)| chunk)).collect();
-        self.losses(end, &expected, &partitions, &lost, all);
-        self.sums(end, &expected, &partitions, &lost);
+        let view = View { expected: &expected, partitions: &partitions, lost: &lost, counted: &counted, all };
+        self.losses(end, &view);
+        self.records(end, &view);
+        self.sums(end, &view);
         self.check(end.parts.len() == partitions.len(), || format!("has {} parts", end.parts.len()));
         for (number, (partition, part)) in partitions.iter().zip(&end.parts).enumerate() {
             let finish = partition.ledger.finished();
@@ -192,77 +209,29 @@ impl Audit<'_> {
             let on = before.iter().zip(&after).all(|(before, after)| before <= after) && before != after;
             self.check(on, || format!("end {} is of {after:?}, the one before of {before:?}", pair[1].version));
         }
-        let agreed: BTreeSet<(ChunkNumber, u32)> =
+        let agreed: BTreeSet<(Origin, u32)> =
             partitions.iter().flat_map(|partition| partition.agreed.iter().copied()).collect();
-        for (chunk, retry) in partitions.iter().flat_map(|partition| &partition.lost_again) {
-            let known = agreed.contains(&(*chunk, *retry));
-            self.check(known, || format!("chunk {chunk} is lost again, by retry {retry} to which nobody agreed"));
+        for (origin, retry) in partitions.iter().flat_map(|partition| &partition.lost_again) {
+            let known = agreed.contains(&(*origin, *retry));
+            self.check(known, || format!("{origin} is lost again, by retry {retry} to which nobody agreed"));
         }
         // The version that is the first to know of an entry.
         let version = |number: usize, entry: u64| {
             ends.iter().find(|end| end.parts.get(number).is_some_and(|part| part.at > entry)).map(|end| end.version)
         };
-        let mut amended: BTreeMap<(ChunkNumber, u32), BTreeSet<Option<u32>>> = BTreeMap::new();
+        let mut amended: BTreeMap<(Origin, u32), BTreeSet<Option<u32>>> = BTreeMap::new();
         for (number, partition) in partitions.iter().enumerate() {
             for (retry, asked, outcome) in &partition.retries {
                 amended.entry(*retry).or_default().extend([version(number, *asked), version(number, *outcome)]);
             }
         }
-        for ((chunk, retry), versions) in amended {
+        for ((origin, retry), versions) in amended {
             let once = versions.len() == 1 && versions.iter().all(Option::is_some);
-            self.check(once, || format!("retry {retry} of chunk {chunk} amends the versions {versions:?}"));
+            self.check(once, || format!("retry {retry} of {origin} amends the versions {versions:?}"));
         }
     }
 
-    /// Follows a log from its first entry to its last.
-    fn replay(&self, number: usize, chunks: Option<u32>) -> Partition {
-        let mut partition = Partition::default();
-        let mut open: BTreeMap<ChunkNumber, (u32, u64)> = BTreeMap::new();
-        while let Some(bytes) = self.file(&format!("ledger/{number:04}/{:010}", partition.ledger.next())) {
-            let Record { entry, writer, .. } = serde_json::from_slice(&bytes).expect("an entry can be read");
-            let at = partition.ledger.next();
-            if let Err(invalid) = partition.ledger.judge(&entry, chunks) {
-                self.wrong(&format!("entry {at} of partition {number}, by {writer}, is not valid: {invalid}"));
-            }
-            if let Entry::Commit(commit) = &entry {
-                for part in &commit.chunks {
-                    for &(segment, last, pairs) in &part.units {
-                        let new = partition.units.insert(Unit { chunk: part.chunk, record: None, segment, last });
-                        self.check(new, || {
-                            format!("chunk {} segment {segment} is counted twice in {number}", part.chunk)
-                        });
-                        *partition.pairs.entry(part.chunk).or_default() += pairs;
-                    }
-                }
-            }
-            partition.ledger.apply(&entry);
-            if let Entry::Finish(finish) = &entry {
-                partition.finishes.insert(at, finish.part);
-            }
-            if let Entry::Lose { chunk, retry: retry @ 1.., .. } = &entry {
-                partition.lost_again.insert((*chunk, *retry));
-            }
-            if let Entry::Retry { chunk, retry } = &entry {
-                partition.agreed.insert((*chunk, *retry));
-                open.insert(*chunk, (*retry, at));
-            }
-            let decided = open.extract_if(.., |chunk, _| !partition.ledger.is_retrying(*chunk));
-            partition.retries.extend(decided.map(|(chunk, (retry, asked))| ((chunk, retry), asked, at)));
-        }
-        let entries = self.names(&format!("/ledger/{number:04}")).len() as u64;
-        let read = partition.ledger.next();
-        self.check(entries == read, || format!("of {entries} entries of partition {number} {read} can be read"));
-        partition
-    }
-
-    fn losses(
-        &self,
-        end: &End,
-        expected: &Expected,
-        partitions: &[Partition],
-        lost: &BTreeSet<ChunkNumber>,
-        all: bool,
-    ) {
+    fn losses(&self, end: &End, View { partitions, lost, .. }: &View<'_>) {
         let told: BTreeMap<ChunkNumber, Vec<usize>> = end
             .losses
             .chunks
@@ -275,7 +244,7 @@ impl Audit<'_> {
         };
         let known: BTreeMap<ChunkNumber, Vec<usize>> = lost.iter().map(lacks).collect();
         self.check(told == known, || format!("tells of lost chunks {told:?}, there are {known:?}"));
-        for chunk in lost {
+        for chunk in *lost {
             let counted = partitions.iter().any(|partition| partition.ledger.touches(*chunk));
             let again = partitions.iter().any(|partition| partition.ledger.retries(*chunk) > 0);
             // No attempt can satisfy partitions that disagree about what to leave out.
@@ -284,28 +253,61 @@ impl Audit<'_> {
             self.check(!repairable || again, || {
                 format!("chunk {chunk} is counted here and lost there, and was never sent again")
             });
-            let justified = locked(&self.world.verdicts).justify(self.job, *chunk);
+            let justified = locked(&self.world.verdicts).justify(self.job, (*chunk).into());
             self.check(justified, || format!("chunk {chunk} is lost, and nobody said why"));
         }
+    }
+
+    /// What counted chunks left out is lost, unless it was sent again by itself and is counted.
+    fn records(&self, end: &End, View { expected, partitions, lost, counted, all }: &View<'_>) {
         let mut skips = Vec::new();
         for (number, chunk) in (0..).map(ChunkNumber).zip(&expected.chunks) {
-            let first =
-                |partition: &Partition| partition.units.iter().any(|unit| unit.chunk == number && unit.segment == 0);
-            if partitions.iter().any(first) {
-                skips.extend(chunk.skips.listed.iter().cloned());
+            let first = |unit: &Unit| unit.origin() == number.into() && unit.segment == 0;
+            if partitions.iter().any(|partition| partition.units.iter().any(first)) {
+                let left = chunk.skips.listed.iter().filter(|skip| !counted.contains(&(number, skip.place())));
+                skips.extend(left.map(|skip| self.lost_again(number, skip, partitions)));
             }
         }
         skips.sort();
         self.check(end.losses.records == skips, || {
             format!("tells of lost records {:?}, not {skips:?}", end.losses.records)
         });
-        if lost.is_empty() && all {
-            self.check(skips == expected.plain.skips, || format!("a plain run loses {:?}", expected.plain.skips));
+        if lost.is_empty() && *all {
+            let places = |skips: &[Skip]| skips.iter().map(Skip::place).collect::<Vec<_>>();
+            let plain = &expected.plain.skips;
+            self.check(places(&skips) == places(plain), || format!("a plain run loses {plain:?}"));
         }
         let count = (lost.len() + skips.len()) as u64;
         self.check(end.losses.count == count, || format!("tells of {} losses, not {count}", end.losses.count));
         let outcome = if count == 0 { Outcome::Done } else { Outcome::DoneWithLosses };
         self.check(end.outcome == outcome, || format!("is {:?}, not {outcome:?}", end.outcome));
+    }
+
+    /// A record that is lost, with the reason of its last attempt, which somebody has to have given.
+    fn lost_again(&self, chunk: ChunkNumber, skip: &Skip, partitions: &[Partition]) -> Skip {
+        let origin = Origin::from((chunk, skip.place()));
+        let mut reasons = partitions.iter().filter_map(|partition| partition.reasons.get(&origin));
+        let Some(reason) = reasons.next() else { return skip.clone() };
+        let justified = locked(&self.world.verdicts).justify(self.job, origin);
+        self.check(justified, || format!("{origin} is lost again, and nobody said why"));
+        Skip { reason: reason.clone(), ..*skip }
+    }
+
+    /// Whether every partition counts all of a record that was sent again. One that counts some of it where others do not was
+    /// sent again because of that.
+    fn is_counted(&self, record: (ChunkNumber, Place), expected: &Expected, partitions: &[Partition]) -> bool {
+        let origin = Origin::from(record);
+        let alone = expected.origin(origin);
+        self.check(alone.skips.count() == 0, || format!("{origin} is counted, but its program refuses it"));
+        let (numbers, known) = (partitions.iter().zip(&alone.segments), |partition: &Partition| {
+            partition.units.iter().filter(|unit| unit.origin() == origin).count()
+        });
+        let whole = numbers.filter(|(partition, segments)| known(partition) == segments.len()).count();
+        let retries: BTreeSet<u32> = partitions.iter().map(|partition| partition.ledger.retries(origin)).collect();
+        self.check(whole == partitions.len() || retries.len() > 1, || {
+            format!("{origin} is counted by {whole} partitions only, and was not sent again for that")
+        });
+        whole == partitions.len()
     }
 
     /// Whether the task of a chunk that failed is kept.
@@ -319,17 +321,20 @@ impl Audit<'_> {
     }
 
     /// What was mapped is what is counted.
-    fn sums(&self, end: &End, expected: &Expected, partitions: &[Partition], lost: &BTreeSet<ChunkNumber>) {
+    fn sums(&self, end: &End, View { expected, partitions, lost, counted, .. }: &View<'_>) {
         let (mut pairs, mut counters) = (0, BTreeMap::<String, u64>::new());
-        for (number, chunk) in (0..).map(ChunkNumber).zip(&expected.chunks).filter(|(number, _)| !lost.contains(number))
-        {
-            pairs += chunk.pairs;
-            for (name, count) in &chunk.counters {
+        let chunks = (0..).map(ChunkNumber).take(expected.chunks.len()).filter(|number| !lost.contains(number));
+        let records = counted.iter().copied().map(Origin::from);
+        for origin in chunks.map(Origin::from).chain(records) {
+            let mapped = expected.origin(origin);
+            pairs += mapped.pairs;
+            // What is counted on the way was counted with the chunk.
+            for (name, count) in mapped.counters.iter().filter(|_| origin.record.is_none()) {
                 *counters.entry(name.clone()).or_default() += count;
             }
-            let counted: u64 = partitions.iter().filter_map(|partition| partition.pairs.get(&number)).sum();
-            self.check(counted == chunk.pairs, || {
-                format!("of chunk {number} {counted} pairs are counted, not {}", chunk.pairs)
+            let counted: u64 = partitions.iter().filter_map(|partition| partition.pairs.get(&origin)).sum();
+            self.check(counted == mapped.pairs, || {
+                format!("of {origin} {counted} pairs are counted, not {}", mapped.pairs)
             });
         }
         self.check(end.pairs == pairs, || format!("tells of {} pairs, not {pairs}", end.pairs));

@@ -1,11 +1,11 @@
 //! What a job must answer: every chunk mapped by itself, and, where nothing is lost, a plain run over everything.
 //!
-//! It reads no broker and no store. What would surprise: a chunk that is lost may be counted in part, segment by segment; which of
-//! them are is asked of the ledgers, and what they hold is computed here.
+//! It reads no broker and no store. What would surprise: a chunk that is lost may be counted in part, segment by segment, and a
+//! record that its chunk left out may be counted by itself; which are is asked of the ledgers, and what they hold is computed here.
 
 use super::plan::JobPlan;
 use bytes::Bytes;
-use rabbit_reduce_core::id::{ChunkNumber, SourceNumber, Unit};
+use rabbit_reduce_core::id::{ChunkNumber, Origin, SourceNumber, Unit};
 use rabbit_reduce_core::job::{Piece, Program};
 use rabbit_reduce_core::jobs::Job;
 use rabbit_reduce_core::local::{self, LocalResult, LocalSource};
@@ -13,18 +13,20 @@ use rabbit_reduce_core::map::{LeftOut, Limits, map_chunk};
 use rabbit_reduce_core::merge::{Merge, combine};
 use rabbit_reduce_core::pairs::PairReader;
 use rabbit_reduce_core::partition;
-use rabbit_reduce_core::skip::{Skip, SkipList};
+use rabbit_reduce_core::records::RecordIter;
+use rabbit_reduce_core::skip::{Place, Skip, SkipList};
 use rabbit_reduce_core::spec::OUTPUT_BYTES;
 use rabbit_reduce_core::split::{Sources, Splitter};
 use rabbit_reduce_core::table::{Scratch, ScratchFile};
 use rabbit_reduce_core::with_program;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::ops::Range;
 
 /// Combined or reduced pairs by key.
 pub type Pairs = BTreeMap<Vec<u8>, Vec<u8>>;
 
-/// What a chunk gives.
+/// What a chunk, or a record alone, gives.
 #[derive(Debug)]
 pub struct Chunk {
     /// Its segments, by partition.
@@ -44,6 +46,10 @@ pub struct Expected {
     program: Job,
     /// The chunks, in order.
     pub chunks: Vec<Chunk>,
+    /// Records that were sent again by themselves.
+    records: BTreeMap<(ChunkNumber, Place), Chunk>,
+    /// Where the pieces of chunks are: source, first byte, byte after the last.
+    pieces: Vec<(ChunkNumber, SourceNumber, Range<u64>)>,
     /// Everything, plainly counted.
     pub plain: LocalResult,
     partitions: u32,
@@ -82,12 +88,16 @@ impl Sources for InMemory<'_> {
 }
 
 impl Expected {
-    /// Of a job whose ledgers agreed to leave out these records of a chunk.
+    /// Of a job whose ledgers agreed to leave out records of some chunks, and then to send some by themselves.
     ///
     /// # Panics
-    /// If its input cannot be mapped.
+    /// If its input cannot be mapped, or there is no such record.
     #[must_use]
-    pub fn of(plan: &JobPlan, agreed: impl Fn(ChunkNumber) -> Vec<Skip>) -> Self {
+    pub fn of(
+        plan: &JobPlan,
+        agreed: &BTreeMap<ChunkNumber, Vec<Skip>>,
+        again: &BTreeSet<(ChunkNumber, Place)>,
+    ) -> Self {
         let (program, partitions) = (plan.order.program(), plan.order.partitions);
         let limits = Limits {
             partitions,
@@ -95,7 +105,7 @@ impl Expected {
             output_bytes: OUTPUT_BYTES,
             budget_bytes: usize::MAX,
         };
-        let mut chunks = Vec::new();
+        let (mut chunks, mut ranges, mut alone) = (Vec::new(), Vec::new(), BTreeMap::new());
         let mut splitter = Splitter::new(program.boundary(), plan.order.chunk_bytes);
         while let Some(chunk) = splitter.next(&mut InMemory(&plan.sources)).expect("memory can be read") {
             let pieces: Vec<Piece<'_>> = chunk
@@ -116,11 +126,21 @@ impl Expected {
                 })
                 .collect();
             let number = ChunkNumber(u32::try_from(chunks.len()).expect("there are few"));
-            let left_out = LeftOut { too_long: &chunk.too_long, agreed: &agreed(number) };
+            let agreed = agreed.get(&number).map_or(&[][..], Vec::as_slice);
+            let left_out = LeftOut { too_long: &chunk.too_long, agreed };
             chunks.push(map(&program, &pieces, left_out, limits));
+            let range = |piece: &Piece<'_>| piece.offset..piece.offset + piece.bytes.len() as u64;
+            ranges.extend(pieces.iter().map(|piece| (number, piece.source, range(piece))));
+            for (chunk, place) in again.iter().filter(|(chunk, _)| *chunk == number) {
+                let of_source = pieces.iter().filter(|piece| piece.source == place.source);
+                let mut records = of_source.flat_map(|piece| RecordIter::new(program.records(), *piece));
+                let record = records.find(|record| record.offset == place.offset).expect("it is a record of its chunk");
+                let record = Piece { continues: false, ends: false, ..record };
+                alone.insert((*chunk, *place), map(&program, &[record], LeftOut::default(), limits));
+            }
         }
         let plain = local::run(&program, &plan.sources);
-        Self { program, chunks, plain, partitions }
+        Self { program, chunks, records: alone, pieces: ranges, plain, partitions }
     }
 
     /// The part of a partition that counts these units.
@@ -129,7 +149,7 @@ impl Expected {
     /// If there are no such units.
     #[must_use]
     pub fn part(&self, partition: usize, units: impl Iterator<Item = Unit>) -> Pairs {
-        let bodies = units.map(|unit| self.chunk(unit.chunk).segments[partition][unit.segment as usize].clone());
+        let bodies = units.map(|unit| self.origin(unit.origin()).segments[partition][unit.segment as usize].clone());
         let bodies = bodies.collect();
         with_program!(&self.program, program => reduced(program, bodies))
     }
@@ -144,13 +164,20 @@ impl Expected {
         self.plain.pairs.iter().filter(|(key, _)| here(key)).map(|(key, value)| (key.clone(), value.clone())).collect()
     }
 
-    /// A chunk.
+    /// A chunk, or a record of it alone.
     ///
     /// # Panics
     /// If there is none of that number.
     #[must_use]
-    pub fn chunk(&self, number: ChunkNumber) -> &Chunk {
-        &self.chunks[number.index()]
+    pub fn origin(&self, origin: Origin) -> &Chunk {
+        origin.record.map_or(&self.chunks[origin.chunk.index()], |place| &self.records[&(origin.chunk, place)])
+    }
+
+    /// The chunk that a place is in.
+    #[must_use]
+    pub fn chunk_at(&self, place: Place) -> Option<ChunkNumber> {
+        let there = |(_, source, range): &&(_, _, Range<u64>)| *source == place.source && range.contains(&place.offset);
+        self.pieces.iter().find(there).map(|(chunk, ..)| *chunk)
     }
 }
 

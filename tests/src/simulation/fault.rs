@@ -35,6 +35,7 @@ pub enum Fault {
     Taken,
     HalfSent,
     Retried,
+    RecordRetried,
     Gossip,
     ProducerDied,
     Cancelled,

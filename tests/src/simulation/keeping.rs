@@ -20,13 +20,10 @@ pub fn put(world: &World, path: &str) {
     world.injected(Fault::Expired);
     let file = |path: &str| world.store.get(&format!("jobs/{job}/{path}")).expect("memory can be read");
     let ends = world.store.list(&format!("jobs/{job}/end")).expect("memory can be read");
-    let since = match ends.last().and_then(|end| file(&format!("end/{end}"))) {
-        Some(end) => serde_json::from_slice::<End>(&end).expect("an end can be read").time_ms,
-        None if file("seal.json").is_some() => {
-            return world.wrong(format!("job {job} is removed although it is sealed and has not ended"));
-        }
-        None => job.0.get_timestamp().map_or(u64::MAX, |time| time.to_unix().0 * 1000),
+    let Some(end) = ends.last().and_then(|end| file(&format!("end/{end}"))) else {
+        return world.wrong(format!("job {job} is removed although it has not ended"));
     };
+    let since = serde_json::from_slice::<End>(&end).expect("an end can be read").time_ms;
     if u128::from(clock::now_ms().saturating_sub(since)) < keep.as_millis() {
         world.wrong(format!("job {job} is removed before {keep:?} have passed"));
     }

@@ -73,7 +73,7 @@ impl Line {
         if let Ok((partial, _)) = message::decode::<Partial>(body)
             && world.strikes(Fault::HalfSent, faults.half_sent)
         {
-            let raw = locked(&world.verdicts).task(partial.job, partial.chunk);
+            let raw = locked(&world.verdicts).task(partial.job, partial.unit().origin());
             let raw = raw.expect("a chunk was sent before it was mapped");
             let task = message::decode::<Task>(&raw).expect("it was a task").0;
             self.declare_dead(&task, &raw, None);

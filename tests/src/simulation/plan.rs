@@ -58,8 +58,8 @@ pub struct JobPlan {
     pub begins: Duration,
     /// It is cancelled then.
     pub cancelled: Option<Duration>,
-    /// What it lost is sent again when it has ended.
-    pub retried: bool,
+    /// So often is what it lost sent again when it has ended.
+    pub retries: u64,
     /// It is removed at the end.
     pub removed: bool,
 }
@@ -153,8 +153,10 @@ impl Plan {
         let Faults { slow_steps, false_verdicts, half_sent, unknown_writes, duplicates, gossip, .. } = &self.faults;
         match mistake {
             Mistake::NewsIsTruth => !gossip.is_empty(),
-            Mistake::AgreedIsMapped => *false_verdicts > 0,
-            Mistake::MixedIsReported | Mistake::RetryIsNotAgreed => half_sent + false_verdicts > 0,
+            Mistake::AgreedIsMapped | Mistake::RecordStaysLost => *false_verdicts > 0,
+            Mistake::MixedIsReported | Mistake::MixedRecordIsReported | Mistake::RetryIsNotAgreed => {
+                half_sent + false_verdicts > 0
+            }
             Mistake::UnknownIsDone => *unknown_writes > 0,
             Mistake::FinishOfThePast => self.aggregators > 1 && *slow_steps > 0,
             Mistake::ReplaceAfterLostRace => self.aggregators > 1 && *slow_steps > 0,
@@ -163,10 +165,18 @@ impl Plan {
         }
     }
 
-    /// The same world with more of what a mistake needs to do harm: a merge that loses its race is rare where merges are.
+    /// The same world with more of what a mistake needs to do harm: a merge that loses its race is rare where merges are, and so
+    /// is a record that was left out, sent again, and lost on the way to one partition only.
     #[must_use]
-    pub fn inviting(self, mistake: Option<Mistake>) -> Self {
+    pub fn inviting(mut self, mistake: Option<Mistake>) -> Self {
         match mistake {
+            Some(Mistake::MixedRecordIsReported) => {
+                for job in &mut self.jobs {
+                    (job.order.partitions, job.retries) = (job.order.partitions.max(2), 2);
+                }
+                let faults = Faults { last: millis(60_000), half_sent: 100, false_verdicts: 300, ..self.faults };
+                Self { faults, ..self }
+            }
             Some(Mistake::DeleteBeforeReplace | Mistake::ReplaceAfterLostRace) => Self { max_runs: 2, ..self },
             _ => self,
         }
@@ -248,7 +258,7 @@ impl JobPlan {
             order,
             begins: if dice.hits(500) { Duration::ZERO } else { time(dice, 2000) },
             cancelled: dice.hits(80).then(|| time(dice, last)),
-            retried: dice.hits(500),
+            retries: dice.below(3),
             removed: dice.hits(150),
         }
     }

@@ -3,6 +3,7 @@
 //! What would surprise: a producer that dies before it learned that its job is known begins another; the first one strays, and is
 //! cancelled and removed at the end, as a person would.
 
+use super::expected::Expected;
 use super::fault::Fault;
 use super::life::{Life, State};
 use super::line::Line;
@@ -10,13 +11,15 @@ use super::plan::JobPlan;
 use super::shown::without_paths;
 use super::world::{World, locked};
 use rabbit_reduce_core::id::{ChunkNumber, JobId};
-use rabbit_reduce_core::message::{Answer, Ask, End};
+use rabbit_reduce_core::message::{Answer, Ask, End, PutBack};
+use rabbit_reduce_core::skip::{Place, Skip};
 use rabbit_reduce_core::spec::Source;
 use rabbit_reduce_producer::client::{Client, ClientError};
 use rabbit_reduce_producer::screen::Screen;
 use rabbit_reduce_producer::session::{Known, Session, SessionError};
 use rabbit_reduce_runtime::process::shutdown::Shutdown;
 use rabbit_reduce_runtime::store::Store;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -153,32 +156,44 @@ pub async fn cancel(world: Arc<World>, after: Duration, stage: Arc<Stage>) {
     }
 }
 
-/// Somebody has what a job lost sent again, and waits until its result is amended.
-pub async fn retry(world: &Arc<World>, stage: &Stage) {
+/// Somebody has what a job lost sent again, chunks and records, and waits until its result is amended.
+pub async fn retry(world: &Arc<World>, plan: &JobPlan, stage: &Stage) {
     let Some(known) = stage.known() else { return };
     let (job, life) = (known.spec.job, Life::immortal(world, "Mender"));
     let session = session(&life);
     let Some(end) = session.status(job).await.ok().and_then(|status| status.end) else { return };
     let chunks: Vec<ChunkNumber> = end.losses.chunks.iter().map(|lost| lost.chunk).collect();
-    if chunks.is_empty() || !end.outcome.has_result() {
+    // A record that no message carries belongs to no piece of its chunk.
+    let expected = Expected::of(plan, &BTreeMap::new(), &BTreeSet::new());
+    let places = end.losses.records.iter().map(Skip::place);
+    let records: Vec<(ChunkNumber, Place)> =
+        places.filter_map(|place| Some((expected.chunk_at(place)?, place))).collect();
+    let asked = chunks.len() + records.len();
+    if asked == 0 || !end.outcome.has_result() {
         return;
     }
-    world.injected(Fault::Retried);
-    world.note(format_args!("somebody has {chunks:?} of {job} sent again"));
-    let answer = match session.ask(Ask::Retry { job, chunks: chunks.clone(), records: vec![] }, &[]).await {
+    world.note(format_args!("somebody has {chunks:?} and {records:?} of {job} sent again"));
+    let answer = match session.ask(Ask::Retry { job, chunks, records }, &[]).await {
         Ok((answer, _)) => answer,
         Err(error) => return world.wrong(format!("nothing of job {job} is sent again: {error}")),
     };
     world.note(format_args!("{job}: {answer:?}"));
     // Refused is what a late message made whole meanwhile, and what nobody can repair.
-    let Answer::Retried { refused, .. } = answer else { return world.wrong(format!("{answer:?} is no answer")) };
-    if refused.len() == chunks.len() {
+    let Answer::Retried { chunks, refused, records, .. } = answer else {
+        return world.wrong(format!("{answer:?} is no answer"));
+    };
+    let sent = records.iter().filter(|(.., fate)| *fate == PutBack::Sent).count();
+    chunks.iter().for_each(|_| world.injected(Fault::Retried));
+    (0..sent).for_each(|_| world.injected(Fault::RecordRetried));
+    if refused.len() + records.iter().filter(|(.., fate)| matches!(fate, PutBack::Refused(_))).count() == asked {
         return;
     }
     loop {
         match session.status(job).await {
             Ok(status)
-                if status.retrying.is_empty() && status.end.as_ref().is_some_and(|now| now.version > end.version) =>
+                if status.retrying.is_empty()
+                    && status.retrying_records.is_empty()
+                    && status.end.as_ref().is_some_and(|now| now.version > end.version) =>
             {
                 return;
             }
@@ -235,7 +250,11 @@ pub async fn clear(world: &Arc<World>, job: JobId) {
     locked(&world.unwanted).insert(job);
     world.note(format_args!("somebody clears {job}"));
     for (what, ask_for) in [("cancelled", Ask::Cancel { job }), ("removed", Ask::Remove { job })] {
-        if let Some(Err(error)) = ask(world, ask_for).await {
+        // Where jobs are kept for so long only, one that nobody goes on to publish ends by itself.
+        let over = |error: &String| world.plan.keep.is_some() && error.contains("has ended already");
+        if let Some(Err(error)) = ask(world, ask_for).await
+            && !over(&error)
+        {
             world.wrong(format!("job {job}, of which no producer knows, is not {what}: {error}"));
         }
     }

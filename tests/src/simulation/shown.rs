@@ -3,6 +3,7 @@
 //! What would surprise: what differs between two machines, such as paths, is left out.
 
 use bytes::Bytes;
+use rabbit_reduce_core::id::Origin;
 use rabbit_reduce_core::message::{self, Failure, News, Partial, Reply, Request, Task};
 
 /// A reason without the places where inputs happen to lie.
@@ -16,18 +17,21 @@ pub fn without_paths(reason: &str) -> String {
 #[must_use]
 pub fn shown(message: &Bytes) -> String {
     if let Ok((partial, body)) = message::decode::<Partial>(message) {
-        let Partial { job, chunk, attempt, partition, segment, last, strikes, .. } = partial;
+        let (origin, Partial { job, attempt, partition, segment, last, strikes, .. }) =
+            (partial.unit().origin(), partial);
         let (end, bytes) = (if last { " last" } else { "" }, body.len());
         return format!(
-            "partial {job} {chunk}/{partition}/{segment}{end} attempt {attempt} strikes {strikes} {bytes} B"
+            "partial {job} {origin}/{partition}/{segment}{end} attempt {attempt} strikes {strikes} {bytes} B"
         );
     }
     if let Ok((task, body)) = message::decode::<Task>(message) {
-        let Task { job, chunk, attempt, crashes, rounds, .. } = task;
-        return format!("task {job} {chunk} attempt {attempt} crashes {crashes} rounds {rounds} {} B", body.len());
+        let Task { job, chunk, record, attempt, crashes, rounds, .. } = task;
+        let origin = Origin { chunk, record };
+        return format!("task {job} {origin} attempt {attempt} crashes {crashes} rounds {rounds} {} B", body.len());
     }
     if let Ok((failure, _)) = message::decode::<Failure>(message) {
-        return format!("failure {} {}: {}", failure.job, failure.chunk, without_paths(&failure.reason));
+        let origin = Origin { chunk: failure.chunk, record: failure.retried };
+        return format!("failure {} {origin}: {}", failure.job, without_paths(&failure.reason));
     }
     if let Ok((request, _)) = message::decode::<Request>(message) {
         let ask = format!("{:?}", request.ask);

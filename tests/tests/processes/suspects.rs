@@ -4,8 +4,8 @@ use rabbit_reduce_tests::namespaces::Namespace;
 use rabbit_reduce_tests::processes::{Running, until};
 use rabbit_reduce_tests::seen;
 
-/// What kills.
-const DEADLY: &str = "deadly";
+/// What kills: a number, too.
+const DEADLY: &str = "31337";
 
 /// What a push printed, what it said, and how many workers died of its input.
 struct Pushed {
@@ -47,6 +47,28 @@ fn a_record_that_kills_its_workers_is_left_out_and_nothing_else() {
     assert!(said.contains("3 processes died with it, alone") && said.matches("lost: ").count() == 1, "{said}");
     assert!((1..=3).contains(&died), "{died} workers died of it");
     seen::fault("a record kills who maps it", "it alone is lost, after three deaths in processes of its own");
+}
+
+/// Whose fault was not the record's: the next release of the program maps it.
+#[test]
+fn a_record_that_killed_one_worker_is_counted_by_another_once_it_is_sent_again() {
+    let namespace = Namespace::default();
+    namespace.room.write("in.txt", format!("{}{DEADLY} {}", "1 2 3\n".repeat(2000), "4 5 6\n".repeat(2000)));
+    let args = ["push", "--job", "sum", "--chunk-size", "4KiB", "--partitions", "3", "in.txt"];
+    let Pushed { rows, said, .. } = push(&namespace, &args);
+    assert!(rows.contains("sum\t42000\n") && said.contains("3 processes died with it, alone"), "{said}");
+    let (_aggregator, _healthy) = (namespace.aggregator(), namespace.worker(&[]));
+    let again = namespace.ask(&["dead", "retry", "@"]);
+    assert_eq!(again.text(0), "");
+    assert!(again.stderr.contains("1 record put back: 1 counted; result version 2\n"), "{}", again.stderr);
+    let whole = namespace.ask(&["results"]).text(0);
+    assert_eq!(whole, namespace.ask(&["run", "--job", "sum", "in.txt"]).text(0));
+    assert!(whole.contains("sum\t73337\n") && whole.contains("max\t31337\n"), "{whole}");
+    assert!(namespace.ask(&["status"]).text(0).contains("losses      0\n"));
+    seen::fault(
+        "a record that killed one worker is sent again to another",
+        "counted once, in a new version of the result",
+    );
 }
 
 #[test]

@@ -245,29 +245,45 @@ fn a_partial_that_the_broker_gives_up_is_counted_whoever_dies() {
     });
 }
 
+/// Of which who maps it dies: a number, too.
+const DEADLY: &str = "31337";
+
+/// Workers that die of what is deadly, one after the other.
+struct Mortals<'n> {
+    namespace: &'n Namespace,
+    alive: Running,
+}
+
+impl<'n> Mortals<'n> {
+    fn new(namespace: &'n Namespace) -> Self {
+        Self { namespace, alive: Self::worker(namespace) }
+    }
+
+    fn worker(namespace: &Namespace) -> Running {
+        let mut command = namespace.command("worker", &["--threads", "1"]);
+        Running::start(command.env("RABBIT_REDUCE_POISON", DEADLY))
+    }
+
+    fn come_until_it_ends(&mut self, process: &mut Running) {
+        until("its end", || {
+            if !self.alive.lives() {
+                self.alive = Self::worker(self.namespace);
+            }
+            (!process.lives()).then_some(())
+        });
+    }
+}
+
 #[test]
 fn an_aggregator_may_die_while_it_leaves_out_a_record() {
     walk(&LEAVING_OUT, "aggregator dies as it leaves out a record", |node, namespace, place| {
-        const DEADLY: &str = "deadly";
         namespace.room.write("in.txt", format!("{}{DEADLY}\n{}", "1 2 3\n".repeat(1000), "4 5 6\n".repeat(1000)));
-        let worker = || {
-            let mut command = namespace.command("worker", &["--threads", "1"]);
-            Running::start(command.env("RABBIT_REDUCE_POISON", DEADLY))
-        };
         let mut push = namespace.producer(&["push", "--job", "sum", "--partitions", "2", "in.txt"]);
-        let (mut first, mut alive) = (armed(namespace, place, &[]), worker());
-        let mut while_workers_come = |process: &mut Running| {
-            until("its end", || {
-                if !alive.lives() {
-                    alive = worker();
-                }
-                (!process.lives()).then_some(())
-            });
-        };
-        while_workers_come(&mut first);
+        let (mut first, mut workers) = (armed(namespace, place, &[]), Mortals::new(namespace));
+        workers.come_until_it_ends(&mut first);
         died(first, place);
         let _successor = namespace.aggregator();
-        while_workers_come(&mut push);
+        workers.come_until_it_ends(&mut push);
         let outcome = push.ended();
         assert_eq!(outcome.text(3), "count\t6000\nsum\t21000\nmin\t1\nmax\t6\nmean\t3.5\n", "{place}");
         assert_eq!(outcome.stderr.matches("lost: ").count(), 1, "{place}: {}", outcome.stderr);
@@ -294,6 +310,28 @@ fn an_aggregator_may_die_while_it_puts_chunks_back() {
         let (_successor, _worker) = (namespace.aggregator(), namespace.worker(&[]));
         assert_eq!(retry.ended().text(0), "", "{place}");
         agrees(namespace.producer(&["results"]), &expected);
+        is_spent(node, namespace);
+    });
+}
+
+/// What a worker died of is sent again to one that does not.
+#[test]
+fn an_aggregator_may_die_while_it_puts_a_record_back() {
+    walk(&PUTTING_BACK, "aggregator dies as it puts a record back", |node, namespace, place| {
+        namespace.room.write("in.txt", format!("1 2 {DEADLY} 4\n"));
+        let (first, mut workers) = (namespace.aggregator(), Mortals::new(namespace));
+        let mut push = namespace.producer(&["push", "--job", "sum", "--partitions", "2", "in.txt"]);
+        workers.come_until_it_ends(&mut push);
+        assert!(push.ended().text(3).contains("sum\t7\n"), "{place}");
+        for process in [first, workers.alive] {
+            process.signal("TERM");
+            assert_eq!(process.ended().code, Some(0));
+        }
+        let retry = namespace.producer(&["dead", "retry", "@"]);
+        died(armed(namespace, place, &[]), place);
+        let (_successor, _worker) = (namespace.aggregator(), namespace.worker(&[]));
+        assert_eq!(retry.ended().text(0), "", "{place}");
+        agrees(namespace.producer(&["results"]), &namespace.ask(&["run", "--job", "sum", "in.txt"]).text(0));
         is_spent(node, namespace);
     });
 }
