@@ -5,6 +5,7 @@
 
 pub mod export;
 pub mod opened;
+mod rereading;
 mod retrying;
 pub mod selection;
 

@@ -6,16 +6,16 @@
 use crate::reader::Reader;
 use bytes::{Bytes, BytesMut};
 use rabbit_reduce_core::boundary::Boundary;
-use rabbit_reduce_core::message::{self, Task, TaskPiece};
+use rabbit_reduce_core::message::{self, Failure, Task, TaskPiece};
 use rabbit_reduce_core::spec::{By, Source, Spec};
 use rabbit_reduce_core::split::{ChunkPlan, Splitter};
 use rabbit_reduce_core::topology::{REDUCE_QUEUES, queue};
 use rabbit_reduce_runtime::broker::stored::publish_stored;
 use rabbit_reduce_runtime::broker::{Broker, BrokerError, Route};
 use rabbit_reduce_runtime::crash_point;
-use rabbit_reduce_runtime::process::compute;
 use rabbit_reduce_runtime::process::joined::joined;
 use rabbit_reduce_runtime::process::shutdown::Shutdown;
+use rabbit_reduce_runtime::process::{clock, compute};
 use std::collections::BTreeSet;
 use std::io;
 use std::pin::pin;
@@ -42,6 +42,15 @@ pub enum PublishError {
     Interrupted,
 }
 
+/// What becomes of the tasks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Workers map them.
+    Mapping,
+    /// Their chunks are lost already; aggregators keep them with the dead letters, so that they can be sent again.
+    Keeping,
+}
+
 /// What to publish.
 pub struct Publishing {
     /// The job.
@@ -54,6 +63,8 @@ pub struct Publishing {
     pub boundary: Boundary,
     /// These chunks only, or all.
     pub only: Option<BTreeSet<u32>>,
+    /// What for.
+    pub purpose: Purpose,
 }
 
 impl Publishing {
@@ -67,6 +78,10 @@ impl Publishing {
         shutdown: &Shutdown,
         mut confirmed: impl FnMut(u32, u64),
     ) -> Result<u32, PublishError> {
+        let queue = match self.purpose {
+            Purpose::Mapping => queue::MAP,
+            Purpose::Keeping => queue::DEAD,
+        };
         let (made, mut tasks) = mpsc::channel::<io::Result<(Bytes, u64)>>(READ_AHEAD);
         let mut splitting = pin!(compute::blocking(move || self.split(&made)));
         let mut split = None;
@@ -90,7 +105,7 @@ impl Publishing {
                         crash_point::reached("producer.split");
                         let broker = Arc::clone(&broker);
                         publishing.spawn(async move {
-                            let route = Route::Queue(queue::MAP.to_owned());
+                            let route = Route::Queue(queue.to_owned());
                             publish_stored(&*broker, &route, message, None).await.map(|()| bytes)
                         });
                     }
@@ -173,6 +188,26 @@ impl Publishing {
             skips: Vec::new(),
             history: Vec::new(),
         };
-        Ok(message::encode(&task, &body))
+        let message = message::encode(&task, &body);
+        Ok(match self.purpose {
+            Purpose::Mapping => message,
+            Purpose::Keeping => message::encode(&read_again(&task), &message),
+        })
+    }
+}
+
+/// The letter that keeps a task. That its chunk is lost is known, so it decides nothing.
+fn read_again(task: &Task) -> Failure {
+    Failure {
+        job: task.job,
+        chunk: task.chunk,
+        reason: "no letter held it, so it was read from its source again".to_owned(),
+        attempts: 0,
+        retry: 0,
+        record: None,
+        retried: None,
+        worker: "producer".to_owned(),
+        version: task.program.version,
+        time_ms: clock::now_ms(),
     }
 }

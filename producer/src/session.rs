@@ -7,7 +7,7 @@ use crate::cli::JobConfig;
 use crate::client::{Client, ClientError, SHORT};
 use crate::output::destination::{Destination, PrintError, Printed};
 use crate::output::{OrderError, OutputOptions, print_result};
-use crate::publishing::{PublishError, Publishing};
+use crate::publishing::{PublishError, Publishing, Purpose};
 use crate::remote_part::RemotePart;
 use crate::screen::Screen;
 use rabbit_reduce_core::id::JobId;
@@ -43,7 +43,7 @@ pub enum SessionError {
     Client(#[from] ClientError),
     /// The input.
     #[error(transparent)]
-    Publish(#[from] PublishError),
+    Publish(PublishError),
     /// What the job asks for.
     #[error(transparent)]
     Spec(#[from] SpecError),
@@ -59,6 +59,15 @@ pub enum SessionError {
     /// Somebody wants us to stop.
     #[error("interrupted")]
     Interrupted,
+}
+
+impl From<PublishError> for SessionError {
+    fn from(error: PublishError) -> Self {
+        match error {
+            PublishError::Interrupted => Self::Interrupted,
+            error => Self::Publish(error),
+        }
+    }
 }
 
 /// A producer at work.
@@ -84,6 +93,19 @@ pub struct Known {
     pub store: String,
     /// Its sources.
     pub sources: Arc<[Source]>,
+}
+
+impl Known {
+    fn publishing(&self, only: Option<BTreeSet<u32>>, purpose: Purpose) -> Publishing {
+        Publishing {
+            spec: Arc::clone(&self.spec),
+            store: self.store.clone(),
+            sources: Arc::clone(&self.sources),
+            boundary: self.job.boundary(),
+            only,
+            purpose,
+        }
+    }
 }
 
 impl Session {
@@ -166,13 +188,7 @@ impl Session {
     /// # Errors
     /// If the input cannot be read, the broker refuses, or we are asked to stop. The job can be resumed.
     pub async fn publish(&self, known: &Known, only: Option<BTreeSet<u32>>) -> Result<u32, SessionError> {
-        let publishing = Publishing {
-            spec: Arc::clone(&known.spec),
-            store: known.store.clone(),
-            sources: Arc::clone(&known.sources),
-            boundary: known.job.boundary(),
-            only,
-        };
+        let publishing = known.publishing(only, Purpose::Mapping);
         let mut bytes = 0;
         let job = known.spec.job;
         let watching = self.watch_quietly(job);
@@ -183,10 +199,7 @@ impl Session {
         let published = publishing.run(Arc::clone(&self.client.broker), &self.shutdown, confirmed);
         let chunks = tokio::select! {
             biased;
-            chunks = published => chunks.map_err(|error| match error {
-                PublishError::Interrupted => SessionError::Interrupted,
-                error => error.into(),
-            })?,
+            chunks = published => chunks?,
             // It ended before it was published: cancelled, or failed early.
             () = watching => return Ok(0),
         };
@@ -194,6 +207,16 @@ impl Session {
         self.ask(Ask::Seal { job, chunks }, &[]).await?;
         crash_point::reached("producer.sealed");
         Ok(chunks)
+    }
+
+    /// Publishes the tasks of chunks that are lost, to be kept with the dead letters.
+    ///
+    /// # Errors
+    /// If the input cannot be read, the broker refuses, or we are asked to stop.
+    pub(crate) async fn publish_letters(&self, known: &Known, only: BTreeSet<u32>) -> Result<(), SessionError> {
+        let publishing = known.publishing(Some(only), Purpose::Keeping);
+        publishing.run(Arc::clone(&self.client.broker), &self.shutdown, |_, _| ()).await?;
+        Ok(())
     }
 
     /// Looks at a job now and then, for the progress shown; comes back if it has ended.

@@ -20,7 +20,7 @@ use rabbit_reduce_producer::cli::JobConfig;
 use rabbit_reduce_producer::client::Client;
 use rabbit_reduce_producer::output::OutputOptions;
 use rabbit_reduce_producer::output::destination::{Destination, Printed};
-use rabbit_reduce_producer::publishing::Publishing;
+use rabbit_reduce_producer::publishing::{Publishing, Purpose};
 use rabbit_reduce_producer::screen::Screen;
 use rabbit_reduce_producer::session::{Known, Session};
 use rabbit_reduce_producer::sources::collect;
@@ -284,6 +284,7 @@ impl Cluster {
             sources: Arc::clone(&known.sources),
             boundary: known.job.boundary(),
             only,
+            purpose: Purpose::Mapping,
         };
         let published = publishing.run(Arc::clone(&session.client.broker), &session.shutdown, |_, _| ());
         within("the input is published", published).await.expect("the input can be published")

@@ -180,6 +180,7 @@ impl Letters {
             tell(&format!("job {job}: nothing of what was asked for is lost; nothing is sent again"));
             return Ok(exit(&before));
         }
+        self.read_again(job, &before, &wanted.lost).await.map_err(failure)?;
         let mut sent = self.send(job, &wanted.lost).await.map_err(failure)?;
         sent.origins.extend(wanted.amending);
         for (origin, reason) in &sent.refused {

@@ -1,6 +1,6 @@
 //! What was lost, carried back to who asks: listed, shown, exported, sent again, dropped.
 
-use rabbit_reduce_core::message::{self, Failure, Task};
+use rabbit_reduce_core::message::{self, Failure, Partial, Task};
 use rabbit_reduce_core::topology::queue;
 use rabbit_reduce_runtime::broker::{Broker, Published, Route};
 use rabbit_reduce_tests::home::{connect, publish};
@@ -123,10 +123,10 @@ fn a_retry_goes_on_without_who_asked_and_without_the_aggregator_that_was_asked()
 }
 
 #[test]
-fn a_lost_chunk_whose_letter_is_dropped_cannot_be_sent_again() {
+fn a_lost_chunk_whose_letter_is_dropped_is_read_from_its_source_again() {
     let namespace = Namespace::default();
     let _aggregator = namespace.aggregator();
-    let (_, chunks) = lose_everything(&namespace);
+    let (expected, chunks) = lose_everything(&namespace);
     let letters = listed(&namespace, &["--chunk", "0"]);
     let name = letters[0]["short"].as_str().unwrap();
     let dropped = namespace.ask(&["dead", "drop", "@", name]);
@@ -134,9 +134,67 @@ fn a_lost_chunk_whose_letter_is_dropped_cannot_be_sent_again() {
     says(&dropped, "1 dead letter is dropped; what of job ");
     assert_eq!(listed(&namespace, &[]).len(), chunks - 1);
     namespace.ask(&["dead", "drop", "@", name]).refused(1, &["no dead letter", name, "producer dead ls"]);
+    let (file, away) = (namespace.room.path("in.txt"), namespace.room.path("away"));
+    std::fs::rename(&file, &away).unwrap();
     let refused = namespace.ask(&["dead", "retry", "@", "--chunk", "0"]);
-    refused.refused(1, &["chunk 0: the task of chunk 0 is not kept", "push its input again", "nothing is sent again"]);
+    refused.refused(
+        1,
+        &[
+            "no letter holds chunk 0, nor can the input be read again: ",
+            "in.txt",
+            "chunk 0: the task of chunk 0 is not kept",
+            "push its input again",
+            "nothing is sent again",
+        ],
+    );
     assert_eq!(namespace.ask(&["results"]).text(3), "", "it stays lost");
+
+    std::fs::rename(&away, &file).unwrap();
+    let _worker = namespace.worker(&[]);
+    let again = namespace.ask(&["dead", "retry", "@"]);
+    assert_eq!(again.text(0), "");
+    says(&again, "no letter holds chunk 0; the input is read again for that\n");
+    says(&again, &format!("{chunks} chunks put back: {chunks} counted; result version 2\n"));
+    assert_eq!(namespace.ask(&["results"]).text(0), expected);
+    fault("the letter of a lost chunk is dropped", "its task is read from its source again, and counted once");
+}
+
+#[test]
+fn a_chunk_of_which_only_a_spoiled_partial_is_kept_is_read_from_its_source_again() {
+    let namespace = Namespace::default();
+    let aggregator = namespace.aggregator();
+    let expected = namespace.input(2000);
+    let job = namespace.ask(&["push", "--detach", "--chunk-size", "32KiB", "--partitions", "2", "in.txt"]).text(0);
+    aggregator.signal("TERM");
+    assert_eq!(aggregator.ended().code, Some(0));
+    assert_eq!(namespace.worker(&["--exit-when-idle"]).ended().code, Some(0));
+    let chunk = spoil_a_partial(&namespace);
+    let (_aggregator, _worker) = (namespace.aggregator(), namespace.worker(&[]));
+    let lost = namespace.producer(&["resume", job.trim()]).ended();
+    assert_eq!(lost.code, Some(3), "{}", lost.stderr);
+    let letters = listed(&namespace, &[]);
+    assert_eq!((letters.len(), &letters[0]["kind"], &letters[0]["chunk"]), (1, &"partial".into(), &chunk.into()));
+    let again = namespace.ask(&["dead", "retry", "@"]);
+    assert_eq!(again.text(0), "");
+    says(&again, &format!("no letter holds chunk {chunk}; the input is read again for that\n"));
+    says(&again, "1 chunk put back: 1 counted; result version 2\n");
+    assert_eq!(namespace.ask(&["results"]).text(0), expected);
+    fault("only a spoiled partial of a lost chunk is kept", "its task is read from its source again, and counted once");
+}
+
+/// Has nonsense stand for the pairs of a partial that waits; its chunk.
+fn spoil_a_partial(namespace: &Namespace) -> u32 {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let broker = connect(&rabbit(), &namespace.name).await;
+        let mut partials = broker.consume("reduce.1", 1).await.expect("the queue exists");
+        let delivery = within("a partial", partials.next()).await.expect("the channel lives");
+        let (partial, _) = message::decode::<Partial>(&delivery.body).expect("it is a partial");
+        let spoiled = message::encode(&partial, b"\xff\xff\xff");
+        assert_eq!(publish(&broker, &Route::Queue("reduce.1".to_owned()), spoiled).await, Published::Confirmed);
+        assert!(delivery.receipt.ack().await);
+        partial.chunk.0
+    })
 }
 
 /// Plays a worker that gives up the first task it gets, for good; its chunk.
