@@ -240,11 +240,12 @@ impl<'p, P: Program, W: Watch> Mapping<'p, '_, P, W> {
         let records = RecordIter::new(self.program.records(), *piece);
         if self.program.records() == Records::Piece {
             self.glance.watch.record(None, piece.bytes);
-            let (program, mut each) = (self.program, |key: Key<'_>, value| {
+            let program = self.program;
+            let each = |key: Key<'_>, value| {
                 self.glance.pair()?;
                 self.add(key, value, scratch)
-            });
-            if let Some(mapped) = program.map_all(*piece, &mut each) {
+            };
+            if let Some(mapped) = program.map_all(*piece, each) {
                 return mapped.map(|()| 1);
             }
             for pair in self.program.map(*piece) {

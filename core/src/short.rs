@@ -24,9 +24,12 @@ impl<'k> Key<'k> {
     }
 
     /// Its bytes; a short key's are put into `room`.
-    #[inline]
+    #[inline(always)]
     #[must_use]
-    pub fn bytes<'b>(&'b self, room: &'b mut [u8; SHORT_BYTES]) -> &'b [u8] {
+    pub fn bytes<'b>(self, room: &'b mut [u8; SHORT_BYTES]) -> &'b [u8]
+    where
+        'k: 'b,
+    {
         match self {
             Self::Short(key) => {
                 *room = key.padded();
@@ -38,15 +41,17 @@ impl<'k> Key<'k> {
 }
 
 /// A key of sixteen bytes at the most.
+///
+/// Two words rather than one of twice the size: what is written to memory in halves and read as a whole stalls a processor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ShortKey {
     /// Its bytes, the first ones lowest, and zeros.
-    words: u128,
-    length: u8,
+    words: [u64; 2],
+    length: u64,
 }
 
-const fn each_byte(byte: u8) -> u128 {
-    u128::from_ne_bytes([byte; SHORT_BYTES])
+const fn each_byte(byte: u8) -> u64 {
+    u64::from_ne_bytes([byte; 8])
 }
 
 impl ShortKey {
@@ -67,7 +72,12 @@ impl ShortKey {
         } else {
             bytes.iter().rev().fold(0, |words, byte| words << 8 | u128::from(*byte))
         };
-        Some(Self { words, length: length as u8 })
+        Some(Self::new(words, length))
+    }
+
+    #[inline(always)]
+    const fn new(words: u128, length: usize) -> Self {
+        Self { words: [words as u64, (words >> 64) as u64], length: length as u64 }
     }
 
     /// The key of `length` of the bytes from `start` on, unless they are too many; there must be as many.
@@ -82,8 +92,7 @@ impl ShortKey {
         let Some(words) = bytes.get(start..).and_then(|rest| rest.first_chunk()) else {
             return Self::of(&bytes[start..start + length]);
         };
-        let words = u128::from_le_bytes(*words) & (u128::MAX >> (8 * (SHORT_BYTES - length)));
-        Some(Self { words, length: length as u8 })
+        Some(Self::new(u128::from_le_bytes(*words) & (u128::MAX >> (8 * (SHORT_BYTES - length))), length))
     }
 
     /// How many bytes it has.
@@ -103,39 +112,46 @@ impl ShortKey {
     #[inline]
     #[must_use]
     pub const fn padded(self) -> [u8; SHORT_BYTES] {
-        self.words.to_le_bytes()
+        let [low, high] = self.words;
+        (low as u128 | (high as u128) << 64).to_le_bytes()
     }
 
     /// Its bytes as two words, the first ones lowest.
     #[inline]
     pub(crate) const fn words(self) -> [u64; 2] {
-        [self.words as u64, (self.words >> 64) as u64]
+        self.words
     }
 
     /// The key of these words and length.
     #[inline]
-    pub(crate) const fn from_words([low, high]: [u64; 2], length: u64) -> Self {
-        Self { words: low as u128 | (high as u128) << 64, length: length as u8 }
+    pub(crate) const fn from_words(words: [u64; 2], length: u64) -> Self {
+        Self { words, length }
     }
 
     /// Whether all of it is ASCII.
     #[inline]
     #[must_use]
     pub const fn is_ascii(self) -> bool {
-        self.words & each_byte(0x80) == 0
+        (self.words[0] | self.words[1]) & each_byte(0x80) == 0
     }
 
     /// The same with `A` to `Z` in lower case; for ASCII only.
     #[inline]
     #[must_use]
     pub const fn to_ascii_lowercase(self) -> Self {
-        // No byte overflows into the next: each is below 0x80, and what is added is, too.
-        let from_a = self.words + each_byte(0x80 - b'A');
-        let beyond_z = self.words + each_byte(0x80 - b'Z' - 1);
-        let upper = (from_a ^ beyond_z) & each_byte(0x80);
-        // The bit of capital letters, 0x80, two places lower is the one that makes them small.
-        Self { words: self.words | upper >> 2, length: self.length }
+        let [low, high] = self.words;
+        Self { words: [lowercase(low), lowercase(high)], length: self.length }
     }
+}
+
+#[inline]
+const fn lowercase(word: u64) -> u64 {
+    // No byte overflows into the next: each is below 0x80, and what is added is, too.
+    let from_a = word + each_byte(0x80 - b'A');
+    let beyond_z = word + each_byte(0x80 - b'Z' - 1);
+    let upper = (from_a ^ beyond_z) & each_byte(0x80);
+    // The bit of capital letters, 0x80, two places lower is the one that makes them small.
+    word | upper >> 2
 }
 
 #[cfg(test)]

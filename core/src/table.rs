@@ -12,6 +12,7 @@ use crate::partition;
 use crate::run::{RunReader, RunWriter};
 use crate::short::{Key, SHORT_BYTES, ShortKey};
 use std::cmp::Ordering;
+use std::hint::black_box;
 use std::io::{self, BufReader, BufWriter, Read, Seek, Write};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -30,6 +31,7 @@ pub trait Scratch {
 
 /// A key and what is known of it. Without mapped pairs it is no key, but a place for one.
 #[derive(Clone, Default)]
+#[repr(align(32))]
 struct Slot<V> {
     /// A short key; of a long one the first eight bytes, and where it lies in the arena.
     words: [u64; 2],
@@ -47,6 +49,8 @@ const LONG: u64 = 0xff;
 const PARTITION_BYTES: usize = 4;
 /// Scratch files that are merged into one when there are as many: each takes a file handle, and a frame of memory to read.
 const FAN_IN: usize = 32;
+/// Pairs whose places are looked at together.
+const BATCH: usize = 32;
 /// Places of a table that holds little.
 const LEAST_PLACES: usize = 1 << 10;
 /// Of so many places, so many are taken before there are twice as many: beyond, keys get in each other's way.
@@ -63,6 +67,8 @@ pub struct Table<'p, P: Program> {
     /// A power of two of them. A key lies where its hash leads, or in the first free place behind that.
     places: Vec<Slot<P::Value>>,
     taken: usize,
+    /// Pairs of short keys on their way to their places.
+    waiting: Vec<(ShortKey, P::Value)>,
     /// The bytes of long keys.
     arena: Vec<u8>,
     value_bytes: usize,
@@ -82,6 +88,7 @@ impl<'p, P: Program> Table<'p, P> {
             seed,
             places: vec![Slot::default(); LEAST_PLACES],
             taken: 0,
+            waiting: Vec::with_capacity(BATCH),
             arena: Vec::new(),
             value_bytes: 0,
             spilled: Vec::new(),
@@ -116,26 +123,85 @@ impl<'p, P: Program> Table<'p, P> {
     #[inline(always)]
     pub fn add(&mut self, key: Key<'_>, value: P::Value) -> bool {
         self.pairs += 1;
+        match key {
+            Key::Short(key) if value.heap_bytes() == 0 => {
+                self.waiting.push((key, value));
+                self.waiting.len() == BATCH && self.settle()
+            }
+            Key::Short(key) => self.put_short(hash_short(self.seed, key), key, value),
+            Key::Long(key) => self.put_long(key, value),
+        }
+    }
+
+    /// Puts what waits into its places. All of these are looked at first, so that memory is waited for once and not each time.
+    #[inline(never)]
+    fn settle(&mut self) -> bool {
+        let (mut waiting, mut hashes) = (std::mem::take(&mut self.waiting), [0; BATCH]);
         let mask = self.places.len() - 1;
-        let mut place = hash(self.seed, key) as usize & mask;
+        let mut seen = 0;
+        for (hashed, (key, _)) in hashes.iter_mut().zip(&waiting) {
+            *hashed = hash_short(self.seed, *key);
+            seen |= self.places[*hashed as usize & mask].pairs;
+        }
+        black_box(seen);
+        let mut full = false;
+        for (hashed, (key, value)) in hashes.iter().zip(&mut waiting) {
+            full |= self.put_short(*hashed, *key, std::mem::take(value));
+        }
+        waiting.clear();
+        self.waiting = waiting;
+        full
+    }
+
+    /// Puts a pair of a short key into its place.
+    #[inline(always)]
+    fn put_short(&mut self, hashed: u64, key: ShortKey, value: P::Value) -> bool {
+        let mask = self.places.len() - 1;
+        let mut place = hashed as usize & mask;
         loop {
-            let slot = &mut self.places[place];
-            if slot.is_of(key, &self.arena) {
-                slot.pairs += ONE_PAIR;
-                let before = slot.value.heap_bytes();
-                self.program.merge(key.bytes(&mut [0; SHORT_BYTES]), &mut slot.value, value);
-                let after = slot.value.heap_bytes();
-                if after == before {
-                    return false;
-                }
-                self.value_bytes = self.value_bytes + after - before;
-                return after > before && self.is_full();
+            let slot = &self.places[place];
+            if slot.is_short(key) {
+                return self.merge(place, Key::Short(key), value);
             }
             if slot.is_free() {
-                return self.insert(place, key, value);
+                return self.insert(place, key.words(), key.len() as u64, value);
             }
             place = (place + 1) & mask;
         }
+    }
+
+    /// Puts a pair of a long key into its place.
+    #[inline(never)]
+    fn put_long(&mut self, key: &[u8], value: P::Value) -> bool {
+        let mask = self.places.len() - 1;
+        let mut place = hash_long(self.seed, key) as usize & mask;
+        loop {
+            let slot = &self.places[place];
+            if slot.is_long(key, &self.arena) {
+                return self.merge(place, Key::Long(key), value);
+            }
+            if slot.is_free() {
+                let words = [first_word(key), in_arena(self.arena.len(), key.len())];
+                self.arena.extend_from_slice(key);
+                return self.insert(place, words, LONG, value);
+            }
+            place = (place + 1) & mask;
+        }
+    }
+
+    /// Merges a value into that of the same key.
+    #[inline(always)]
+    fn merge(&mut self, place: usize, key: Key<'_>, value: P::Value) -> bool {
+        let slot = &mut self.places[place];
+        slot.pairs += ONE_PAIR;
+        let before = slot.value.heap_bytes();
+        self.program.merge(key.bytes(&mut [0; SHORT_BYTES]), &mut slot.value, value);
+        let after = slot.value.heap_bytes();
+        if after == before {
+            return false;
+        }
+        self.value_bytes = self.value_bytes + after - before;
+        after > before && self.is_full()
     }
 
     fn is_full(&self) -> bool {
@@ -144,16 +210,9 @@ impl<'p, P: Program> Table<'p, P> {
 
     /// Takes a new key in, at a place that is free.
     #[inline(never)]
-    fn insert(&mut self, place: usize, key: Key<'_>, value: P::Value) -> bool {
+    fn insert(&mut self, place: usize, words: [u64; 2], length: u64, value: P::Value) -> bool {
         self.value_bytes += value.heap_bytes();
-        self.places[place] = match key {
-            Key::Short(key) => Slot { words: key.words(), pairs: ONE_PAIR | key.len() as u64, value },
-            Key::Long(key) => {
-                let words = [first_word(key), in_arena(self.arena.len(), key.len())];
-                self.arena.extend_from_slice(key);
-                Slot { words, pairs: ONE_PAIR | LONG, value }
-            }
-        };
+        self.places[place] = Slot { words, pairs: ONE_PAIR | length, value };
         self.taken += 1;
         if self.taken * TAKEN.1 > self.places.len() * TAKEN.0 {
             // Beside the places that it grows into, it holds those that it has for a moment.
@@ -182,6 +241,7 @@ impl<'p, P: Program> Table<'p, P> {
     /// # Errors
     /// Fails if a scratch file does.
     pub fn spill(&mut self, scratch: &dyn Scratch) -> io::Result<()> {
+        self.settle();
         let mut writer = RunWriter::new(BufWriter::new(scratch.create()?))?;
         let (mut numbered, mut counted) = (Vec::new(), Vec::new());
         self.each_sorted(|partition, key, pairs, value| {
@@ -236,6 +296,7 @@ impl<'p, P: Program> Table<'p, P> {
         scratch: &dyn Scratch,
         mut take: impl FnMut(PartitionNumber, &[u8], u64, &[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
+        self.settle();
         if self.spilled.is_empty() {
             return self.each_sorted(take);
         }
@@ -297,16 +358,14 @@ impl<V> Slot<V> {
         &arena[place as u32 as usize..][..(place >> 32) as usize]
     }
 
+    #[inline(always)]
+    fn is_short(&self, key: ShortKey) -> bool {
+        self.words == key.words() && self.pairs % ONE_PAIR == key.len() as u64 && !self.is_free()
+    }
+
     #[inline]
-    fn is_of(&self, key: Key<'_>, arena: &[u8]) -> bool {
-        match key {
-            Key::Short(key) => {
-                self.words == key.words() && self.pairs % ONE_PAIR == key.len() as u64 && !self.is_free()
-            }
-            Key::Long(key) => {
-                self.words[0] == first_word(key) && self.pairs % ONE_PAIR == LONG && self.long(arena) == key
-            }
-        }
+    fn is_long(&self, key: &[u8], arena: &[u8]) -> bool {
+        self.words[0] == first_word(key) && self.pairs % ONE_PAIR == LONG && self.long(arena) == key
     }
 
     /// The first eight bytes, as a number that orders as they do.
@@ -327,17 +386,25 @@ impl<V> Slot<V> {
     }
 }
 
-/// Where in a table a key lies. A product folded: the quickest hash of two words that is good enough for that.
+/// Where in a table a key lies.
 #[inline(always)]
 fn hash(seed: u64, key: Key<'_>) -> u64 {
     match key {
-        Key::Short(key) => {
-            let [low, high] = key.words();
-            let product = u128::from(low ^ seed) * u128::from(high ^ seed.rotate_left(32) ^ partition::SEED);
-            product as u64 ^ (product >> 64) as u64
-        }
-        Key::Long(key) => xxh3_64_with_seed(key, seed),
+        Key::Short(key) => hash_short(seed, key),
+        Key::Long(key) => hash_long(seed, key),
     }
+}
+
+/// A product folded: the quickest hash of two words that is good enough for that.
+#[inline(always)]
+fn hash_short(seed: u64, key: ShortKey) -> u64 {
+    let [low, high] = key.words();
+    let product = u128::from(low ^ seed) * u128::from(high ^ seed.rotate_left(32) ^ partition::SEED);
+    product as u64 ^ (product >> 64) as u64
+}
+
+fn hash_long(seed: u64, key: &[u8]) -> u64 {
+    xxh3_64_with_seed(key, seed)
 }
 
 /// The first eight bytes of a long key, the first one lowest.

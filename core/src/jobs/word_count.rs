@@ -50,17 +50,13 @@ impl Program for WordCount {
             let mut tokens = Whitespace::new(bytes);
             while let Some(token) = tokens.next() {
                 let short = ShortKey::within(bytes, tokens.end() - token.len(), token.len());
-                let lower;
-                let key = match short {
-                    Some(short) if !self.lowercase => Key::Short(short),
-                    Some(short) if short.is_ascii() => Key::Short(short.to_ascii_lowercase()),
-                    _ if !self.lowercase => Key::Long(token),
-                    _ => {
-                        lower = text::lowercase(token);
-                        Key::of(&lower)
-                    }
-                };
-                take(key, 1)?;
+                // A call for each kind of key, so that short ones stay in registers.
+                match short {
+                    Some(short) if !self.lowercase => take(Key::Short(short), 1)?,
+                    Some(short) if short.is_ascii() => take(Key::Short(short.to_ascii_lowercase()), 1)?,
+                    _ if !self.lowercase => take(Key::Long(token), 1)?,
+                    _ => take(Key::of(&text::lowercase(token)), 1)?,
+                }
             }
             Ok(())
         };
