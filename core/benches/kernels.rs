@@ -41,8 +41,9 @@ fn text() -> Vec<u8> {
         let mut word = fastrand::Rng::with_seed(rank);
         let length = 1 + (64 - rank.leading_zeros()) / 3 + word.u32(0..4);
         text.extend(
-            (0..length)
-                .map(|place| if place == 0 && rank % 9 == 0 { word.uppercase() } else { word.lowercase() } as u8),
+            (0..length).map(
+                |place| if place == 0 && rank.is_multiple_of(9) { word.uppercase() } else { word.lowercase() } as u8,
+            ),
         );
         text.push(if random.u32(0..12) == 0 { b'\n' } else { b' ' });
     }

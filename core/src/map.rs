@@ -213,7 +213,7 @@ struct Glance<'c, W> {
 }
 
 impl<W: Watch> Glance<'_, W> {
-    #[inline]
+    #[inline(always)]
     fn pair(&mut self) -> Result<(), MapError> {
         self.pairs += 1;
         if self.pairs < GLANCE_PAIRS {

@@ -290,13 +290,18 @@ impl Spec {
     }
 }
 
-/// The chunk size for an input of `bytes` (unknown for streams): the default, or smaller, so that a small input still
-/// falls into enough chunks to be worked on side by side.
+/// The chunk size for an input of `bytes` (unknown for streams): so large that what is done once a chunk and key costs little,
+/// so small that the input falls into enough chunks to be worked on side by side, and to end together.
 #[must_use]
 pub fn chunk_bytes_for(bytes: Option<u64>) -> u64 {
+    /// Of an input of up to [`DEFAULT_CHUNK_BYTES`] each.
     const CHUNKS_OF_A_SMALL_INPUT: u64 = 16;
+    const CHUNKS_OF_A_LARGE_INPUT: u64 = 48;
     const LEAST: u64 = 128 << 10;
-    bytes.map_or(DEFAULT_CHUNK_BYTES / 4, |bytes| (bytes / CHUNKS_OF_A_SMALL_INPUT).clamp(LEAST, DEFAULT_CHUNK_BYTES))
+    bytes.map_or(DEFAULT_CHUNK_BYTES / 4, |bytes| {
+        let small = (bytes / CHUNKS_OF_A_SMALL_INPUT).clamp(LEAST, DEFAULT_CHUNK_BYTES);
+        small.max((bytes / CHUNKS_OF_A_LARGE_INPUT).min(MAX_RECORD_BYTES))
+    })
 }
 
 #[cfg(test)]
@@ -391,7 +396,8 @@ mod tests {
     fn a_small_input_falls_into_several_chunks_of_a_size_that_is_allowed() {
         assert_eq!(chunk_bytes_for(Some(0)), 128 << 10);
         assert_eq!(chunk_bytes_for(Some(16 << 20)), 1 << 20);
-        assert_eq!(chunk_bytes_for(Some(1 << 40)), DEFAULT_CHUNK_BYTES);
+        assert_eq!(chunk_bytes_for(Some(100 << 20)), DEFAULT_CHUNK_BYTES);
+        assert_eq!(chunk_bytes_for(Some(1 << 40)), MAX_RECORD_BYTES);
         for bytes in [None, Some(0), Some(u64::MAX)] {
             assert!((MIN_CHUNK_BYTES..=MAX_RECORD_BYTES).contains(&chunk_bytes_for(bytes)));
         }

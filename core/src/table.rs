@@ -128,7 +128,7 @@ impl<'p, P: Program> Table<'p, P> {
                 self.waiting.push((key, value));
                 self.waiting.len() == BATCH && self.settle()
             }
-            Key::Short(key) => self.put_short(hash_short(self.seed, key), key, value),
+            Key::Short(key) => self.put_large(key, value),
             Key::Long(key) => self.put_long(key, value),
         }
     }
@@ -168,6 +168,12 @@ impl<'p, P: Program> Table<'p, P> {
             }
             place = (place + 1) & mask;
         }
+    }
+
+    /// Puts a pair of a short key and a value that holds more than itself, which would take up too much while it waits.
+    #[inline(never)]
+    fn put_large(&mut self, key: ShortKey, value: P::Value) -> bool {
+        self.put_short(hash_short(self.seed, key), key, value)
     }
 
     /// Puts a pair of a long key into its place.

@@ -50,13 +50,23 @@ impl Program for WordCount {
             let mut tokens = Whitespace::new(bytes);
             while let Some(token) = tokens.next() {
                 let short = ShortKey::within(bytes, tokens.end() - token.len(), token.len());
-                // A call for each kind of key, so that short ones stay in registers.
-                match short {
-                    Some(short) if !self.lowercase => take(Key::Short(short), 1)?,
-                    Some(short) if short.is_ascii() => take(Key::Short(short.to_ascii_lowercase()), 1)?,
-                    _ if !self.lowercase => take(Key::Long(token), 1)?,
-                    _ => take(Key::of(&text::lowercase(token)), 1)?,
+                let short = match short {
+                    Some(short) if self.lowercase => short.is_ascii().then(|| short.to_ascii_lowercase()),
+                    as_it_is => as_it_is,
+                };
+                // A call of its own for short keys, so that they stay in registers.
+                if let Some(short) = short {
+                    take(Key::Short(short), 1)?;
+                    continue;
                 }
+                let lower;
+                let key = if self.lowercase {
+                    lower = text::lowercase(token);
+                    Key::of(&lower)
+                } else {
+                    Key::Long(token)
+                };
+                take(key, 1)?;
             }
             Ok(())
         };
