@@ -8,7 +8,7 @@ use crate::boundary::Boundary;
 use crate::id::SourceNumber;
 use crate::pairs::PairSource;
 use crate::rows::RowSink;
-use crate::short::Key;
+use crate::short::ShortKey;
 use std::borrow::Cow;
 use std::fmt;
 use std::io;
@@ -82,6 +82,22 @@ pub struct ValueError(pub &'static str);
 /// Takes pairs one by one: key, value.
 pub type PairTaker<'t> = dyn FnMut(&[u8], &[u8]) -> io::Result<()> + 't;
 
+/// Takes mapped pairs one by one. A method for each kind of key, so that short ones stay in a processor's registers.
+pub trait TakePair<V> {
+    /// Why it takes no more.
+    type Error;
+    /// Takes a pair of a short key.
+    ///
+    /// # Errors
+    /// If it takes no more.
+    fn short(&mut self, key: ShortKey, value: V) -> Result<(), Self::Error>;
+    /// Takes a pair of any other key.
+    ///
+    /// # Errors
+    /// If it takes no more.
+    fn other(&mut self, key: &[u8], value: V) -> Result<(), Self::Error>;
+}
+
 /// A MapReduce program. Deterministic: the same records give the same pairs, everywhere.
 pub trait Program: Send + Sync + 'static {
     /// What a key's value is.
@@ -101,11 +117,7 @@ pub trait Program: Send + Sync + 'static {
     ///
     /// # Errors
     /// Stops with the first error of `take`.
-    fn map_all<E>(
-        &self,
-        _record: Piece<'_>,
-        _take: impl FnMut(Key<'_>, Self::Value) -> Result<(), E>,
-    ) -> Option<Result<(), E>> {
+    fn map_all<T: TakePair<Self::Value>>(&self, _record: Piece<'_>, _take: &mut T) -> Option<Result<(), T::Error>> {
         None
     }
 

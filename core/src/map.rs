@@ -4,11 +4,11 @@
 //! whatever the memory: budgets change where pairs wait, never what comes out.
 
 use crate::id::PartitionNumber;
-use crate::job::{Pair, Piece, Program, RecordError, Records, Value};
+use crate::job::{Pair, Piece, Program, RecordError, Records, TakePair, Value};
 use crate::message::{MAX_BODY_BYTES, RefusedRecord};
 use crate::pairs::PairWriter;
 use crate::records::RecordIter;
-use crate::short::Key;
+use crate::short::{Key, ShortKey};
 use crate::skip::{LISTED_SKIPS, Place, Skip, SkipList};
 use crate::table::{Scratch, ScratchFile, Table};
 use bytes::Bytes;
@@ -234,6 +234,27 @@ struct Mapping<'p, 'c, P: Program, W> {
     glance: Glance<'c, W>,
 }
 
+/// Takes all pairs of a piece.
+struct All<'m, 'p, 'c, P: Program, W> {
+    mapping: &'m mut Mapping<'p, 'c, P, W>,
+    scratch: &'m dyn Scratch,
+}
+
+impl<P: Program, W: Watch> TakePair<P::Value> for All<'_, '_, '_, P, W> {
+    type Error = MapError;
+
+    #[inline(always)]
+    fn short(&mut self, key: ShortKey, value: P::Value) -> Result<(), MapError> {
+        self.mapping.glance.pair()?;
+        self.mapping.add(Key::Short(key), value, self.scratch)
+    }
+
+    fn other(&mut self, key: &[u8], value: P::Value) -> Result<(), MapError> {
+        self.mapping.glance.pair()?;
+        self.mapping.add(Key::of(key), value, self.scratch)
+    }
+}
+
 impl<'p, P: Program, W: Watch> Mapping<'p, '_, P, W> {
     /// Maps a piece and tells how many records it had.
     fn piece(&mut self, piece: &Piece<'_>, scratch: &dyn Scratch) -> Result<u64, MapError> {
@@ -241,11 +262,7 @@ impl<'p, P: Program, W: Watch> Mapping<'p, '_, P, W> {
         if self.program.records() == Records::Piece {
             self.glance.watch.record(None, piece.bytes);
             let program = self.program;
-            let each = |key: Key<'_>, value| {
-                self.glance.pair()?;
-                self.add(key, value, scratch)
-            };
-            if let Some(mapped) = program.map_all(*piece, each) {
+            if let Some(mapped) = program.map_all(*piece, &mut All { mapping: self, scratch }) {
                 return mapped.map(|()| 1);
             }
             for pair in self.program.map(*piece) {

@@ -4,10 +4,10 @@
 
 use super::foreign;
 use crate::boundary::Boundary;
-use crate::job::{Pair, Piece, Program, RecordError, Records, Value};
+use crate::job::{Pair, Piece, Program, RecordError, Records, TakePair, Value};
 use crate::pairs::PairSource;
 use crate::rows::{Cell, RowSink};
-use crate::short::{Key, ShortKey};
+use crate::short::ShortKey;
 use crate::text;
 use crate::tokens::{Tokens, Whitespace};
 use std::borrow::Cow;
@@ -40,11 +40,7 @@ impl Program for WordCount {
         })
     }
 
-    fn map_all<E>(
-        &self,
-        record: Piece<'_>,
-        mut take: impl FnMut(Key<'_>, u64) -> Result<(), E>,
-    ) -> Option<Result<(), E>> {
+    fn map_all<T: TakePair<u64>>(&self, record: Piece<'_>, take: &mut T) -> Option<Result<(), T::Error>> {
         let Tokens::Whitespace = self.tokens else { return None };
         let mut each = |bytes: &[u8]| {
             let mut tokens = Whitespace::new(bytes);
@@ -54,19 +50,11 @@ impl Program for WordCount {
                     Some(short) if self.lowercase => short.is_ascii().then(|| short.to_ascii_lowercase()),
                     as_it_is => as_it_is,
                 };
-                // A call of its own for short keys, so that they stay in registers.
-                if let Some(short) = short {
-                    take(Key::Short(short), 1)?;
-                    continue;
+                match short {
+                    Some(short) => take.short(short, 1)?,
+                    None if self.lowercase => take.other(&text::lowercase(token), 1)?,
+                    None => take.other(token, 1)?,
                 }
-                let lower;
-                let key = if self.lowercase {
-                    lower = text::lowercase(token);
-                    Key::of(&lower)
-                } else {
-                    Key::Long(token)
-                };
-                take(key, 1)?;
             }
             Ok(())
         };
