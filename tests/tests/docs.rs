@@ -60,6 +60,7 @@ fn pages() -> Vec<Page> {
             "CONTRIBUTING.md",
             "README.md",
             "docs/faults.md",
+            "docs/performance.md",
             "docs/protocol.md",
             "docs/stores.md"
         ],

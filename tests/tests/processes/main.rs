@@ -6,6 +6,7 @@
 mod asking;
 mod kills;
 mod letters;
+mod memory;
 mod pushing;
 mod refusals;
 mod stops;
