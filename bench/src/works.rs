@@ -75,7 +75,7 @@ impl Given<'_> {
                 "the same through RabbitMQ, by value, one worker and one aggregator",
                 vec![
                     self.ours("push", &format!("push {natural}")),
-                    self.program("transit of the same bytes", "transit", "8388608 429823900").goal(Goal::AtLeast(0.6)),
+                    self.program("transit of the same bytes", "transit", "7340032 429823900").goal(Goal::AtLeast(0.6)),
                     self.peer("Polars, without a broker", "polars_count.py", "kjv100.txt").goal(Goal::AtLeast(3.0)),
                 ],
             ),

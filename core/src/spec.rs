@@ -298,9 +298,11 @@ pub fn chunk_bytes_for(bytes: Option<u64>) -> u64 {
     const CHUNKS_OF_A_SMALL_INPUT: u64 = 16;
     const CHUNKS_OF_A_LARGE_INPUT: u64 = 48;
     const LEAST: u64 = 128 << 10;
+    /// A dead letter holds such a chunk with the names of a thousand files.
+    const MOST: u64 = MAX_RECORD_BYTES - (1 << 20);
     bytes.map_or(DEFAULT_CHUNK_BYTES / 4, |bytes| {
         let small = (bytes / CHUNKS_OF_A_SMALL_INPUT).clamp(LEAST, DEFAULT_CHUNK_BYTES);
-        small.max((bytes / CHUNKS_OF_A_LARGE_INPUT).min(MAX_RECORD_BYTES))
+        small.max((bytes / CHUNKS_OF_A_LARGE_INPUT).min(MOST))
     })
 }
 
@@ -397,7 +399,7 @@ mod tests {
         assert_eq!(chunk_bytes_for(Some(0)), 128 << 10);
         assert_eq!(chunk_bytes_for(Some(16 << 20)), 1 << 20);
         assert_eq!(chunk_bytes_for(Some(100 << 20)), DEFAULT_CHUNK_BYTES);
-        assert_eq!(chunk_bytes_for(Some(1 << 40)), MAX_RECORD_BYTES);
+        assert_eq!(chunk_bytes_for(Some(1 << 40)), 7 << 20);
         for bytes in [None, Some(0), Some(u64::MAX)] {
             assert!((MIN_CHUNK_BYTES..=MAX_RECORD_BYTES).contains(&chunk_bytes_for(bytes)));
         }

@@ -6,7 +6,7 @@
 use crate::reader::Reader;
 use bytes::{Bytes, BytesMut};
 use rabbit_reduce_core::boundary::Boundary;
-use rabbit_reduce_core::message::{self, Failure, Task, TaskPiece};
+use rabbit_reduce_core::message::{self, Failure, MAX_BODY_BYTES, Task, TaskPiece};
 use rabbit_reduce_core::spec::{By, Source, Spec};
 use rabbit_reduce_core::split::{ChunkPlan, Splitter};
 use rabbit_reduce_core::topology::{REDUCE_QUEUES, queue};
@@ -189,10 +189,15 @@ impl Publishing {
             history: Vec::new(),
         };
         let message = message::encode(&task, &body);
-        Ok(match self.purpose {
-            Purpose::Mapping => message,
-            Purpose::Keeping => message::encode(&read_again(&task), &message),
-        })
+        match self.purpose {
+            Purpose::Mapping => Ok(message),
+            Purpose::Keeping if message.len() <= MAX_BODY_BYTES => Ok(message::encode(&read_again(&task), &message)),
+            Purpose::Keeping => Err(io::Error::other(format!(
+                "chunk {} with the names of its pieces is more than a dead letter holds: push its input again, as a job of \
+                 its own, in smaller chunks",
+                plan.number
+            ))),
+        }
     }
 }
 

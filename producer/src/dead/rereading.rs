@@ -24,8 +24,8 @@ impl Letters {
         status: &Status,
         lost: &BTreeSet<Origin>,
     ) -> Result<(), SessionError> {
-        // Before its end a partition may still wait for a chunk that another has lost.
-        if status.end.is_none() {
+        // Before its end a partition may still wait for a chunk that another has lost; without a result nothing is sent again.
+        if status.end.as_ref().is_none_or(|end| !end.outcome.has_result()) {
             return Ok(());
         }
         let missing = self.not_kept(lost).await?;

@@ -291,6 +291,19 @@ fn an_aggregator_may_die_while_it_leaves_out_a_record() {
     });
 }
 
+/// Those who lost something leave; somebody has it sent again, an aggregator dies over it, and others make the result whole.
+fn die_while_it_is_sent_again(namespace: &Namespace, place: &str, leaving: [Running; 2], expected: &str) {
+    for process in leaving {
+        process.signal("TERM");
+        assert_eq!(process.ended().code, Some(0));
+    }
+    let retry = namespace.producer(&["dead", "retry", "@"]);
+    died(armed(namespace, place, &[]), place);
+    let (_successor, _worker) = (namespace.aggregator(), namespace.worker(&[]));
+    assert_eq!(retry.ended().text(0), "", "{place}");
+    agrees(namespace.producer(&["results"]), expected);
+}
+
 /// What a worker lost that may read nothing is sent again to one that may.
 #[test]
 fn an_aggregator_may_die_while_it_puts_chunks_back() {
@@ -301,15 +314,7 @@ fn an_aggregator_may_die_while_it_puts_chunks_back() {
         let blind = Running::start(&mut namespace.command("worker", &["--input-root", "empty"]));
         let args = ["push", "--by", "reference", "--chunk-size", "16KiB", "--partitions", "2", "in.txt"];
         assert_eq!(namespace.ask(&args).text(3), "", "{place}");
-        for process in [first, blind] {
-            process.signal("TERM");
-            assert_eq!(process.ended().code, Some(0));
-        }
-        let retry = namespace.producer(&["dead", "retry", "@"]);
-        died(armed(namespace, place, &[]), place);
-        let (_successor, _worker) = (namespace.aggregator(), namespace.worker(&[]));
-        assert_eq!(retry.ended().text(0), "", "{place}");
-        agrees(namespace.producer(&["results"]), &expected);
+        die_while_it_is_sent_again(namespace, place, [first, blind], &expected);
         is_spent(node, namespace);
     });
 }
@@ -323,15 +328,8 @@ fn an_aggregator_may_die_while_it_puts_a_record_back() {
         let mut push = namespace.producer(&["push", "--job", "sum", "--partitions", "2", "in.txt"]);
         workers.come_until_it_ends(&mut push);
         assert!(push.ended().text(3).contains("sum\t7\n"), "{place}");
-        for process in [first, workers.alive] {
-            process.signal("TERM");
-            assert_eq!(process.ended().code, Some(0));
-        }
-        let retry = namespace.producer(&["dead", "retry", "@"]);
-        died(armed(namespace, place, &[]), place);
-        let (_successor, _worker) = (namespace.aggregator(), namespace.worker(&[]));
-        assert_eq!(retry.ended().text(0), "", "{place}");
-        agrees(namespace.producer(&["results"]), &namespace.ask(&["run", "--job", "sum", "in.txt"]).text(0));
+        let expected = namespace.ask(&["run", "--job", "sum", "in.txt"]).text(0);
+        die_while_it_is_sent_again(namespace, place, [first, workers.alive], &expected);
         is_spent(node, namespace);
     });
 }
