@@ -10,7 +10,7 @@ use crate::pairs::PairWriter;
 use crate::records::RecordIter;
 use crate::short::{Key, ShortKey};
 use crate::skip::{LISTED_SKIPS, Place, Skip, SkipList};
-use crate::table::{Scratch, ScratchFile, Table};
+use crate::table::{Added, BATCH, Scratch, ScratchFile, Table};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -184,7 +184,7 @@ pub fn map_chunk<P: Program, W: Watch>(
     let pairs = table.pairs();
     let mut segments = Segments::new(limits, scratch);
     table.drain(scratch, |partition, key, pairs, value| {
-        glance.pair()?;
+        glance.pairs(1)?;
         segments.put(partition, key, pairs, value)
     })?;
     let (partials, spool, output_digest) = segments.finish()?;
@@ -214,8 +214,8 @@ struct Glance<'c, W> {
 
 impl<W: Watch> Glance<'_, W> {
     #[inline(always)]
-    fn pair(&mut self) -> Result<(), MapError> {
-        self.pairs += 1;
+    fn pairs(&mut self, more: u32) -> Result<(), MapError> {
+        self.pairs += more;
         if self.pairs < GLANCE_PAIRS {
             return Ok(());
         }
@@ -245,12 +245,10 @@ impl<P: Program, W: Watch> TakePair<P::Value> for All<'_, '_, '_, P, W> {
 
     #[inline(always)]
     fn short(&mut self, key: ShortKey, value: P::Value) -> Result<(), MapError> {
-        self.mapping.glance.pair()?;
         self.mapping.add(Key::Short(key), value, self.scratch)
     }
 
     fn other(&mut self, key: &[u8], value: P::Value) -> Result<(), MapError> {
-        self.mapping.glance.pair()?;
         self.mapping.add(Key::of(key), value, self.scratch)
     }
 }
@@ -266,7 +264,6 @@ impl<'p, P: Program, W: Watch> Mapping<'p, '_, P, W> {
                 return mapped.map(|()| 1);
             }
             for pair in self.program.map(*piece) {
-                self.glance.pair()?;
                 let pair = pair.map_err(|error| MapError::Piece { reason: error.reason })?;
                 self.add(Key::of(&pair.key), pair.value, scratch)?;
             }
@@ -275,7 +272,7 @@ impl<'p, P: Program, W: Watch> Mapping<'p, '_, P, W> {
         let mut number = 0;
         for record in records {
             number += 1;
-            self.glance.pair()?;
+            self.glance.pairs(1)?;
             if self.leaves_out(piece, &record) {
                 continue;
             }
@@ -321,7 +318,7 @@ impl<'p, P: Program, W: Watch> Mapping<'p, '_, P, W> {
         let program: &'p P = self.program;
         let (mut held, mut bytes) = (Vec::new(), 0_u64);
         for pair in program.map(record) {
-            self.glance.pair()?;
+            self.glance.pairs(1)?;
             match pair {
                 Ok(pair) => {
                     bytes += (size_of_val(&pair) + pair.key.len() + pair.value.heap_bytes()) as u64;
@@ -343,7 +340,11 @@ impl<'p, P: Program, W: Watch> Mapping<'p, '_, P, W> {
         {
             return Err(MapError::Pair { bytes: key.len() });
         }
-        if self.table.add(key, value) { self.spill(scratch) } else { Ok(()) }
+        match self.table.add(key, value) {
+            Added::Waits => Ok(()),
+            Added::Put => self.glance.pairs(BATCH as u32),
+            Added::Full => self.spill(scratch),
+        }
     }
 
     /// Bounds the scratch files. They tell a hopeless chunk early only where the limit is far behind: [`Segments::put`] decides.

@@ -1,15 +1,17 @@
-//! Keys as a table takes them: up to sixteen bytes in two machine words, longer ones where they lie.
+//! Keys as a table takes them: up to fifteen bytes in two machine words, longer ones where they lie.
 //!
 //! Most keys of text are short; as words they are compared, hashed and put in lower case without a loop. Knows nothing of
-//! tables. What would surprise: a short key is told apart from the same one with zeros behind it by its length alone.
+//! tables. What would surprise: the length is a part of the words, so that comparing these is all there is to comparing keys.
 
 /// The longest short key, in bytes.
-pub const SHORT_BYTES: usize = 16;
+pub const SHORT_BYTES: usize = WORD_BYTES - 1;
+/// Bytes of both words.
+const WORD_BYTES: usize = 16;
 
 /// A key.
 #[derive(Clone, Copy, Debug)]
 pub enum Key<'k> {
-    /// Of sixteen bytes at the most.
+    /// Of fifteen bytes at the most.
     Short(ShortKey),
     /// Of more.
     Long(&'k [u8]),
@@ -33,21 +35,41 @@ impl<'k> Key<'k> {
         match self {
             Self::Short(key) => {
                 *room = key.padded();
-                &room[..key.len()]
+                // All of it never happens; where nobody needs the bytes, a failure would keep the copy.
+                room.get(..key.len()).unwrap_or(room)
             }
             Self::Long(bytes) => bytes,
         }
     }
 }
 
-/// A key of sixteen bytes at the most.
+/// A key of fifteen bytes at the most.
 ///
 /// Two words rather than one of twice the size: what is written to memory in halves and read as a whole stalls a processor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The default is no key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ShortKey {
-    /// Its bytes, the first ones lowest, and zeros.
+    /// Its bytes, the first ones lowest, and zeros; in the highest byte one more than its length.
     words: [u64; 2],
-    length: u64,
+}
+
+/// Above the bytes.
+const LENGTH_SHIFT: u32 = 8 * (SHORT_BYTES as u32 - 8);
+
+/// Of each length, which bytes belong to a key, and the length as a part of its words.
+const LENGTHS: [([u64; 2], [u64; 2]); SHORT_BYTES + 1] = {
+    let (mut lengths, mut length) = ([([0; 2], [0; 2]); SHORT_BYTES + 1], 0);
+    while length <= SHORT_BYTES {
+        let bytes = as_words(((1_u128 << (8 * length)) - 1).to_le_bytes());
+        lengths[length] = (bytes, [0, (length as u64 + 1) << LENGTH_SHIFT]);
+        length += 1;
+    }
+    lengths
+};
+
+const fn as_words(bytes: [u8; WORD_BYTES]) -> [u64; 2] {
+    let words = u128::from_le_bytes(bytes);
+    [words as u64, (words >> 64) as u64]
 }
 
 const fn each_byte(byte: u8) -> u64 {
@@ -59,53 +81,41 @@ impl ShortKey {
     #[inline]
     #[must_use]
     pub fn of(bytes: &[u8]) -> Option<Self> {
+        let (_, [_, of_length]) = LENGTHS.get(bytes.len())?;
         // Two words that overlap are quicker than a loop or a copy of unknown length.
-        let length = bytes.len();
         let words = if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
-            let behind = length - 8;
-            if behind > 8 {
-                return None;
-            }
+            let behind = bytes.len() - 8;
             u128::from(u64::from_le_bytes(*first)) | u128::from(u64::from_le_bytes(*last)) << (8 * behind)
         } else if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
-            u128::from(u32::from_le_bytes(*first)) | u128::from(u32::from_le_bytes(*last)) << (8 * (length - 4))
+            let behind = bytes.len() - 4;
+            u128::from(u32::from_le_bytes(*first)) | u128::from(u32::from_le_bytes(*last)) << (8 * behind)
         } else {
             bytes.iter().rev().fold(0, |words, byte| words << 8 | u128::from(*byte))
         };
-        Some(Self::new(words, length))
+        let [low, high] = as_words(words.to_le_bytes());
+        Some(Self { words: [low, high | of_length] })
     }
 
+    /// The key of `length` of the bytes from `start` on, if that is quick: it must not be long, and sixteen bytes are read.
     #[inline(always)]
-    const fn new(words: u128, length: usize) -> Self {
-        Self { words: [words as u64, (words >> 64) as u64], length: length as u64 }
-    }
-
-    /// The key of `length` of the bytes from `start` on, unless they are too many; there must be as many.
-    ///
-    /// The bytes behind it are read along where there are any, which is why it is the quickest way.
-    #[inline]
     #[must_use]
     pub fn within(bytes: &[u8], start: usize, length: usize) -> Option<Self> {
-        if length == 0 || length > SHORT_BYTES {
-            return Self::of(&bytes[start..start + length]);
-        }
-        let Some(words) = bytes.get(start..).and_then(|rest| rest.first_chunk()) else {
-            return Self::of(&bytes[start..start + length]);
-        };
-        Some(Self::new(u128::from_le_bytes(*words) & (u128::MAX >> (8 * (SHORT_BYTES - length))), length))
+        let words = as_words(*bytes.get(start..)?.first_chunk()?);
+        let (belong, of_length) = LENGTHS.get(length)?;
+        Some(Self { words: [words[0] & belong[0] | of_length[0], words[1] & belong[1] | of_length[1]] })
     }
 
     /// How many bytes it has.
     #[inline]
     #[must_use]
     pub const fn len(self) -> usize {
-        self.length as usize
+        ((self.words[1] >> LENGTH_SHIFT) as usize).saturating_sub(1)
     }
 
     /// Whether it has none.
     #[must_use]
     pub const fn is_empty(self) -> bool {
-        self.length == 0
+        self.len() == 0
     }
 
     /// Its bytes, and zeros behind them.
@@ -113,19 +123,20 @@ impl ShortKey {
     #[must_use]
     pub const fn padded(self) -> [u8; SHORT_BYTES] {
         let [low, high] = self.words;
-        (low as u128 | (high as u128) << 64).to_le_bytes()
+        let bytes = (low as u128 | (high as u128) << 64).to_le_bytes();
+        *bytes.first_chunk().expect("there is one byte more")
     }
 
-    /// Its bytes as two words, the first ones lowest.
+    /// Its bytes as two words, the first ones lowest; in the highest byte one more than its length.
     #[inline]
     pub(crate) const fn words(self) -> [u64; 2] {
         self.words
     }
 
-    /// The key of these words and length.
+    /// The key of these words.
     #[inline]
-    pub(crate) const fn from_words(words: [u64; 2], length: u64) -> Self {
-        Self { words, length }
+    pub(crate) const fn from_words(words: [u64; 2]) -> Self {
+        Self { words }
     }
 
     /// Whether all of it is ASCII.
@@ -140,7 +151,8 @@ impl ShortKey {
     #[must_use]
     pub const fn to_ascii_lowercase(self) -> Self {
         let [low, high] = self.words;
-        Self { words: [lowercase(low), lowercase(high)], length: self.length }
+        // No length is a letter.
+        Self { words: [lowercase(low), lowercase(high)] }
     }
 }
 
@@ -173,8 +185,8 @@ mod tests {
         fn a_key_is_the_same_wherever_it_is_read(before: Vec<u8>, key: Vec<u8>, behind: Vec<u8>) {
             let all = [before.as_slice(), &key, &behind].concat();
             let read = ShortKey::within(&all, before.len(), key.len());
-            prop_assert_eq!(read, ShortKey::of(&key));
-            prop_assert_eq!(read.is_some(), key.len() <= SHORT_BYTES);
+            let room = WORD_BYTES <= key.len() + behind.len();
+            prop_assert_eq!(read, ShortKey::of(&key).filter(|_| room));
             if let Some(read) = read {
                 prop_assert_eq!(&read.padded()[..read.len()], key.as_slice());
                 prop_assert!(read.padded()[read.len()..].iter().all(|byte| *byte == 0));

@@ -9,6 +9,16 @@ use crate::text;
 /// Bytes of a block: as many as a word has bits.
 const BLOCK: usize = 64;
 
+/// What is known of a block.
+pub(crate) struct Block {
+    /// Where it begins.
+    pub(crate) begin: usize,
+    /// A bit for each byte of white space in it.
+    pub(crate) spaces: u64,
+    /// Whether all of it is ASCII.
+    pub(crate) ascii: bool,
+}
+
 /// The blocks of some bytes, in order.
 #[derive(Clone, Debug)]
 pub(crate) struct Spaces<'t> {
@@ -24,32 +34,33 @@ impl<'t> Spaces<'t> {
         Self { bytes, at: 0, carried: 0 }
     }
 
-    /// Where the next block begins, and its white space.
-    #[inline]
-    pub(crate) fn next(&mut self) -> Option<(usize, u64)> {
+    /// The next block.
+    #[inline(always)]
+    pub(crate) fn next(&mut self) -> Option<Block> {
         let begin = self.at;
         self.at += BLOCK;
         if let Some(block) = self.bytes.get(begin..begin + BLOCK) {
             let block = block.try_into().expect("it has the length of a block");
-            return Some((begin, self.found(begin, block)));
+            return Some(self.found(begin, block));
         }
         self.last(begin)
     }
 
     /// The block that is cut short by the end.
     #[cold]
-    fn last(&mut self, begin: usize) -> Option<(usize, u64)> {
+    fn last(&mut self, begin: usize) -> Option<Block> {
         let rest = self.bytes.get(begin..).filter(|rest| !rest.is_empty())?;
         let mut block = [b' '; BLOCK];
         block[..rest.len()].copy_from_slice(rest);
-        Some((begin, self.found(begin, &block)))
+        Some(self.found(begin, &block))
     }
 
-    #[inline]
-    fn found(&mut self, begin: usize, block: &[u8; BLOCK]) -> u64 {
+    #[inline(always)]
+    fn found(&mut self, begin: usize, block: &[u8; BLOCK]) -> Block {
         let Found { spaces, high } = find(block);
         let spaces = spaces | std::mem::take(&mut self.carried);
-        if high == 0 { spaces } else { spaces | self.wide(begin, block, high) }
+        let spaces = if high == 0 { spaces } else { spaces | self.wide(begin, block, high) };
+        Block { begin, spaces, ascii: high == 0 }
     }
 
     /// White space beyond ASCII in a block, of which `high` says where bytes beyond ASCII are.
@@ -150,9 +161,11 @@ mod tests {
                 at += length.max(1);
             }
             let (mut spaces, mut seen) = (Spaces::new(&bytes), Vec::new());
-            while let Some((begin, bits)) = spaces.next() {
-                prop_assert_eq!(begin, seen.len());
-                seen.extend((0..BLOCK).map(|place| bits >> place & 1 == 1));
+            while let Some(block) = spaces.next() {
+                prop_assert_eq!(block.begin, seen.len());
+                let rest = &bytes[block.begin..];
+                prop_assert_eq!(block.ascii, rest[..rest.len().min(BLOCK)].is_ascii());
+                seen.extend((0..BLOCK).map(|place| block.spaces >> place & 1 == 1));
             }
             prop_assert_eq!(seen, expected);
         }

@@ -35,28 +35,72 @@ pub trait Scratch {
 struct Slot<V> {
     /// A short key; of a long one the first eight bytes, and where it lies in the arena.
     words: [u64; 2],
-    /// Mapped pairs times [`ONE_PAIR`], and the length of a short key, or [`LONG`].
+    /// Mapped pairs.
     pairs: u64,
     value: V,
 }
 
-/// Above the byte that has the length.
-const ONE_PAIR: u64 = 1 << 8;
-/// In place of a length that is not one of a short key.
+/// A pair on its way to its place.
+#[derive(Default)]
+#[repr(align(32))]
+struct Waiting<V> {
+    key: ShortKey,
+    value: V,
+}
+
+/// In the highest byte of a long key's words, where no short key has it.
 const LONG: u64 = 0xff;
+const LONG_SHIFT: u32 = 56;
+/// Bits of its length, below that; and below these where it lies.
+const LENGTH_BITS: u32 = 24;
+
+/// A pair on its way into order.
+struct Sorted {
+    prefix: u64,
+    partition: u32,
+    place: u32,
+}
+
+impl Sorted {
+    /// Partition and prefix, the greater of them first.
+    const fn first(&self) -> u128 {
+        (self.partition as u128) << 64 | self.prefix as u128
+    }
+}
 
 /// Bytes of a partition's number before a key.
 const PARTITION_BYTES: usize = 4;
 /// Scratch files that are merged into one when there are as many: each takes a file handle, and a frame of memory to read.
 const FAN_IN: usize = 32;
 /// Pairs whose places are looked at together.
-const BATCH: usize = 32;
+pub const BATCH: usize = 32;
+/// So many pairs before it is taken, a pair's place is looked at.
+const LOOK_AHEAD: usize = 8;
+/// Places are told in 32 bits: a table that needs more is spilled whatever its budget.
+const MOST_PLACES: usize = 1 << 32;
 /// Places of a table that holds little.
 const LEAST_PLACES: usize = 1 << 10;
 /// Of so many places, so many are taken before there are twice as many: beyond, keys get in each other's way.
 const TAKEN: (usize, usize) = (5, 8);
 /// A table with so many bytes of long keys is spilled whatever its budget: places in the arena are told in 32 bits.
 const MOST_ARENA_BYTES: usize = 1 << 31;
+
+/// What became of an added pair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Added {
+    /// It waits, for up to [`BATCH`] pairs.
+    Waits,
+    /// It is in its place, as are all that waited.
+    Put,
+    /// The table should now be [spilled](Table::spill).
+    Full,
+}
+
+impl Added {
+    const fn put(full: bool) -> Self {
+        if full { Self::Full } else { Self::Put }
+    }
+}
 
 /// The table.
 pub struct Table<'p, P: Program> {
@@ -67,13 +111,15 @@ pub struct Table<'p, P: Program> {
     /// A power of two of them. A key lies where its hash leads, or in the first free place behind that.
     places: Vec<Slot<P::Value>>,
     taken: usize,
-    /// Pairs of short keys on their way to their places.
-    waiting: Vec<(ShortKey, P::Value)>,
+    /// Pairs of short keys on their way to their places, the first `waits` of them.
+    waiting: Box<[Waiting<P::Value>; BATCH]>,
+    waits: usize,
     /// The bytes of long keys.
     arena: Vec<u8>,
     value_bytes: usize,
     spilled: Vec<Box<dyn ScratchFile>>,
     spilled_bytes: u64,
+    /// Those of them that are in their places.
     pairs: u64,
 }
 
@@ -88,7 +134,8 @@ impl<'p, P: Program> Table<'p, P> {
             seed,
             places: vec![Slot::default(); LEAST_PLACES],
             taken: 0,
-            waiting: Vec::with_capacity(BATCH),
+            waiting: Box::default(),
+            waits: 0,
             arena: Vec::new(),
             value_bytes: 0,
             spilled: Vec::new(),
@@ -97,10 +144,10 @@ impl<'p, P: Program> Table<'p, P> {
         }
     }
 
-    /// Mapped pairs put in so far.
+    /// Mapped pairs added so far.
     #[must_use]
     pub const fn pairs(&self) -> u64 {
-        self.pairs
+        self.pairs + self.waits as u64
     }
 
     /// Bytes in memory and in scratch files, about.
@@ -119,38 +166,47 @@ impl<'p, P: Program> Table<'p, P> {
         self.arena.len() + self.value_bytes + places * size_of::<Slot<P::Value>>()
     }
 
-    /// Adds a pair; `true` if the table should now be [spilled](Table::spill).
+    /// Adds a pair.
     #[inline(always)]
-    pub fn add(&mut self, key: Key<'_>, value: P::Value) -> bool {
-        self.pairs += 1;
+    pub fn add(&mut self, key: Key<'_>, value: P::Value) -> Added {
         match key {
-            Key::Short(key) if value.heap_bytes() == 0 => {
-                self.waiting.push((key, value));
-                self.waiting.len() == BATCH && self.settle()
-            }
+            Key::Short(key) if value.heap_bytes() == 0 => self.add_small(key, value),
             Key::Short(key) => self.put_large(key, value),
             Key::Long(key) => self.put_long(key, value),
         }
     }
 
+    /// Lets a pair wait until there are enough of them.
+    #[inline(always)]
+    fn add_small(&mut self, key: ShortKey, value: P::Value) -> Added {
+        if let Some(place) = self.waiting.get_mut(self.waits) {
+            *place = Waiting { key, value };
+            self.waits += 1;
+            if self.waits < BATCH {
+                return Added::Waits;
+            }
+        }
+        self.settle()
+    }
+
     /// Puts what waits into its places. All of these are looked at first, so that memory is waited for once and not each time.
     #[inline(never)]
-    fn settle(&mut self) -> bool {
-        let (mut waiting, mut hashes) = (std::mem::take(&mut self.waiting), [0; BATCH]);
-        let mask = self.places.len() - 1;
-        let mut seen = 0;
-        for (hashed, (key, _)) in hashes.iter_mut().zip(&waiting) {
-            *hashed = hash_short(self.seed, *key);
+    fn settle(&mut self) -> Added {
+        let waits = std::mem::take(&mut self.waits).min(BATCH);
+        let (mut hashes, mask, mut seen) = ([0; BATCH], self.places.len() - 1, 0);
+        for (hashed, waiting) in hashes.iter_mut().zip(&self.waiting[..waits]) {
+            *hashed = hash_short(self.seed, waiting.key);
             seen |= self.places[*hashed as usize & mask].pairs;
         }
         black_box(seen);
         let mut full = false;
-        for (hashed, (key, value)) in hashes.iter().zip(&mut waiting) {
-            full |= self.put_short(*hashed, *key, std::mem::take(value));
+        for (place, hashed) in hashes[..waits].iter().enumerate() {
+            let waiting = &mut self.waiting[place];
+            let (key, value) = (waiting.key, std::mem::take(&mut waiting.value));
+            full |= self.put_short(*hashed, key, value);
         }
-        waiting.clear();
-        self.waiting = waiting;
-        full
+        self.pairs += waits as u64;
+        Added::put(full)
     }
 
     /// Puts a pair of a short key into its place.
@@ -160,11 +216,12 @@ impl<'p, P: Program> Table<'p, P> {
         let mut place = hashed as usize & mask;
         loop {
             let slot = &self.places[place];
-            if slot.is_short(key) {
+            if slot.words == key.words() {
                 return self.merge(place, Key::Short(key), value);
             }
             if slot.is_free() {
-                return self.insert(place, key.words(), key.len() as u64, value);
+                let [low, high] = key.words();
+                return self.insert(place, low, high, value);
             }
             place = (place + 1) & mask;
         }
@@ -172,24 +229,26 @@ impl<'p, P: Program> Table<'p, P> {
 
     /// Puts a pair of a short key and a value that holds more than itself, which would take up too much while it waits.
     #[inline(never)]
-    fn put_large(&mut self, key: ShortKey, value: P::Value) -> bool {
-        self.put_short(hash_short(self.seed, key), key, value)
+    fn put_large(&mut self, key: ShortKey, value: P::Value) -> Added {
+        self.pairs += 1;
+        Added::put(self.put_short(hash_short(self.seed, key), key, value))
     }
 
     /// Puts a pair of a long key into its place.
     #[inline(never)]
-    fn put_long(&mut self, key: &[u8], value: P::Value) -> bool {
+    fn put_long(&mut self, key: &[u8], value: P::Value) -> Added {
+        self.pairs += 1;
         let mask = self.places.len() - 1;
         let mut place = hash_long(self.seed, key) as usize & mask;
         loop {
             let slot = &self.places[place];
             if slot.is_long(key, &self.arena) {
-                return self.merge(place, Key::Long(key), value);
+                return Added::put(self.merge(place, Key::Long(key), value));
             }
             if slot.is_free() {
-                let words = [first_word(key), in_arena(self.arena.len(), key.len())];
+                let place_in_arena = in_arena(self.arena.len(), key.len());
                 self.arena.extend_from_slice(key);
-                return self.insert(place, words, LONG, value);
+                return Added::put(self.insert(place, first_word(key), place_in_arena, value));
             }
             place = (place + 1) & mask;
         }
@@ -199,7 +258,7 @@ impl<'p, P: Program> Table<'p, P> {
     #[inline(always)]
     fn merge(&mut self, place: usize, key: Key<'_>, value: P::Value) -> bool {
         let slot = &mut self.places[place];
-        slot.pairs += ONE_PAIR;
+        slot.pairs += 1;
         let before = slot.value.heap_bytes();
         self.program.merge(key.bytes(&mut [0; SHORT_BYTES]), &mut slot.value, value);
         let after = slot.value.heap_bytes();
@@ -214,15 +273,15 @@ impl<'p, P: Program> Table<'p, P> {
         self.memory_bytes() > self.budget_bytes || self.arena.len() > MOST_ARENA_BYTES
     }
 
-    /// Takes a new key in, at a place that is free.
+    /// Takes a new key in, at a place that is free. Its words come one by one, which keeps them in registers.
     #[inline(never)]
-    fn insert(&mut self, place: usize, words: [u64; 2], length: u64, value: P::Value) -> bool {
+    fn insert(&mut self, place: usize, low: u64, high: u64, value: P::Value) -> bool {
         self.value_bytes += value.heap_bytes();
-        self.places[place] = Slot { words, pairs: ONE_PAIR | length, value };
+        self.places[place] = Slot { words: [low, high], pairs: 1, value };
         self.taken += 1;
         if self.taken * TAKEN.1 > self.places.len() * TAKEN.0 {
             // Beside the places that it grows into, it holds those that it has for a moment.
-            if self.with_places(self.places.len() * 3) > self.budget_bytes {
+            if self.with_places(self.places.len() * 3) > self.budget_bytes || self.places.len() == MOST_PLACES {
                 return true;
             }
             self.grow();
@@ -324,18 +383,28 @@ impl<'p, P: Program> Table<'p, P> {
         &self,
         mut take: impl FnMut(PartitionNumber, &[u8], u64, &[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
-        let slots = self.places.iter().filter(|slot| !slot.is_free());
-        let mut order: Vec<(u32, u64, &Slot<P::Value>)> = Vec::with_capacity(self.taken);
-        order.extend(slots.map(|slot| (self.partition_of(slot).0, slot.prefix(), slot)));
-        order.sort_unstable_by(|left, right| {
-            (left.0, left.1).cmp(&(right.0, right.1)).then_with(|| left.2.behind_prefix(right.2, &self.arena))
-        });
+        let mut order: Vec<Sorted> = Vec::with_capacity(self.taken);
+        let slots = (0..).zip(&self.places).filter(|(_, slot)| !slot.is_free());
+        order.extend(slots.map(|(place, slot)| Sorted {
+            prefix: slot.prefix(),
+            partition: self.partition_of(slot).0,
+            place,
+        }));
+        // By what needs no look at the table, as nearly all pairs are told apart; then the few that are not.
+        order.sort_unstable_by_key(Sorted::first);
+        let slot_of = |sorted: &Sorted| &self.places[sorted.place as usize];
+        for alike in order.chunk_by_mut(|left, right| left.first() == right.first()).filter(|alike| alike.len() > 1) {
+            alike.sort_unstable_by(|left, right| slot_of(left).behind_prefix(slot_of(right), &self.arena));
+        }
         let mut value = Vec::new();
-        for (partition, _, slot) in order {
+        for (at, sorted) in order.iter().enumerate() {
+            // They lie anywhere: memory is asked for them ahead of time.
+            black_box(order.get(at + LOOK_AHEAD).map(|sorted| slot_of(sorted).pairs));
+            let slot = slot_of(sorted);
             value.clear();
             slot.value.encode(&mut value);
             let key = slot.key(&self.arena);
-            take(PartitionNumber(partition), key.bytes(&mut [0; SHORT_BYTES]), slot.pairs / ONE_PAIR, &value)?;
+            take(PartitionNumber(sorted.partition), key.bytes(&mut [0; SHORT_BYTES]), slot.pairs, &value)?;
         }
         Ok(())
     }
@@ -355,23 +424,21 @@ impl<V> Slot<V> {
 
     #[inline]
     fn key<'k>(&self, arena: &'k [u8]) -> Key<'k> {
-        let length = self.pairs % ONE_PAIR;
-        if length == LONG { Key::Long(self.long(arena)) } else { Key::Short(ShortKey::from_words(self.words, length)) }
+        if self.is_of_long() { Key::Long(self.long(arena)) } else { Key::Short(ShortKey::from_words(self.words)) }
+    }
+
+    const fn is_of_long(&self) -> bool {
+        self.words[1] >> LONG_SHIFT == LONG
     }
 
     fn long<'k>(&self, arena: &'k [u8]) -> &'k [u8] {
         let [_, place] = self.words;
-        &arena[place as u32 as usize..][..(place >> 32) as usize]
-    }
-
-    #[inline(always)]
-    fn is_short(&self, key: ShortKey) -> bool {
-        self.words == key.words() && self.pairs % ONE_PAIR == key.len() as u64 && !self.is_free()
+        &arena[place as u32 as usize..][..(place >> 32) as usize % (1 << LENGTH_BITS)]
     }
 
     #[inline]
     fn is_long(&self, key: &[u8], arena: &[u8]) -> bool {
-        self.words[0] == first_word(key) && self.pairs % ONE_PAIR == LONG && self.long(arena) == key
+        self.words[0] == first_word(key) && self.is_of_long() && self.long(arena) == key
     }
 
     /// The first eight bytes, as a number that orders as they do.
@@ -383,10 +450,7 @@ impl<V> Slot<V> {
     fn behind_prefix(&self, other: &Self, arena: &[u8]) -> Ordering {
         match (self.key(arena), other.key(arena)) {
             // The zeros behind a short key are less than any byte; where they are equal to one, the length tells.
-            (Key::Short(_), Key::Short(_)) => {
-                let behind = |slot: &Self| (slot.words[1].swap_bytes(), slot.pairs % ONE_PAIR);
-                behind(self).cmp(&behind(other))
-            }
+            (Key::Short(_), Key::Short(_)) => self.words[1].swap_bytes().cmp(&other.words[1].swap_bytes()),
             (left, right) => left.bytes(&mut [0; SHORT_BYTES]).cmp(right.bytes(&mut [0; SHORT_BYTES])),
         }
     }
@@ -420,9 +484,9 @@ fn first_word(key: &[u8]) -> u64 {
 
 /// Where a long key lies, and how long it is.
 fn in_arena(start: usize, length: usize) -> u64 {
-    let narrow =
-        |number: usize| u64::from(u32::try_from(number).expect("a full table is spilled, a key is a record at most"));
-    narrow(start) | narrow(length) << 32
+    let start = u32::try_from(start).expect("a table with a full arena is spilled");
+    assert!(length < 1 << LENGTH_BITS, "a key is no longer than a message");
+    u64::from(start) | (length as u64) << 32 | LONG << LONG_SHIFT
 }
 
 /// Scratch files as one sorted stream.
@@ -484,7 +548,7 @@ mod tests {
     fn pairs_come_sorted_by_partition_and_key_with_what_they_stand_for() {
         let mut table = Table::new(&WORDS, 2, 1 << 20, 7);
         for word in ["b", "a", "b", "c", "", "longer than eight", "longer than"] {
-            assert!(!table.add(Key::of(word.as_bytes()), 1));
+            assert_ne!(table.add(Key::of(word.as_bytes()), 1), Added::Full);
         }
         assert_eq!(table.pairs(), 7);
         let all = drained(table, &Counting::default());
@@ -500,7 +564,7 @@ mod tests {
         let (mut small, mut large) = (Table::new(&WORDS, 3, 200, 1), Table::new(&WORDS, 3, 1 << 20, 2));
         for number in 0..5000 {
             let word = format!("w{}", number % 900);
-            if small.add(Key::of(word.as_bytes()), 1) {
+            if small.add(Key::of(word.as_bytes()), 1) == Added::Full {
                 small.spill(&scratch).unwrap();
             }
             large.add(Key::of(word.as_bytes()), 1);
@@ -519,7 +583,7 @@ mod tests {
             let word = if number % 3 == 0 { format!("a key in the arena {number}") } else { number.to_string() };
             let full = table.add(Key::of(word.as_bytes()), 1);
             most = most.max(table.arena.len() + table.places.len() * size_of::<Slot<u64>>());
-            if full {
+            if full == Added::Full {
                 table.spill(&Counting::default()).unwrap();
                 spills += 1;
             }
@@ -579,7 +643,7 @@ mod tests {
     fn values_that_grow_count_against_the_budget() {
         let program = Append(Grep { pattern: regex::bytes::Regex::new("x").unwrap() });
         let mut table = Table::new(&program, 1, 1000, 7);
-        let spills = (0..100).filter(|_| table.add(Key::of(b"key"), vec![b'x'; 50])).count();
+        let spills = (0..100).filter(|_| table.add(Key::of(b"key"), vec![b'x'; 50]) == Added::Full).count();
         assert!(spills > 50, "{spills}");
         assert!(table.bytes() >= 5000);
     }

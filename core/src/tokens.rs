@@ -5,10 +5,11 @@
 //! (see [`crate::text`]) and 64 bytes at a time, and text is cut at [`Boundary::Word`] before UAX #29 looks at it.
 
 use crate::boundary::Boundary;
-use crate::spaces::Spaces;
+use crate::spaces::{Block, Spaces};
 use crate::text;
 use regex::bytes::{Matches, Regex};
 use std::iter::FusedIterator;
+use std::ops::Range;
 use std::str::Utf8Chunks;
 use unicode_segmentation::{UnicodeSegmentation, UnicodeWords};
 
@@ -135,12 +136,37 @@ impl<'t> Whitespace<'t> {
         self.at
     }
 
+    /// Hands over what an iterator gives, without being asked each time: where each run of `bytes` begins and ends, and whether
+    /// it is known to be ASCII, which holds for runs of up to a block.
+    ///
+    /// # Errors
+    /// Stops with the first error of `take`.
+    #[inline(always)]
+    pub(crate) fn each<E>(bytes: &[u8], mut take: impl FnMut(Range<usize>, bool) -> Result<(), E>) -> Result<(), E> {
+        let (mut blocks, mut last, mut open, mut before) = (Spaces::new(bytes), 1, None, true);
+        while let Some(Block { begin, spaces, ascii }) = blocks.next() {
+            let mut edges = spaces ^ (spaces << 1 | last);
+            last = spaces >> 63;
+            let both = before && ascii;
+            before = ascii;
+            while edges != 0 {
+                let place = begin + edges.trailing_zeros() as usize;
+                edges &= edges - 1;
+                match open.take() {
+                    None => open = Some(place),
+                    Some(start) => take(start..place, both)?,
+                }
+            }
+        }
+        open.map_or(Ok(()), |start| take(start..bytes.len(), false))
+    }
+
     /// Where the next run begins, or the one that has begun ends.
     #[inline(always)]
     fn edge(&mut self) -> Option<usize> {
         while self.edges == 0 {
-            let (block, spaces) = self.spaces.next()?;
-            self.block = block;
+            let Block { begin, spaces, .. } = self.spaces.next()?;
+            self.block = begin;
             self.edges = spaces ^ (spaces << 1 | self.last);
             self.last = spaces >> 63;
         }
@@ -327,6 +353,18 @@ mod tests {
         fn white_space_splits_text_as_the_standard_library_does(text in "(\\PC|\\s|\u{85}|\u{3000}){0,40}") {
             let expected: Vec<_> = text.split_whitespace().map(str::as_bytes).collect();
             prop_assert_eq!(Tokens::Whitespace.of(text.as_bytes()).collect::<Vec<_>>(), expected);
+        }
+
+        #[test]
+        fn runs_handed_over_are_those_of_the_iterator(text in "(\\PC|[a-z]{1,90}|\\s|\u{85}|\u{3000}){0,40}") {
+            let (bytes, mut iterator) = (text.as_bytes(), Whitespace::new(text.as_bytes()));
+            let each = Whitespace::each(bytes, |run, ascii| {
+                prop_assert_eq!(Some(&bytes[run.clone()]), iterator.next());
+                prop_assert!(!ascii || run.len() > 64 || bytes[run].is_ascii());
+                Ok(())
+            });
+            each?;
+            prop_assert_eq!(iterator.next(), None);
         }
 
         #[test]

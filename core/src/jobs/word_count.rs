@@ -42,23 +42,7 @@ impl Program for WordCount {
 
     fn map_all<T: TakePair<u64>>(&self, record: Piece<'_>, take: &mut T) -> Option<Result<(), T::Error>> {
         let Tokens::Whitespace = self.tokens else { return None };
-        let mut each = |bytes: &[u8]| {
-            let mut tokens = Whitespace::new(bytes);
-            while let Some(token) = tokens.next() {
-                let short = ShortKey::within(bytes, tokens.end() - token.len(), token.len());
-                let short = match short {
-                    Some(short) if self.lowercase => short.is_ascii().then(|| short.to_ascii_lowercase()),
-                    as_it_is => as_it_is,
-                };
-                match short {
-                    Some(short) => take.short(short, 1)?,
-                    None if self.lowercase => take.other(&text::lowercase(token), 1)?,
-                    None => take.other(token, 1)?,
-                }
-            }
-            Ok(())
-        };
-        Some(each(record.bytes))
+        Some(if self.lowercase { each::<true, T>(record.bytes, take) } else { each::<false, T>(record.bytes, take) })
     }
 
     fn merge(&self, _: &[u8], total: &mut u64, other: u64) {
@@ -78,6 +62,28 @@ impl Program for WordCount {
     }
 }
 
+/// Hands over each token by white space, with a count of one.
+#[inline(never)]
+fn each<const LOWERCASE: bool, T: TakePair<u64>>(bytes: &[u8], take: &mut T) -> Result<(), T::Error> {
+    Whitespace::each(bytes, |token, ascii| {
+        if let Some(key) = ShortKey::within(bytes, token.start, token.len()) {
+            if !LOWERCASE {
+                return take.short(key, 1);
+            }
+            if ascii || key.is_ascii() {
+                return take.short(key.to_ascii_lowercase(), 1);
+            }
+        }
+        other::<LOWERCASE, T>(&bytes[token], take)
+    })
+}
+
+/// Hands over any token.
+#[cold]
+fn other<const LOWERCASE: bool, T: TakePair<u64>>(token: &[u8], take: &mut T) -> Result<(), T::Error> {
+    if LOWERCASE { take.other(&text::lowercase(token), 1) } else { take.other(token, 1) }
+}
+
 /// A row for every pair, as it is.
 pub(super) fn key_count_rows(pairs: &mut dyn PairSource, sink: &mut dyn RowSink) -> io::Result<()> {
     while let Some((key, value)) = pairs.next()? {
@@ -95,4 +101,44 @@ pub(super) fn add(total: &mut u64, other: u64) {
 /// A pair's value, which must be a count.
 pub(super) fn count(value: &[u8]) -> io::Result<u64> {
     u64::decode(value).map_err(|_| foreign("a count is no number"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::SourceNumber;
+    use proptest::prelude::*;
+
+    #[derive(Default)]
+    struct Taken(Vec<(Vec<u8>, u64)>);
+
+    impl TakePair<u64> for Taken {
+        type Error = std::convert::Infallible;
+
+        fn short(&mut self, key: ShortKey, value: u64) -> Result<(), Self::Error> {
+            self.0.push((key.padded()[..key.len()].to_vec(), value));
+            Ok(())
+        }
+
+        fn other(&mut self, key: &[u8], value: u64) -> Result<(), Self::Error> {
+            self.0.push((key.to_vec(), value));
+            Ok(())
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn pairs_handed_over_are_those_of_the_iterator(
+            text in "([a-zA-Z]{1,20}|\\PC|\\s|[ßİΣ ]){0,60}",
+            lowercase: bool,
+        ) {
+            let program = WordCount { tokens: Tokens::Whitespace, lowercase };
+            let bytes = text.as_bytes();
+            let piece = Piece { source: SourceNumber(0), name: b"-", offset: 0, bytes, continues: false, ends: true };
+            let mapped: Vec<_> = program.map(piece).map(|pair| pair.map(|pair| (pair.key.into_owned(), pair.value)).unwrap()).collect();
+            let mut taken = Taken::default();
+            prop_assert_eq!(program.map_all(piece, &mut taken), Some(Ok(())));
+            prop_assert_eq!(taken.0, mapped);
+        }
+    }
 }
