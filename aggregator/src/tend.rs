@@ -128,7 +128,7 @@ impl<R> Tend<R> {
             if self.delta.is_empty() {
                 return Ok(());
             }
-            let cursors = self.delta.held().map(|held| PairReader::new(io::Cursor::new(held.body.clone()))).collect();
+            let cursors = self.delta.held().map(|held| PairReader::new(held.body.clone())).collect();
             let expected = Some(self.expected());
             let (run, size) = match self.write(cursors, expected, false) {
                 Err(Trouble::Archive(ArchiveError::Damaged { .. })) if self.set_spoiled_aside(done)? => continue,

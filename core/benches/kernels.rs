@@ -103,7 +103,7 @@ fn map(bencher: Bencher<'_, '_>, partitions: u32) {
 fn encode(bencher: Bencher<'_, '_>) {
     let mut pairs = Vec::new();
     for segment in segments() {
-        let mut reader = PairReader::new(io::Cursor::new(segment));
+        let mut reader = PairReader::new(segment);
         while reader.advance().expect("our own pairs can be read") {
             pairs.push((reader.key().to_vec(), reader.value().to_vec()));
         }
@@ -124,7 +124,7 @@ fn decode(bencher: Bencher<'_, '_>) {
     bencher.counter(bytes_of(&segments)).bench(|| {
         let mut pairs = 0;
         for segment in black_box(&segments) {
-            let mut reader = PairReader::new(io::Cursor::new(segment.clone()));
+            let mut reader = PairReader::new(segment.clone());
             while reader.advance().expect("our own pairs can be read") {
                 pairs += reader.value().len();
             }
@@ -138,7 +138,7 @@ fn decode(bencher: Bencher<'_, '_>) {
 fn merge(bencher: Bencher<'_, '_>) {
     let segments = segments();
     bencher.counter(bytes_of(&segments)).bench(|| {
-        let cursors = black_box(&segments).iter().map(|body| PairReader::new(io::Cursor::new(body.clone()))).collect();
+        let cursors = black_box(&segments).iter().map(|body| PairReader::new(body.clone())).collect();
         let adding = |key: &[u8], total: &mut Vec<u8>, other: &[u8]| combine(&PROGRAM, key, total, other);
         let mut merged = Merge::new(cursors, adding).expect("our own pairs can be read");
         let mut pairs = 0;

@@ -3,7 +3,8 @@
 //! `varint(shared) varint(rest) rest-of-key varint(value length) value`. The first key of a stretch shares nothing, so every
 //! stretch reads by itself. Deliberately unknown here: what keys and values mean.
 
-use std::io::{self, BufRead};
+use std::io;
+use std::ops::Range;
 
 /// The longest key or value that a reader accepts, in bytes: a record of the greatest size, and its name.
 pub const MAX_FIELD_BYTES: usize = 9 << 20;
@@ -96,69 +97,53 @@ fn shared_prefix(left: &[u8], right: &[u8]) -> usize {
     left.iter().zip(right).take_while(|(l, r)| l == r).count()
 }
 
-/// Reads pairs from anything buffered: a file, or bytes in memory (`&[u8]`). Keeps one key and one value.
+/// Reads pairs from bytes in memory. Keeps one key; the value stays where it is.
 #[derive(Debug)]
-pub struct PairReader<R> {
-    input: R,
+pub struct PairReader<B> {
+    bytes: B,
+    /// Where the next pair begins.
+    at: usize,
     key: Vec<u8>,
-    value: Vec<u8>,
-    first: bool,
+    value: Range<usize>,
 }
 
-impl<R: BufRead> PairReader<R> {
+impl<B: AsRef<[u8]>> PairReader<B> {
     /// Reads from the beginning of a stretch.
-    pub fn new(input: R) -> Self {
-        Self { input, key: Vec::new(), value: Vec::new(), first: true }
-    }
-
-    /// A length; `None` at the end of the input. Lengths over [`MAX_FIELD_BYTES`] are cut to just above it, to be refused.
-    fn number(&mut self) -> io::Result<Option<usize>> {
-        let buffer = self.input.fill_buf()?;
-        let Some(&first) = buffer.first() else { return Ok(None) };
-        if first < 0x80 {
-            self.input.consume(1);
-            return Ok(Some(usize::from(first)));
-        }
-        let mut bytes = Vec::with_capacity(10);
-        loop {
-            let Some(&byte) = self.input.fill_buf()?.first() else { return Err(cut_short()) };
-            self.input.consume(1);
-            bytes.push(byte);
-            if byte < 0x80 || bytes.len() == 10 {
-                break;
-            }
-        }
-        let number = take_varint(&mut bytes.as_slice()).ok_or_else(|| invalid("a length is not a number"))?;
-        Ok(Some(usize::try_from(number).unwrap_or(usize::MAX).min(MAX_FIELD_BYTES + 1)))
+    pub const fn new(bytes: B) -> Self {
+        Self { bytes, at: 0, key: Vec::new(), value: 0..0 }
     }
 }
 
-impl<R: BufRead> Cursor for PairReader<R> {
+impl<B: AsRef<[u8]>> Cursor for PairReader<B> {
     fn advance(&mut self) -> io::Result<bool> {
-        let Some(shared) = self.number()? else { return Ok(false) };
-        let rest = self.number()?.ok_or_else(cut_short)?;
-        if shared > self.key.len() || shared.saturating_add(rest) > MAX_FIELD_BYTES {
+        let bytes = self.bytes.as_ref();
+        let mut rest = &bytes[self.at..];
+        if rest.is_empty() {
+            return Ok(false);
+        }
+        let (shared, more) = (length(&mut rest)?, length(&mut rest)?);
+        if shared > self.key.len() || shared.saturating_add(more) > MAX_FIELD_BYTES {
             return Err(invalid("a key's length lies"));
         }
-        let before = self.key.get(shared).copied();
-        self.key.truncate(shared);
-        read_exact_into(&mut self.input, &mut self.key, rest)?;
-        let ascends = self.first
-            || match (before, self.key.get(shared)) {
-                (None, Some(_)) => true,
-                (Some(old), Some(&new)) => new > old,
-                (_, None) => false,
-            };
+        let behind = rest.split_off(..more).ok_or_else(cut_short)?;
+        // Behind what is shared it goes on with a greater byte, or goes on at all; only the first key of a stretch may be empty.
+        let ascends = match (self.key.get(shared), behind.first()) {
+            (None, new) => new.is_some() || self.at == 0,
+            (Some(old), Some(new)) => new > old,
+            (Some(_), None) => false,
+        };
         if !ascends {
             return Err(invalid("keys are not in ascending order"));
         }
-        self.first = false;
-        let length = self.number()?.ok_or_else(cut_short)?;
-        if length > MAX_FIELD_BYTES {
+        self.key.truncate(shared);
+        self.key.extend_from_slice(behind);
+        let value = length(&mut rest)?;
+        if value > MAX_FIELD_BYTES {
             return Err(invalid("a value's length lies"));
         }
-        self.value.clear();
-        read_exact_into(&mut self.input, &mut self.value, length)?;
+        rest = rest.get(value..).ok_or_else(cut_short)?;
+        self.at = bytes.len() - rest.len();
+        self.value = self.at - value..self.at;
         Ok(true)
     }
 
@@ -167,23 +152,15 @@ impl<R: BufRead> Cursor for PairReader<R> {
     }
 
     fn value(&self) -> &[u8] {
-        &self.value
+        &self.bytes.as_ref()[self.value.clone()]
     }
 }
 
-/// Reads `length` bytes to the end of `out`, trusting the length only as far as bytes really come.
-fn read_exact_into<R: BufRead>(input: &mut R, out: &mut Vec<u8>, mut length: usize) -> io::Result<()> {
-    while length > 0 {
-        let buffer = input.fill_buf()?;
-        if buffer.is_empty() {
-            return Err(cut_short());
-        }
-        let taken = buffer.len().min(length);
-        out.extend_from_slice(&buffer[..taken]);
-        input.consume(taken);
-        length -= taken;
-    }
-    Ok(())
+/// Takes a length off the front. One that memory cannot have is as wrong as any that lies.
+#[inline]
+fn length(rest: &mut &[u8]) -> io::Result<usize> {
+    let number = take_varint(rest).ok_or_else(|| invalid("a length is cut short or no number"))?;
+    Ok(usize::try_from(number).unwrap_or(usize::MAX))
 }
 
 fn cut_short() -> io::Error {

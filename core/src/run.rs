@@ -82,7 +82,7 @@ impl<W: Write> RunWriter<W> {
 #[derive(Debug)]
 pub struct RunReader<R> {
     input: R,
-    frame: PairReader<io::Cursor<Vec<u8>>>,
+    frame: PairReader<Vec<u8>>,
     seen: u64,
     state: State,
 }
@@ -97,7 +97,7 @@ enum State {
 impl<R: Read> RunReader<R> {
     /// Reads from the beginning of a run.
     pub fn new(input: R) -> Self {
-        let frame = PairReader::new(io::Cursor::new(Vec::new()));
+        let frame = PairReader::new(Vec::new());
         Self { input, frame, seen: 0, state: State::Begins }
     }
 
@@ -116,7 +116,7 @@ impl<R: Read> RunReader<R> {
         if frame.len() != length || xxh3_64(&frame) != number {
             return Err(damaged("a frame's checksum is wrong"));
         }
-        self.frame = PairReader::new(io::Cursor::new(frame));
+        self.frame = PairReader::new(frame);
         Ok(())
     }
 }

@@ -126,7 +126,7 @@ impl<'t> Whitespace<'t> {
     /// The runs of `bytes`.
     #[must_use]
     pub const fn new(bytes: &'t [u8]) -> Self {
-        // Before the beginning lies white space, as beyond the end.
+        // Before the beginning lies white space, as behind the end.
         Self { bytes, spaces: Spaces::new(bytes), block: 0, edges: 0, last: 1, at: 0 }
     }
 
@@ -158,7 +158,7 @@ impl<'t> Whitespace<'t> {
                 }
             }
         }
-        open.map_or(Ok(()), |start| take(start..bytes.len(), false))
+        Ok(())
     }
 
     /// Where the next run begins, or the one that has begun ends.
@@ -182,7 +182,8 @@ impl<'t> Iterator for Whitespace<'t> {
     #[inline(always)]
     fn next(&mut self) -> Option<&'t [u8]> {
         let start = self.edge()?;
-        self.at = self.edge().unwrap_or(self.bytes.len());
+        // White space behind the end ends it at the latest.
+        self.at = self.edge()?;
         Some(&self.bytes[start..self.at])
     }
 }
