@@ -10,7 +10,7 @@ use crate::pairs::PairWriter;
 use crate::records::RecordIter;
 use crate::short::{Key, ShortKey};
 use crate::skip::{LISTED_SKIPS, Place, Skip, SkipList};
-use crate::table::{Added, BATCH, Scratch, ScratchFile, Table};
+use crate::table::{Scratch, ScratchFile, Table};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -23,7 +23,7 @@ const LENGTHS_BYTES: usize = 30;
 /// How many times the output limit scratch files may take before they are merged, and so hold every key once.
 const SCRATCH_FACTOR: u64 = 3;
 /// Pairs between two questions whether to stop: some tens of microseconds.
-const GLANCE_PAIRS: u32 = 1024;
+const GLANCE_PAIRS: u64 = 1024;
 /// What they may always take, so that the lengths and counts of small pairs decide nothing.
 const LEAST_SCRATCH_BYTES: u64 = 16 << 20;
 
@@ -184,7 +184,7 @@ pub fn map_chunk<P: Program, W: Watch>(
     let pairs = table.pairs();
     let mut segments = Segments::new(limits, scratch);
     table.drain(scratch, |partition, key, pairs, value| {
-        glance.pairs(1)?;
+        glance.pair()?;
         segments.put(partition, key, pairs, value)
     })?;
     let (partials, spool, output_digest) = segments.finish()?;
@@ -209,17 +209,19 @@ type Held<'r, P> = Result<Vec<Pair<'r, <P as Program>::Value>>, RecordError>;
 /// Whoever watches, asked now and then whether to stop.
 struct Glance<'c, W> {
     watch: &'c mut W,
-    pairs: u32,
+    pairs: u64,
 }
 
 impl<W: Watch> Glance<'_, W> {
     #[inline(always)]
-    fn pairs(&mut self, more: u32) -> Result<(), MapError> {
-        self.pairs += more;
-        if self.pairs < GLANCE_PAIRS {
-            return Ok(());
-        }
-        self.pairs = 0;
+    fn pair(&mut self) -> Result<(), MapError> {
+        self.pairs += 1;
+        if self.pairs.is_multiple_of(GLANCE_PAIRS) { self.look() } else { Ok(()) }
+    }
+
+    /// Looks whether to stop.
+    #[cold]
+    fn look(&mut self) -> Result<(), MapError> {
         if self.watch.stops() { Err(MapError::Stopped) } else { Ok(()) }
     }
 }
@@ -272,7 +274,7 @@ impl<'p, P: Program, W: Watch> Mapping<'p, '_, P, W> {
         let mut number = 0;
         for record in records {
             number += 1;
-            self.glance.pairs(1)?;
+            self.glance.pair()?;
             if self.leaves_out(piece, &record) {
                 continue;
             }
@@ -318,7 +320,7 @@ impl<'p, P: Program, W: Watch> Mapping<'p, '_, P, W> {
         let program: &'p P = self.program;
         let (mut held, mut bytes) = (Vec::new(), 0_u64);
         for pair in program.map(record) {
-            self.glance.pairs(1)?;
+            self.glance.pair()?;
             match pair {
                 Ok(pair) => {
                     bytes += (size_of_val(&pair) + pair.key.len() + pair.value.heap_bytes()) as u64;
@@ -340,11 +342,10 @@ impl<'p, P: Program, W: Watch> Mapping<'p, '_, P, W> {
         {
             return Err(MapError::Pair { bytes: key.len() });
         }
-        match self.table.add(key, value) {
-            Added::Waits => Ok(()),
-            Added::Put => self.glance.pairs(BATCH as u32),
-            Added::Full => self.spill(scratch),
+        if self.table.add(key, value) {
+            self.spill(scratch)?;
         }
+        if self.table.pairs().is_multiple_of(GLANCE_PAIRS) { self.glance.look() } else { Ok(()) }
     }
 
     /// Bounds the scratch files. They tell a hopeless chunk early only where the limit is far behind: [`Segments::put`] decides.

@@ -40,14 +40,6 @@ struct Slot<V> {
     value: V,
 }
 
-/// A pair on its way to its place.
-#[derive(Default)]
-#[repr(align(32))]
-struct Waiting<V> {
-    key: ShortKey,
-    value: V,
-}
-
 /// In the highest byte of a long key's words, where no short key has it.
 const LONG: u64 = 0xff;
 const LONG_SHIFT: u32 = 56;
@@ -72,8 +64,6 @@ impl Sorted {
 const PARTITION_BYTES: usize = 4;
 /// Scratch files that are merged into one when there are as many: each takes a file handle, and a frame of memory to read.
 const FAN_IN: usize = 32;
-/// Pairs whose places are looked at together.
-pub const BATCH: usize = 32;
 /// So many pairs before it is taken, a pair's place is looked at.
 const LOOK_AHEAD: usize = 8;
 /// Places are told in 32 bits: a table that needs more is spilled whatever its budget.
@@ -85,23 +75,6 @@ const TAKEN: (usize, usize) = (5, 8);
 /// A table with so many bytes of long keys is spilled whatever its budget: places in the arena are told in 32 bits.
 const MOST_ARENA_BYTES: usize = 1 << 31;
 
-/// What became of an added pair.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Added {
-    /// It waits, for up to [`BATCH`] pairs.
-    Waits,
-    /// It is in its place, as are all that waited.
-    Put,
-    /// The table should now be [spilled](Table::spill).
-    Full,
-}
-
-impl Added {
-    const fn put(full: bool) -> Self {
-        if full { Self::Full } else { Self::Put }
-    }
-}
-
 /// The table.
 pub struct Table<'p, P: Program> {
     program: &'p P,
@@ -111,15 +84,11 @@ pub struct Table<'p, P: Program> {
     /// A power of two of them. A key lies where its hash leads, or in the first free place behind that.
     places: Vec<Slot<P::Value>>,
     taken: usize,
-    /// Pairs of short keys on their way to their places, the first `waits` of them.
-    waiting: Box<[Waiting<P::Value>; BATCH]>,
-    waits: usize,
     /// The bytes of long keys.
     arena: Vec<u8>,
     value_bytes: usize,
     spilled: Vec<Box<dyn ScratchFile>>,
     spilled_bytes: u64,
-    /// Those of them that are in their places.
     pairs: u64,
 }
 
@@ -134,8 +103,6 @@ impl<'p, P: Program> Table<'p, P> {
             seed,
             places: vec![Slot::default(); LEAST_PLACES],
             taken: 0,
-            waiting: Box::default(),
-            waits: 0,
             arena: Vec::new(),
             value_bytes: 0,
             spilled: Vec::new(),
@@ -147,7 +114,7 @@ impl<'p, P: Program> Table<'p, P> {
     /// Mapped pairs added so far.
     #[must_use]
     pub const fn pairs(&self) -> u64 {
-        self.pairs + self.waits as u64
+        self.pairs
     }
 
     /// Bytes in memory and in scratch files, about.
@@ -166,54 +133,21 @@ impl<'p, P: Program> Table<'p, P> {
         self.arena.len() + self.value_bytes + places * size_of::<Slot<P::Value>>()
     }
 
-    /// Adds a pair.
+    /// Adds a pair; `true` if the table should now be [spilled](Table::spill).
     #[inline(always)]
-    pub fn add(&mut self, key: Key<'_>, value: P::Value) -> Added {
+    pub fn add(&mut self, key: Key<'_>, value: P::Value) -> bool {
+        self.pairs += 1;
         match key {
-            Key::Short(key) if value.heap_bytes() == 0 => self.add_small(key, value),
-            Key::Short(key) => self.put_large(key, value),
+            Key::Short(key) => self.put_short(key, value),
             Key::Long(key) => self.put_long(key, value),
         }
     }
 
-    /// Lets a pair wait until there are enough of them.
-    #[inline(always)]
-    fn add_small(&mut self, key: ShortKey, value: P::Value) -> Added {
-        if let Some(place) = self.waiting.get_mut(self.waits) {
-            *place = Waiting { key, value };
-            self.waits += 1;
-            if self.waits < BATCH {
-                return Added::Waits;
-            }
-        }
-        self.settle()
-    }
-
-    /// Puts what waits into its places. All of these are looked at first, so that memory is waited for once and not each time.
-    #[inline(never)]
-    fn settle(&mut self) -> Added {
-        let waits = std::mem::take(&mut self.waits).min(BATCH);
-        let (mut hashes, mask, mut seen) = ([0; BATCH], self.places.len() - 1, 0);
-        for (hashed, waiting) in hashes.iter_mut().zip(&self.waiting[..waits]) {
-            *hashed = hash_short(self.seed, waiting.key);
-            seen |= self.places[*hashed as usize & mask].pairs;
-        }
-        black_box(seen);
-        let mut full = false;
-        for (place, hashed) in hashes[..waits].iter().enumerate() {
-            let waiting = &mut self.waiting[place];
-            let (key, value) = (waiting.key, std::mem::take(&mut waiting.value));
-            full |= self.put_short(*hashed, key, value);
-        }
-        self.pairs += waits as u64;
-        Added::put(full)
-    }
-
     /// Puts a pair of a short key into its place.
     #[inline(always)]
-    fn put_short(&mut self, hashed: u64, key: ShortKey, value: P::Value) -> bool {
+    fn put_short(&mut self, key: ShortKey, value: P::Value) -> bool {
         let mask = self.places.len() - 1;
-        let mut place = hashed as usize & mask;
+        let mut place = hash_short(self.seed, key) as usize & mask;
         loop {
             let slot = &self.places[place];
             if slot.words == key.words() {
@@ -227,28 +161,20 @@ impl<'p, P: Program> Table<'p, P> {
         }
     }
 
-    /// Puts a pair of a short key and a value that holds more than itself, which would take up too much while it waits.
-    #[inline(never)]
-    fn put_large(&mut self, key: ShortKey, value: P::Value) -> Added {
-        self.pairs += 1;
-        Added::put(self.put_short(hash_short(self.seed, key), key, value))
-    }
-
     /// Puts a pair of a long key into its place.
     #[inline(never)]
-    fn put_long(&mut self, key: &[u8], value: P::Value) -> Added {
-        self.pairs += 1;
+    fn put_long(&mut self, key: &[u8], value: P::Value) -> bool {
         let mask = self.places.len() - 1;
         let mut place = hash_long(self.seed, key) as usize & mask;
         loop {
             let slot = &self.places[place];
             if slot.is_long(key, &self.arena) {
-                return Added::put(self.merge(place, Key::Long(key), value));
+                return self.merge(place, Key::Long(key), value);
             }
             if slot.is_free() {
                 let place_in_arena = in_arena(self.arena.len(), key.len());
                 self.arena.extend_from_slice(key);
-                return Added::put(self.insert(place, first_word(key), place_in_arena, value));
+                return self.insert(place, first_word(key), place_in_arena, value);
             }
             place = (place + 1) & mask;
         }
@@ -306,7 +232,6 @@ impl<'p, P: Program> Table<'p, P> {
     /// # Errors
     /// Fails if a scratch file does.
     pub fn spill(&mut self, scratch: &dyn Scratch) -> io::Result<()> {
-        self.settle();
         let mut writer = RunWriter::new(BufWriter::new(scratch.create()?))?;
         let (mut numbered, mut counted) = (Vec::new(), Vec::new());
         self.each_sorted(|partition, key, pairs, value| {
@@ -361,7 +286,6 @@ impl<'p, P: Program> Table<'p, P> {
         scratch: &dyn Scratch,
         mut take: impl FnMut(PartitionNumber, &[u8], u64, &[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
-        self.settle();
         if self.spilled.is_empty() {
             return self.each_sorted(take);
         }
@@ -548,7 +472,7 @@ mod tests {
     fn pairs_come_sorted_by_partition_and_key_with_what_they_stand_for() {
         let mut table = Table::new(&WORDS, 2, 1 << 20, 7);
         for word in ["b", "a", "b", "c", "", "longer than eight", "longer than"] {
-            assert_ne!(table.add(Key::of(word.as_bytes()), 1), Added::Full);
+            assert!(!table.add(Key::of(word.as_bytes()), 1));
         }
         assert_eq!(table.pairs(), 7);
         let all = drained(table, &Counting::default());
@@ -564,7 +488,7 @@ mod tests {
         let (mut small, mut large) = (Table::new(&WORDS, 3, 200, 1), Table::new(&WORDS, 3, 1 << 20, 2));
         for number in 0..5000 {
             let word = format!("w{}", number % 900);
-            if small.add(Key::of(word.as_bytes()), 1) == Added::Full {
+            if small.add(Key::of(word.as_bytes()), 1) {
                 small.spill(&scratch).unwrap();
             }
             large.add(Key::of(word.as_bytes()), 1);
@@ -583,7 +507,7 @@ mod tests {
             let word = if number % 3 == 0 { format!("a key in the arena {number}") } else { number.to_string() };
             let full = table.add(Key::of(word.as_bytes()), 1);
             most = most.max(table.arena.len() + table.places.len() * size_of::<Slot<u64>>());
-            if full == Added::Full {
+            if full {
                 table.spill(&Counting::default()).unwrap();
                 spills += 1;
             }
@@ -643,7 +567,7 @@ mod tests {
     fn values_that_grow_count_against_the_budget() {
         let program = Append(Grep { pattern: regex::bytes::Regex::new("x").unwrap() });
         let mut table = Table::new(&program, 1, 1000, 7);
-        let spills = (0..100).filter(|_| table.add(Key::of(b"key"), vec![b'x'; 50]) == Added::Full).count();
+        let spills = (0..100).filter(|_| table.add(Key::of(b"key"), vec![b'x'; 50])).count();
         assert!(spills > 50, "{spills}");
         assert!(table.bytes() >= 5000);
     }
