@@ -5,7 +5,7 @@
 
 use crate::id::JobId;
 use crate::jobs::{Job, JobError, Options};
-use crate::split::MAX_RECORD_BYTES;
+use crate::split::{MAX_RECORD_BYTES, MAX_REFERENCE_BYTES};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::de::value::MapAccessDeserializer;
@@ -282,7 +282,8 @@ impl Spec {
             let what = "the number of chunks (a larger chunk size makes fewer)";
             number(what, bytes.div_ceil(self.chunk_bytes.max(1)), 0, MAX_CHUNKS)?;
         }
-        number("the chunk size in bytes", self.chunk_bytes, MIN_CHUNK_BYTES, MAX_RECORD_BYTES)?;
+        let most = most_chunk_bytes(self.by, self.sources.bytes);
+        number("the chunk size in bytes", self.chunk_bytes, MIN_CHUNK_BYTES, most)?;
         number("the number of partitions", u64::from(self.partitions), 1, u64::from(MAX_PARTITIONS))?;
         number("the segment size in bytes", self.segment_bytes as u64, MIN_SEGMENT_BYTES as u64, SEGMENT_BYTES as u64)?;
         number("the most bytes of a chunk's pairs", self.output_bytes, 1, OUTPUT_BYTES)?;
@@ -290,20 +291,46 @@ impl Spec {
     }
 }
 
+/// The largest chunk: what a message carries, unless all is read where it lies. A stream, whose size nobody knows, is not.
+#[must_use]
+pub const fn most_chunk_bytes(by: By, input_bytes: Option<u64>) -> u64 {
+    match (by, input_bytes) {
+        (By::Reference, Some(_)) => MAX_REFERENCE_BYTES,
+        _ => MAX_RECORD_BYTES,
+    }
+}
+
+/// Who maps a job's chunks, where that is known before it begins.
+#[derive(Clone, Copy, Debug)]
+pub struct Mappers {
+    /// Chunks mapped at once.
+    pub threads: usize,
+    /// What they and all else may use, in bytes.
+    pub memory_bytes: u64,
+}
+
 /// The chunk size for an input of `bytes` (unknown for streams): so large that what is done once a chunk and key costs little,
 /// so small that the input falls into enough chunks to be worked on side by side, and to end together.
 #[must_use]
-pub fn chunk_bytes_for(bytes: Option<u64>) -> u64 {
+pub fn chunk_bytes_for(bytes: Option<u64>, by: By, mappers: Option<Mappers>) -> u64 {
     /// Of an input of up to [`DEFAULT_CHUNK_BYTES`] each.
     const CHUNKS_OF_A_SMALL_INPUT: u64 = 16;
     const CHUNKS_OF_A_LARGE_INPUT: u64 = 48;
+    const CHUNKS_OF_A_THREAD: u64 = 12;
     const LEAST: u64 = 128 << 10;
     /// A dead letter holds such a chunk with the names of a thousand files.
-    const MOST: u64 = MAX_RECORD_BYTES - (1 << 20);
-    bytes.map_or(DEFAULT_CHUNK_BYTES / 4, |bytes| {
-        let small = (bytes / CHUNKS_OF_A_SMALL_INPUT).clamp(LEAST, DEFAULT_CHUNK_BYTES);
-        small.max((bytes / CHUNKS_OF_A_LARGE_INPUT).min(MOST))
-    })
+    const MOST_BY_VALUE: u64 = MAX_RECORD_BYTES - (1 << 20);
+    const MOST_BY_REFERENCE: u64 = MAX_REFERENCE_BYTES / 4;
+    /// Of the memory, all chunks that are mapped at once take one in so many parts.
+    const SHARE: u64 = 8;
+    let Some(bytes) = bytes else { return DEFAULT_CHUNK_BYTES / 4 };
+    let most = if by == By::Value { MOST_BY_VALUE } else { MOST_BY_REFERENCE };
+    let (chunks, most) = mappers.map_or((CHUNKS_OF_A_LARGE_INPUT, most), |Mappers { threads, memory_bytes }| {
+        let threads = threads as u64;
+        (CHUNKS_OF_A_THREAD * threads, most.min(memory_bytes / (SHARE * threads)).max(LEAST))
+    });
+    let small = (bytes / CHUNKS_OF_A_SMALL_INPUT).clamp(LEAST, DEFAULT_CHUNK_BYTES);
+    small.max(bytes / chunks).min(most)
 }
 
 #[cfg(test)]
@@ -343,6 +370,13 @@ mod tests {
         assert_eq!(spec().check().unwrap().name(), "word-count");
         assert_eq!(refusal(|s| s.chunk_bytes = 63), "the chunk size in bytes is 63: it must be from 64 to 8388608");
         assert!(refusal(|s| s.chunk_bytes = MAX_RECORD_BYTES + 1).starts_with("the chunk size in bytes is 8388609"));
+        let by_reference = refusal(|s| {
+            (s.by, s.sources.bytes, s.chunk_bytes) = (By::Reference, Some(1), MAX_REFERENCE_BYTES + 1);
+        });
+        assert_eq!(by_reference, "the chunk size in bytes is 67108865: it must be from 64 to 67108864");
+        let a_stream =
+            refusal(|s| (s.by, s.sources.bytes, s.chunk_bytes) = (By::Reference, None, MAX_RECORD_BYTES + 1));
+        assert_eq!(a_stream, "the chunk size in bytes is 8388609: it must be from 64 to 8388608");
         assert_eq!(refusal(|s| s.partitions = 0), "the number of partitions is 0: it must be from 1 to 1024");
         assert!(refusal(|s| s.partitions = 1025).starts_with("the number of partitions is 1025"));
         let segment = "the segment size in bytes is 255: it must be from 256 to 1048576";
@@ -396,12 +430,28 @@ mod tests {
 
     #[test]
     fn a_small_input_falls_into_several_chunks_of_a_size_that_is_allowed() {
-        assert_eq!(chunk_bytes_for(Some(0)), 128 << 10);
-        assert_eq!(chunk_bytes_for(Some(16 << 20)), 1 << 20);
-        assert_eq!(chunk_bytes_for(Some(100 << 20)), DEFAULT_CHUNK_BYTES);
-        assert_eq!(chunk_bytes_for(Some(1 << 40)), 7 << 20);
+        let by_value = |bytes| chunk_bytes_for(bytes, By::Value, None);
+        assert_eq!(by_value(Some(0)), 128 << 10);
+        assert_eq!(by_value(Some(16 << 20)), 1 << 20);
+        assert_eq!(by_value(Some(100 << 20)), DEFAULT_CHUNK_BYTES);
+        assert_eq!(by_value(Some(1 << 40)), 7 << 20);
+        assert_eq!(chunk_bytes_for(Some(1 << 40), By::Reference, None), 16 << 20);
+        let here = |bytes, threads, memory_bytes| {
+            chunk_bytes_for(bytes, By::Reference, Some(Mappers { threads, memory_bytes }))
+        };
+        assert_eq!(here(Some(240 << 20), 2, 1 << 30), 10 << 20);
+        assert_eq!(here(Some(1 << 40), 2, 128 << 20), 8 << 20, "the memory is scarce");
         for bytes in [None, Some(0), Some(u64::MAX)] {
-            assert!((MIN_CHUNK_BYTES..=MAX_RECORD_BYTES).contains(&chunk_bytes_for(bytes)));
+            for (by, mappers) in [
+                (By::Value, None),
+                (By::Reference, None),
+                (By::Reference, Some((1, 0))),
+                (By::Reference, Some((4096, 1 << 40))),
+            ] {
+                let mappers = mappers.map(|(threads, memory_bytes)| Mappers { threads, memory_bytes });
+                let allowed = MIN_CHUNK_BYTES..=most_chunk_bytes(by, bytes);
+                assert!(allowed.contains(&chunk_bytes_for(bytes, by, mappers)), "{bytes:?} {by:?} {mappers:?}");
+            }
         }
     }
 }

@@ -20,7 +20,7 @@ static JOBS: LazyLock<Vec<Job>> = LazyLock::new(jobs);
 /// Small limits, so that small sources meet all of them.
 fn tiny_shape() -> impl Strategy<Value = Shape> {
     let budget = || prop_oneof![2 => 1_usize..300, 1 => Just(1 << 20)];
-    let limits = (1_u64..80).prop_flat_map(|record| (1..=record, Just(record)));
+    let limits = (1_u64..80).prop_flat_map(|record| (1..=3 * record, Just(record)));
     let segment = prop_oneof![2 => 1_usize..100, 1 => 256_usize..1024];
     (limits, 1_u32..9, segment, [budget(), budget()], any::<bool>(), any::<u64>()).prop_map(
         |((chunk_bytes, record_bytes), partitions, segment_bytes, budgets, sizes_known, seed)| Shape {
@@ -90,7 +90,7 @@ fn records_about_the_greatest_length_are_kept_or_lost_alike() {
     let bytes = [line(3), line(longest), line(2), line(longest + 1), line(5)].concat();
     let sources = [LocalSource { name: b"a".to_vec(), bytes }];
     for (name, options) in [("grep", r#"{"pattern":"x"}"#), ("word-count", "{}"), ("count", "{}")] {
-        for chunk_bytes in [1 << 20, MAX_RECORD_BYTES] {
+        for chunk_bytes in [1 << 20, MAX_RECORD_BYTES, 3 * MAX_RECORD_BYTES] {
             let shape = Shape {
                 chunk_bytes,
                 record_bytes: MAX_RECORD_BYTES,

@@ -16,7 +16,7 @@ use crate::sources::STANDARD_INPUT;
 use rabbit_reduce_core::id::JobId;
 use rabbit_reduce_core::jobs::{Job, JobError, Options};
 use rabbit_reduce_core::spec::{self, By, PROGRAM_VERSION, ProgramSpec};
-use rabbit_reduce_core::split::MAX_RECORD_BYTES;
+use rabbit_reduce_core::split::{MAX_RECORD_BYTES, MAX_REFERENCE_BYTES};
 use rabbit_reduce_runtime::process::args::{BrokerArgs, ByteSize, LogArgs, memory_default};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -288,7 +288,8 @@ impl Cli {
     pub fn into_command(self) -> Result<Command, UsageError> {
         Ok(match self.command {
             CommandArgs::Run(args) => {
-                let job = args.job.check()?;
+                let streams = args.inputs.iter().any(|input| input.as_os_str() == STANDARD_INPUT);
+                let job = args.job.check(if streams { By::Value } else { By::Reference })?;
                 Command::Run(Run {
                     output: args.output.check(Some(&job.job))?,
                     job,
@@ -298,7 +299,7 @@ impl Cli {
                 })
             }
             CommandArgs::Push(args) => {
-                let job = args.job.check()?;
+                let job = args.job.check(args.by)?;
                 Command::Push(Push {
                     broker: args.broker,
                     output: args.output.check(Some(&job.job))?,
@@ -341,7 +342,7 @@ impl Cli {
 }
 
 impl JobArgs {
-    fn check(self) -> Result<JobConfig, UsageError> {
+    fn check(self, by: By) -> Result<JobConfig, UsageError> {
         let options = Options {
             tokens: self.tokens,
             token_regex: self.token_regex,
@@ -351,7 +352,11 @@ impl JobArgs {
         };
         let job = Job::new(&self.job, &options)?;
         if let Some(size) = self.chunk_size {
-            within("--chunk-size", size, ByteSize(spec::MIN_CHUNK_BYTES), ByteSize(MAX_RECORD_BYTES))?;
+            let (what, most) = match by {
+                By::Value => ("--chunk-size (of what travels by value)", MAX_RECORD_BYTES),
+                By::Reference => ("--chunk-size", MAX_REFERENCE_BYTES),
+            };
+            within(what, size, ByteSize(spec::MIN_CHUNK_BYTES), ByteSize(most))?;
         }
         let partitions = within("--partitions", self.partitions, 1, spec::MAX_PARTITIONS)?;
         let chunk_bytes = self.chunk_size.map(|size| size.0);

@@ -29,7 +29,7 @@ use crate::screen::Screen;
 use crate::session::{Known, Session, SessionError};
 use rabbit_reduce_core::id::JobId;
 use rabbit_reduce_core::message::{Answer, Ask, End, Losses, Outcome};
-use rabbit_reduce_core::spec::{By, SEGMENT_BYTES};
+use rabbit_reduce_core::spec::{By, Mappers, SEGMENT_BYTES};
 use rabbit_reduce_runtime::broker::Broker;
 use rabbit_reduce_runtime::process::args::BrokerArgs;
 use rabbit_reduce_runtime::process::broker::{connect, connect_and_declare, failure as broker_failure, topology};
@@ -110,8 +110,9 @@ async fn run_here(run: cli::Run, screen: Screen, shutdown: Shutdown) -> Result<E
     let mut embedded = started.map_err(|error| Failure::new(Exit::InputOutput, error))?;
     let session = Session { client: Client::new(Arc::clone(&embedded.broker)), shutdown, screen, patience: None };
     let segment_bytes = embedded.segment_bytes;
+    let mappers = Mappers { threads: run.threads, memory_bytes: run.memory_bytes };
     let work = async {
-        let known = session.submit(&run.job, By::Reference, segment_bytes, sources).await?;
+        let known = session.submit(&run.job, By::Reference, segment_bytes, Some(mappers), sources).await?;
         session.publish(&known, None).await?;
         let end = session.watch(known.spec.job).await?;
         Ok((known, end))
@@ -136,7 +137,7 @@ async fn push_out(push: cli::Push, quiet: bool, shutdown: Shutdown) -> Result<Ex
     let sources = collect(&push.inputs, &screen)?;
     let to = open(&push.output)?;
     let session = Session { patience: None, ..session(&push.broker, quiet, shutdown).await? };
-    let known = session.submit(&push.job, push.by, SEGMENT_BYTES, sources).await.map_err(failure)?;
+    let known = session.submit(&push.job, push.by, SEGMENT_BYTES, None, sources).await.map_err(failure)?;
     let job = known.spec.job;
     remember(job, &push.broker, &session.screen);
     session.screen.say(&format!("job {job}"));

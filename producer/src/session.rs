@@ -13,7 +13,7 @@ use crate::screen::Screen;
 use rabbit_reduce_core::id::JobId;
 use rabbit_reduce_core::jobs::Job;
 use rabbit_reduce_core::message::{Answer, Ask, End, Status};
-use rabbit_reduce_core::spec::{By, OUTPUT_BYTES, Source, SourceList, Spec, SpecError, chunk_bytes_for};
+use rabbit_reduce_core::spec::{By, Mappers, OUTPUT_BYTES, Source, SourceList, Spec, SpecError, chunk_bytes_for};
 use rabbit_reduce_core::topology::queue;
 use rabbit_reduce_runtime::crash_point;
 use rabbit_reduce_runtime::process::chance;
@@ -134,6 +134,7 @@ impl Session {
         config: &JobConfig,
         by: By,
         segment_bytes: usize,
+        mappers: Option<Mappers>,
         sources: Vec<Source>,
     ) -> Result<Known, SessionError> {
         let (list, pages) = SourceList::of(&sources);
@@ -142,7 +143,7 @@ impl Session {
             job,
             program: config.program(),
             by,
-            chunk_bytes: config.chunk_bytes.unwrap_or_else(|| chunk_bytes_for(list.bytes)),
+            chunk_bytes: config.chunk_bytes.unwrap_or_else(|| chunk_bytes_for(list.bytes, by, mappers)),
             segment_bytes,
             output_bytes: OUTPUT_BYTES,
             partitions: config.partitions,

@@ -269,7 +269,7 @@ impl Cluster {
     /// If it is refused.
     pub async fn submit(&self, session: &Session, order: &Order, sources: Vec<Source>) -> Known {
         let config = order.config();
-        let submitted = session.submit(&config, order.by, order.segment_bytes, sources);
+        let submitted = session.submit(&config, order.by, order.segment_bytes, None, sources);
         within("the job is submitted", submitted).await.expect("the job can be submitted")
     }
 

@@ -8,7 +8,7 @@
 use crate::Config;
 use crate::frame;
 pub(crate) use crate::frame::Verdict;
-use crate::mapping::{Programs, map_task};
+use crate::mapping::{Kept, map_task};
 use crate::partials::{self, Addressed};
 use bytes::Bytes;
 use rabbit_reduce_core::id::SourceNumber;
@@ -138,7 +138,7 @@ fn map_into(task: &Bytes, config: &Config, notes: &mut Notes, output: &mut impl 
     };
     let scratch = ScratchFolder(config.scratch.clone());
     let memory = usize::try_from(config.memory_bytes).unwrap_or(usize::MAX);
-    let mapped = match map_task(&task, &input, &Programs::default(), &config.roots, &scratch, memory, notes) {
+    let mapped = match map_task(&task, &input, &Kept::default(), &config.roots, &scratch, memory, notes) {
         Ok(mapped) => mapped,
         Err(error) => return failed(error.to_string(), error.may_pass()),
     };

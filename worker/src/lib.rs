@@ -76,7 +76,7 @@ struct Shared {
     config: Config,
     broker: Arc<dyn Broker>,
     compute: Semaphore,
-    programs: mapping::Programs,
+    kept: mapping::Kept,
     ended: Mutex<VecDeque<JobId>>,
     /// Tells whoever works for a job that another one has ended.
     heard: Notify,
@@ -89,7 +89,7 @@ struct Shared {
 pub async fn run(config: Config, broker: Arc<dyn Broker>, shutdown: Shutdown) -> Result<(), BrokerError> {
     let shared = Arc::new(Shared {
         compute: Semaphore::new(config.threads),
-        programs: mapping::Programs::default(),
+        kept: mapping::Kept::default(),
         ended: Mutex::default(),
         heard: Notify::new(),
         broker,

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use rabbit_reduce_core::job::Piece;
 use rabbit_reduce_core::jobs::{Job, JobError};
 use rabbit_reduce_core::map::{LeftOut, Limits, MapError, Mapped, Watch, map_chunk};
-use rabbit_reduce_core::message::{FalseClaim, Task};
+use rabbit_reduce_core::message::{FalseClaim, Task, TaskPiece};
 use rabbit_reduce_core::skip::Place;
 use rabbit_reduce_core::spec::ProgramSpec;
 use rabbit_reduce_core::table::Scratch;
@@ -19,6 +19,8 @@ use std::sync::{Arc, Mutex};
 
 /// Programs that stay built: as many as jobs are likely to run side by side.
 const KEPT_PROGRAMS: usize = 16;
+/// Larger buffers are for chunks of an unusual size.
+const KEPT_BUFFER_BYTES: usize = 16 << 20;
 
 /// Why a task was not mapped.
 #[derive(Debug, thiserror::Error)]
@@ -54,13 +56,18 @@ impl TaskError {
     }
 }
 
-/// Built programs, the latest first.
+/// What one task leaves for the next: built programs, and memory to read into.
 #[derive(Default)]
-pub(crate) struct Programs(Mutex<Vec<(ProgramSpec, Arc<Job>)>>);
+pub(crate) struct Kept {
+    /// The latest first.
+    programs: Mutex<Vec<(ProgramSpec, Arc<Job>)>>,
+    /// As many as tasks were mapped at once. Memory that was never written to costs its first use.
+    buffers: Mutex<Vec<Vec<u8>>>,
+}
 
-impl Programs {
-    fn get(&self, spec: &ProgramSpec) -> Result<Arc<Job>, JobError> {
-        let mut kept = self.0.lock().expect("nobody panics with it");
+impl Kept {
+    fn program(&self, spec: &ProgramSpec) -> Result<Arc<Job>, JobError> {
+        let mut kept = self.programs.lock().expect("nobody panics with it");
         if let Some(place) = kept.iter().position(|(known, _)| known == spec) {
             let found = kept.remove(place);
             let job = Arc::clone(&found.1);
@@ -71,6 +78,22 @@ impl Programs {
         kept.truncate(KEPT_PROGRAMS - 1);
         kept.insert(0, (spec.clone(), Arc::clone(&job)));
         Ok(job)
+    }
+
+    /// A buffer of at least so many bytes, of whatever value.
+    fn buffer(&self, bytes: usize) -> Vec<u8> {
+        let mut buffer = self.buffers.lock().expect("nobody panics with it").pop().unwrap_or_default();
+        if buffer.len() < bytes {
+            // No copy of what is in it.
+            buffer = vec![0; bytes];
+        }
+        buffer
+    }
+
+    fn give_back(&self, buffer: Vec<u8>) {
+        if (1..=KEPT_BUFFER_BYTES).contains(&buffer.len()) {
+            self.buffers.lock().expect("nobody panics with it").push(buffer);
+        }
     }
 }
 
@@ -92,28 +115,16 @@ impl<F: Fn() -> bool> Watch for While<F> {
 pub(crate) fn map_task(
     task: &Task,
     body: &Bytes,
-    programs: &Programs,
+    kept: &Kept,
     roots: &Roots,
     scratch: &dyn Scratch,
     budget_bytes: usize,
     watch: &mut impl Watch,
 ) -> Result<Mapped, TaskError> {
     task.check().map_err(|FalseClaim(claim)| TaskError::Malformed(claim))?;
-    let job = programs.get(&task.program)?;
-    let held = read_pieces(task, body, roots)?;
-    let pieces: Vec<Piece<'_>> = task
-        .pieces
-        .iter()
-        .zip(&held)
-        .map(|(piece, bytes)| Piece {
-            source: piece.source,
-            name: &piece.name.0,
-            offset: piece.offset,
-            bytes,
-            continues: piece.continues,
-            ends: piece.ends,
-        })
-        .collect();
+    let job = kept.program(&task.program)?;
+    let mut buffer = kept.buffer(file_bytes(task));
+    let pieces = read_pieces(task, body, roots, &mut buffer)?;
     let limits = Limits {
         partitions: task.partitions,
         segment_bytes: task.segment_bytes,
@@ -123,7 +134,10 @@ pub(crate) fn map_task(
     let agreed = if mistake::makes(Mistake::AgreedIsMapped) { &[][..] } else { &task.skips };
     let left_out = LeftOut { too_long: &task.too_long, agreed };
     let mapping = || with_program!(&*job, program => map_chunk(program, &pieces, left_out, limits, scratch, watch));
-    match std::panic::catch_unwind(std::panic::AssertUnwindSafe(mapping)) {
+    let mapped = std::panic::catch_unwind(std::panic::AssertUnwindSafe(mapping));
+    drop(pieces);
+    kept.give_back(buffer);
+    match mapped {
         Ok(mapped) => match mapped? {
             // A record that was sent again by itself counts or is lost; its chunk told of it before.
             Mapped { skips, .. } if task.record.is_some() && skips.count() > 0 => {
@@ -135,26 +149,46 @@ pub(crate) fn map_task(
     }
 }
 
-/// The bytes of each piece: slices of the body, or read from files, one file opened once for pieces that follow each other.
-fn read_pieces(task: &Task, body: &Bytes, roots: &Roots) -> Result<Vec<Bytes>, TaskError> {
-    let mut rest = body.clone();
+/// What of a task is read from files, in bytes.
+fn file_bytes(task: &Task) -> usize {
+    let lengths = task.pieces.iter().filter(|piece| piece.file.is_some()).map(length_of);
+    lengths.sum()
+}
+
+fn length_of(piece: &TaskPiece) -> usize {
+    usize::try_from(piece.length).expect("checked to be small")
+}
+
+/// The pieces: slices of the body, or read from files into the buffer.
+fn read_pieces<'t>(
+    task: &'t Task,
+    mut body: &'t [u8],
+    roots: &Roots,
+    mut buffer: &'t mut [u8],
+) -> Result<Vec<Piece<'t>>, TaskError> {
     let mut pieces = Vec::with_capacity(task.pieces.len());
     for piece in &task.pieces {
-        let length = usize::try_from(piece.length).expect("checked to be small");
+        let length = length_of(piece);
         let bytes = match &piece.file {
-            None if length <= rest.len() => rest.split_to(length),
-            None => return Err(TaskError::Malformed("its body is shorter than its pieces")),
+            None => body.split_off(..length).ok_or(TaskError::Malformed("its body is shorter than its pieces"))?,
             Some(stamp) => {
                 let file = roots.open(stamp)?;
-                let mut bytes = vec![0; length];
-                let read = read_range(&file, piece.offset, &mut bytes);
+                let bytes = buffer.split_off_mut(..length).expect("it is as large as all of them");
+                let read = read_range(&file, piece.offset, bytes);
                 // Looked at again after the read: bytes of a file that changed under it are those of no version.
                 check_stamp(&file, stamp)?;
                 read.map_err(|source| unreadable(stamp, source))?;
-                bytes.into()
+                bytes
             }
         };
-        pieces.push(bytes);
+        pieces.push(Piece {
+            source: piece.source,
+            name: &piece.name.0,
+            offset: piece.offset,
+            bytes,
+            continues: piece.continues,
+            ends: piece.ends,
+        });
     }
     Ok(pieces)
 }

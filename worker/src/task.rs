@@ -251,7 +251,7 @@ async fn map(shared: &Arc<Shared>, task: &message::Task, input: &Bytes) -> Resul
         let config = &shared.config;
         let scratch = ScratchFolder(config.scratch.clone());
         let mut wanted = While(|| shared.wants(&task));
-        map_task(&task, &input, &shared.programs, &config.roots, &scratch, config.budget_bytes(), &mut wanted)
+        map_task(&task, &input, &shared.kept, &config.roots, &scratch, config.budget_bytes(), &mut wanted)
     });
     mapping.await.unwrap_or_else(|panic| Err(TaskError::Panic(compute::said(&*panic))))
 }

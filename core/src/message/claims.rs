@@ -9,7 +9,7 @@ use crate::id::ChunkNumber;
 use crate::jobs::MAX_EXPRESSION_BYTES;
 use crate::skip::{AGREED_SKIPS, LISTED_SKIPS, MAX_REASON_BYTES, Place, Skip};
 use crate::spec::{MAX_CHUNKS, MAX_PARTITIONS, MIN_SEGMENT_BYTES, OUTPUT_BYTES, SEGMENT_BYTES, Spec};
-use crate::split::{MAX_NAME_BYTES, MAX_PIECES};
+use crate::split::{MAX_NAME_BYTES, MAX_PIECES, MAX_REFERENCE_BYTES};
 use crate::topology::REDUCE_QUEUES;
 
 /// The longest id of a store; it is a UUID.
@@ -99,7 +99,9 @@ impl Task {
             piece.offset.checked_add(piece.length).and_then(|_| sum.checked_add(piece.length))
         };
         let bytes = self.pieces.iter().try_fold(0, sum).ok_or(FalseClaim("a piece lies beyond all files"))?;
-        holds(bytes <= MAX_BODY_BYTES as u64, "it is larger than a chunk may be")?;
+        let by_reference = self.pieces.iter().all(|piece| piece.file.is_some());
+        let most = if by_reference { MAX_REFERENCE_BYTES } else { MAX_BODY_BYTES as u64 };
+        holds(bytes <= most, "it is larger than a chunk may be")?;
         let names = |piece: &TaskPiece| piece.name.0.len() + piece.file.as_ref().map_or(0, |file| file.path.0.len());
         let names: usize = self.pieces.iter().map(names).sum();
         holds(names <= MAX_NAME_BYTES + 2 * MAX_PATH_BYTES, "its names are too long")

@@ -219,7 +219,7 @@ pub(super) struct JobArgs {
     /// A row for every source (count)
     #[arg(long, env = "RABBIT_REDUCE_BY_SOURCE", value_parser = FalseyValueParser::new())]
     pub(super) by_source: bool,
-    /// Bytes of a chunk, 64 to 8MiB [default: by the size of the input]
+    /// Bytes of a chunk, 64 to 64MiB, by value to 8MiB [default: by the size of the input]
     #[arg(long, env = "RABBIT_REDUCE_CHUNK_SIZE", value_name = "SIZE")]
     pub(super) chunk_size: Option<ByteSize>,
     /// Parts of the result, made side by side, 1 to 1024

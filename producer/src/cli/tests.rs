@@ -94,10 +94,13 @@ fn a_bad_job_is_told_of_on_one_line() {
 
 #[test]
 fn numbers_have_their_ranges() {
-    for size in ["63", "9MiB"] {
-        refused(&format!("producer run --chunk-size {size} x"), "it must be from 64 to 8MiB");
+    for (command, size, most) in
+        [("run x", "63", 64), ("run x", "65MiB", 64), ("run - x", "9MiB", 8), ("push x", "9MiB", 8)]
+    {
+        refused(&format!("producer {command} --chunk-size {size}"), &format!("it must be from 64 to {most}MiB"));
     }
-    assert_eq!(run("producer run --chunk-size 8MiB x").job.chunk_bytes, Some(8 << 20));
+    assert!(read("producer push --by reference --chunk-size 64MiB x").is_ok());
+    assert_eq!(run("producer run --chunk-size 64MiB x").job.chunk_bytes, Some(64 << 20));
     for partitions in [0, 1025] {
         refused(&format!("producer run --partitions {partitions} x"), "it must be from 1 to 1024");
     }

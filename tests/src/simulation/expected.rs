@@ -196,7 +196,7 @@ fn map(job: &Job, pieces: &[Piece<'_>], left_out: LeftOut<'_>, limits: Limits) -
 }
 
 fn reduced<P: Program>(program: &P, bodies: Vec<Bytes>) -> Pairs {
-    let cursors = bodies.into_iter().map(|body| PairReader::new(body)).collect();
+    let cursors = bodies.into_iter().map(PairReader::new).collect();
     let mut merged =
         Merge::new(cursors, |key: &[u8], total: &mut Vec<u8>, other: &[u8]| combine(program, key, total, other))
             .expect("our own pairs can be read");

@@ -116,7 +116,7 @@ async fn work(
     let known = stage.known();
     let (known, only) = match known {
         None => {
-            let known = session.submit(&order.config(), order.by, order.segment_bytes, sources).await?;
+            let known = session.submit(&order.config(), order.by, order.segment_bytes, None, sources).await?;
             locked(&world.jobs).push((known.spec.job, known.spec.partitions));
             *locked(&stage.known) = Some(known.clone());
             (known, None)
