@@ -40,6 +40,19 @@ pub(crate) fn make(folder: &Path) -> io::Result<()> {
     })
 }
 
+/// Makes a folder of a million files, unless it is there.
+pub(crate) fn make_many(folder: &Path) -> io::Result<()> {
+    let (path, unfinished) = (folder.join("many"), folder.join("many.unfinished"));
+    if path.exists() {
+        return Ok(());
+    }
+    std::fs::create_dir_all(&unfinished)?;
+    (0..1_000_000).try_for_each(|number| {
+        std::fs::write(unfinished.join(format!("{number:07}.txt")), format!("line {number} of a million\n"))
+    })?;
+    std::fs::rename(unfinished, path)
+}
+
 fn make_one(folder: &Path, name: &str, write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> io::Result<()> {
     let path = folder.join(name);
     if path.exists() {

@@ -98,6 +98,9 @@ fn run(flags: Flags) -> io::Result<()> {
     }
     let mut all = Vec::new();
     for name in names.into_iter().filter(|name| flags.works.is_empty() || flags.works.iter().any(|one| one == name)) {
+        if name == "many" {
+            inputs::make_many(&inputs)?;
+        }
         let measured = measure(&given, name, flags.runs)?;
         print(&measured)?;
         all.push(measured);

@@ -57,6 +57,7 @@ impl Given<'_> {
     /// All of the works.
     pub(crate) fn works(&self) -> Vec<Work> {
         let natural = "--lowercase --top 20 kjv100.txt";
+        let tenfold = format!("--lowercase --top 20{}", " kjv100.txt".repeat(10));
         let local = |name, what, contenders| Work { name, what, contenders, through_broker: false };
         let remote = |name, what, contenders| Work { name, what, contenders, through_broker: true };
         vec![
@@ -81,10 +82,10 @@ impl Given<'_> {
             ),
             remote(
                 "reference",
-                "430 MB through RabbitMQ by reference, beside one process",
+                "4.3 GB through RabbitMQ by reference, beside one process",
                 vec![
-                    self.ours("push --by reference", &format!("push --by reference {natural}")),
-                    self.ours("run", &format!("run {natural}")).goal(Goal::AtLeast(0.75)),
+                    self.ours("push --by reference", &format!("push --by reference {tenfold}")),
+                    self.ours("run", &format!("run {tenfold}")).goal(Goal::AtLeast(0.75)),
                 ],
             ),
             local(
@@ -137,6 +138,11 @@ impl Given<'_> {
                     self.ours("one line", "run -o /dev/null line.txt"),
                     self.ours("one token without an end", "run --job count -o /dev/null token.txt"),
                 ],
+            ),
+            local(
+                "many",
+                "a million files of one line each in one folder",
+                vec![self.ours("run", "run -o /dev/null many")],
             ),
         ]
     }

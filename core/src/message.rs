@@ -16,7 +16,7 @@ pub use self::request::{
 use crate::id::{ChunkNumber, JobId, PartitionNumber, SourceNumber, Unit};
 use crate::skip::{Place, Skip, SkipList};
 use crate::spec::{ByteText, FileStamp, ProgramSpec};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -33,6 +33,8 @@ pub const MAX_HEADER_BYTES: usize = 4 << 20;
 pub const MAX_BODY_BYTES: usize = (8 << 20) + (64 << 10);
 const MAGIC: [u8; 2] = *b"RR";
 const PRELUDE_BYTES: usize = 20;
+/// Where the checksum begins, the last of that.
+const CHECKSUM_AT: usize = 12;
 
 /// Why bytes are no message.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -70,6 +72,12 @@ impl MessageError {
     }
 }
 
+impl From<MessageError> for std::io::Error {
+    fn from(error: MessageError) -> Self {
+        Self::other(error)
+    }
+}
+
 /// A kind of message: the type of its header.
 pub trait Kind: Serialize + DeserializeOwned {
     /// Its number on the wire.
@@ -94,26 +102,43 @@ pub fn encode<K: Kind>(header: &K, body: &[u8]) -> Bytes {
 ///
 /// # Errors
 /// [`MessageError::Length`] if the header or body is over its limit.
+pub fn try_encode<K: Kind>(header: &K, body: &[u8]) -> Result<Bytes, MessageError> {
+    encode_with(header, body.len(), |room| {
+        room.copy_from_slice(body);
+        Ok(())
+    })
+}
+
+/// Puts a message into bytes, its body where it is to be: what fills that is handed so many bytes, all zero.
+///
+/// # Errors
+/// [`MessageError::Length`] if the header or body is over its limit; or what filling says.
 ///
 /// # Panics
 /// Never: headers are plain data.
-pub fn try_encode<K: Kind>(header: &K, body: &[u8]) -> Result<Bytes, MessageError> {
+pub fn encode_with<K: Kind, E: From<MessageError>>(
+    header: &K,
+    body_bytes: usize,
+    fill: impl FnOnce(&mut [u8]) -> Result<(), E>,
+) -> Result<Bytes, E> {
     let version = header.version();
     let header = serde_json::to_vec(header).expect("headers are plain data");
-    if header.len() > MAX_HEADER_BYTES || body.len() > MAX_BODY_BYTES {
-        return Err(MessageError::Length);
+    if header.len() > MAX_HEADER_BYTES || body_bytes > MAX_BODY_BYTES {
+        return Err(MessageError::Length.into());
     }
-    let mut out = BytesMut::with_capacity(PRELUDE_BYTES + header.len() + body.len());
-    out.extend_from_slice(&MAGIC);
-    out.extend_from_slice(&[version, K::NUMBER]);
-    for length in [header.len(), body.len()] {
-        out.extend_from_slice(&u32::try_from(length).expect("checked above").to_le_bytes());
-    }
-    let checksum = checksum(&out, &header, body);
-    out.extend_from_slice(&checksum.to_le_bytes());
-    out.extend_from_slice(&header);
-    out.extend_from_slice(body);
-    Ok(out.freeze())
+    let mut out = vec![0; PRELUDE_BYTES + header.len() + body_bytes];
+    let (prelude, rest) = out.split_at_mut(PRELUDE_BYTES);
+    let (place, body) = rest.split_at_mut(header.len());
+    place.copy_from_slice(&header);
+    fill(body)?;
+    let (facts, sum) = prelude.split_at_mut(CHECKSUM_AT);
+    facts[..2].copy_from_slice(&MAGIC);
+    facts[2..4].copy_from_slice(&[version, K::NUMBER]);
+    let length = |length: usize| u32::try_from(length).expect("checked above").to_le_bytes();
+    facts[4..8].copy_from_slice(&length(header.len()));
+    facts[8..].copy_from_slice(&length(body_bytes));
+    sum.copy_from_slice(&checksum(facts, place, body).to_le_bytes());
+    Ok(out.into())
 }
 
 /// Reads a message of one kind.
@@ -136,7 +161,7 @@ pub fn decode<K: Kind>(message: &Bytes) -> Result<(K, Bytes), MessageError> {
     }
     let header = &message[PRELUDE_BYTES..PRELUDE_BYTES + header_bytes];
     let body = message.slice(PRELUDE_BYTES + header_bytes..);
-    if message[12..PRELUDE_BYTES] != checksum(&message[..12], header, &body).to_le_bytes() {
+    if message[CHECKSUM_AT..PRELUDE_BYTES] != checksum(&message[..CHECKSUM_AT], header, &body).to_le_bytes() {
         return Err(MessageError::Checksum);
     }
     let header: K = serde_json::from_slice(header).map_err(|error| MessageError::Header(short(error.to_string())))?;

@@ -4,11 +4,11 @@
 //! since a chunk's number follows from all before it; by reference that reads next to nothing.
 
 use crate::reader::Reader;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use rabbit_reduce_core::boundary::Boundary;
 use rabbit_reduce_core::message::{self, Failure, MAX_BODY_BYTES, Task, TaskPiece};
 use rabbit_reduce_core::spec::{By, Source, Spec};
-use rabbit_reduce_core::split::{ChunkPlan, Splitter};
+use rabbit_reduce_core::split::{ChunkPlan, PieceRange, Splitter};
 use rabbit_reduce_core::topology::{REDUCE_QUEUES, queue};
 use rabbit_reduce_runtime::broker::stored::publish_stored;
 use rabbit_reduce_runtime::broker::{Broker, BrokerError, Route};
@@ -150,14 +150,9 @@ impl Publishing {
         // A stream cannot be read twice: a chunk with a piece of one travels by value, whatever the rest does.
         let files = plan.pieces.iter().all(|piece| self.sources[piece.source.index()].file.is_some());
         let by_reference = self.spec.by == By::Reference && files;
-        let mut pieces = Vec::with_capacity(plan.pieces.len());
-        let mut body = BytesMut::new();
-        for piece in &plan.pieces {
+        let piece = |piece: &PieceRange| {
             let source = &self.sources[piece.source.index()];
-            if !by_reference {
-                body.extend_from_slice(&reader.read_piece(*piece)?);
-            }
-            pieces.push(TaskPiece {
+            TaskPiece {
                 source: piece.source,
                 name: source.name.clone(),
                 offset: piece.offset,
@@ -165,8 +160,8 @@ impl Publishing {
                 continues: piece.continues,
                 ends: piece.ends,
                 file: source.file.clone().filter(|_| by_reference),
-            });
-        }
+            }
+        };
         let task = Task {
             job: self.spec.job,
             chunk: plan.number,
@@ -183,12 +178,19 @@ impl Publishing {
             segment_bytes: self.spec.segment_bytes,
             output_bytes: self.spec.output_bytes,
             store: self.store.clone(),
-            pieces,
+            pieces: plan.pieces.iter().map(piece).collect(),
             too_long: plan.too_long.clone(),
             skips: Vec::new(),
             history: Vec::new(),
         };
-        let message = message::encode(&task, &body);
+        let carried = if by_reference { &[] } else { plan.pieces.as_slice() };
+        let message = message::encode_with(&task, carried.iter().map(length_of).sum(), |mut body| {
+            for piece in carried {
+                let into = body.split_off_mut(..length_of(piece)).expect("it is as long as all of them");
+                reader.read_piece(*piece, into)?;
+            }
+            Ok::<_, io::Error>(())
+        })?;
         match self.purpose {
             Purpose::Mapping => Ok(message),
             Purpose::Keeping if message.len() <= MAX_BODY_BYTES => Ok(message::encode(&read_again(&task), &message)),
@@ -199,6 +201,10 @@ impl Publishing {
             ))),
         }
     }
+}
+
+fn length_of(piece: &PieceRange) -> usize {
+    usize::try_from(piece.length).expect("a piece is no longer than the largest chunk")
 }
 
 /// The letter that keeps a task. That its chunk is lost is known, so it decides nothing.

@@ -6,7 +6,6 @@
 
 use crate::shown::Shown;
 use crate::sources::STANDARD_INPUT;
-use bytes::Bytes;
 use rabbit_reduce_core::id::SourceNumber;
 use rabbit_reduce_core::spec::{FileStamp, Source};
 use rabbit_reduce_core::split::{MAX_RECORD_BYTES, PieceRange, Sources};
@@ -81,28 +80,30 @@ impl Reader {
         Self { sources, files: Vec::new(), streams: Vec::new(), standard_input: Some(input), window: Vec::new() }
     }
 
-    /// The bytes of a piece. A stream forgets what lies before the piece's end, and streams before this one are closed.
+    /// Fills `into` with the bytes of a piece. A stream forgets what lies before the piece's end, and streams before this one are
+    /// closed.
     ///
     /// # Errors
     /// Names the source and what is wrong: it cannot be read, or a file is not what it was when the job was made.
-    pub fn read_piece(&mut self, piece: PieceRange) -> io::Result<Bytes> {
-        let length = usize::try_from(piece.length).expect("a piece is no longer than the longest record");
+    ///
+    /// # Panics
+    /// If `into` is not as long as the piece.
+    pub fn read_piece(&mut self, piece: PieceRange, into: &mut [u8]) -> io::Result<()> {
         self.streams.retain(|stream| stream.source >= piece.source);
         if let Some(stamp) = self.sources[piece.source.index()].file.clone() {
-            let mut bytes = vec![0; length];
-            self.read_file(piece.source, &stamp, piece.offset, &mut bytes)?;
-            return Ok(bytes.into());
+            return Ok(self.read_file(piece.source, &stamp, piece.offset, into)?);
         }
         let place = self.stream(piece.source)?;
         let stream = &mut self.streams[place];
         let name = &self.sources[piece.source.index()].name.0;
-        let bytes = Bytes::copy_from_slice(stream.range(name, piece.offset, length)?);
-        if bytes.len() != length {
+        let bytes = stream.range(name, piece.offset, into.len())?;
+        if bytes.len() != into.len() {
             let cause = io::ErrorKind::UnexpectedEof.into();
             return Err(ReadError::Unreadable { path: name.clone(), cause }.into());
         }
+        into.copy_from_slice(bytes);
         stream.release(piece.offset + piece.length);
-        Ok(bytes)
+        Ok(())
     }
 
     /// Fills `into` from an open file that is what it was, before and after.
