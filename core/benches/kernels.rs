@@ -6,11 +6,13 @@
 use bytes::Bytes;
 use divan::counter::BytesCount;
 use divan::{Bencher, black_box};
-use rabbit_reduce_core::id::SourceNumber;
+use rabbit_reduce_core::id::{ChunkNumber, JobId, PartitionNumber, SourceNumber};
 use rabbit_reduce_core::job::Piece;
 use rabbit_reduce_core::jobs::WordCount;
+use rabbit_reduce_core::ledger::delta::{Delta, Fold};
 use rabbit_reduce_core::map::{LeftOut, Limits, Mapped, map_chunk};
 use rabbit_reduce_core::merge::{Merge, combine};
+use rabbit_reduce_core::message::Partial;
 use rabbit_reduce_core::pairs::{Cursor, PairReader, PairWriter};
 use rabbit_reduce_core::spec::{OUTPUT_BYTES, SEGMENT_BYTES};
 use rabbit_reduce_core::table::{Scratch, ScratchFile};
@@ -147,6 +149,42 @@ fn merge(bencher: Bencher<'_, '_>) {
         }
         pairs
     });
+}
+
+/// Segments taken into a delta, as an aggregator holds them until it commits; a segment each of as many chunks.
+#[divan::bench]
+fn fold(bencher: Bencher<'_, '_>) {
+    const CHUNKS: u32 = 1000;
+    let body = segments().swap_remove(0);
+    let partial = |chunk| Partial {
+        job: JobId(uuid::Uuid::nil()),
+        chunk: ChunkNumber(chunk),
+        record: None,
+        attempt: 1,
+        partition: PartitionNumber(0),
+        partitions: 1,
+        segment: 0,
+        last: true,
+        store: String::new(),
+        digest: 7,
+        worker: "w".to_owned(),
+        pairs: 1,
+        strikes: 0,
+        agreed: 0,
+        skips: None,
+        home: None,
+    };
+    let partials: Vec<Partial> = (0..CHUNKS).map(partial).collect();
+    bencher.counter(BytesCount::new(body.len() * partials.len())).with_inputs(|| partials.clone()).bench_values(
+        |partials| {
+            let mut delta = Delta::default();
+            for partial in partials {
+                let folded = delta.fold(partial, black_box(body.clone()), ());
+                assert!(matches!(folded, Fold::Held), "each is of a chunk of its own");
+            }
+            delta
+        },
+    );
 }
 
 fn main() {

@@ -67,7 +67,7 @@ const FAN_IN: usize = 32;
 /// So many pairs before it is taken, a pair's place is looked at.
 const LOOK_AHEAD: usize = 8;
 /// Places are told in 32 bits: a table that needs more is spilled whatever its budget.
-const MOST_PLACES: usize = 1 << 32;
+const MOST_PLACES: usize = 1 << 31;
 /// Places of a table that holds little.
 const LEAST_PLACES: usize = 1 << 10;
 /// Of so many places, so many are taken before there are twice as many: beyond, keys get in each other's way.

@@ -79,7 +79,7 @@ fn each<const LOWERCASE: bool, T: TakePair<u64>>(bytes: &[u8], take: &mut T) -> 
 }
 
 /// Hands over any token.
-#[cold]
+#[inline(never)]
 fn other<const LOWERCASE: bool, T: TakePair<u64>>(token: &[u8], take: &mut T) -> Result<(), T::Error> {
     if LOWERCASE { take.other(&text::lowercase(token), 1) } else { take.other(token, 1) }
 }

@@ -40,8 +40,8 @@ fn an_expression_that_is_none_is_shown() {
 #[test]
 fn numbers_out_of_range_are_told_of_with_the_range() {
     refused(&["run", "--chunk-size", "4 elephants", "in.txt"], 2, &["--chunk-size", "4 elephants", "64KiB"]);
-    refused(&["run", "--chunk-size", "1", "in.txt"], 2, &["--chunk-size is 1", "from 64 to 8MiB"]);
-    refused(&["run", "--chunk-size", "1GiB", "in.txt"], 2, &["--chunk-size is 1GiB", "from 64 to 8MiB"]);
+    refused(&["run", "--chunk-size", "1", "in.txt"], 2, &["--chunk-size is 1", "from 64 to 64MiB"]);
+    refused(&["run", "--chunk-size", "1GiB", "in.txt"], 2, &["--chunk-size is 1GiB", "from 64 to 64MiB"]);
     refused(&["run", "--memory", "99999999999GiB", "in.txt"], 2, &["--memory", "more bytes than there are"]);
     refused(&["run", "--partitions", "0", "in.txt"], 2, &["--partitions is 0", "from 1 to 1024"]);
     refused(&["run", "--threads", "0", "in.txt"], 2, &["--threads is 0", "from 1 to"]);
