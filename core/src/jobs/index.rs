@@ -1,13 +1,11 @@
 //! Which sources every token occurs in.
 //!
-//! What would surprise: the sources are in the key, not in the value, so that no list of them is ever merged. They are numbers
-//! there, which keeps most keys short; only rows name them. The word's part of the key chooses the partition, so all keys of a
-//! word meet.
+//! What would surprise: the sources are in the key, not in the value, so that no list of them is ever merged. The word's part of the
+//! key chooses the partition, so all keys of a word meet.
 
 use super::foreign;
 use crate::boundary::Boundary;
-use crate::id::SourceNumber;
-use crate::job::{Pair, Piece, Program, RecordError, Records, TakePair};
+use crate::job::{Pair, Piece, Program, RecordError, Records};
 use crate::key;
 use crate::pairs::PairSource;
 use crate::rows::{Cell, RowSink};
@@ -16,7 +14,7 @@ use crate::tokens::Tokens;
 use std::borrow::Cow;
 use std::io;
 
-/// Indexes tokens. Key: the word as a part (see [`crate::key`]), the source's number in four bytes. No value.
+/// Indexes tokens. Key: the word as a part (see [`crate::key`]), the source's name. No value.
 #[derive(Clone, Debug)]
 pub struct Index {
     /// What a word is.
@@ -25,27 +23,11 @@ pub struct Index {
     pub lowercase: bool,
 }
 
-/// Bytes of a source's number, the most significant first.
-const SOURCE_BYTES: usize = 4;
-
-impl Index {
-    /// The tokens of a record as words.
-    fn words<'r>(&'r self, record: Piece<'r>) -> impl Iterator<Item = Cow<'r, [u8]>> {
-        let lowercase = self.lowercase;
-        let word = move |token| if lowercase { text::lowercase(token) } else { Cow::Borrowed(token) };
-        self.tokens.of(record.bytes).map(word)
-    }
-}
-
-fn put_key(key: &mut Vec<u8>, word: &[u8], source: SourceNumber) {
-    key::put_part(key, word);
-    key.extend_from_slice(&source.0.to_be_bytes());
-}
-
-/// A word, and the number of a source that it occurs in.
-fn split_key(key: &[u8]) -> Option<(&[u8], SourceNumber)> {
-    let (word, source) = key::split_part(key)?;
-    Some((word, SourceNumber(u32::from_be_bytes(<[u8; SOURCE_BYTES]>::try_from(source).ok()?))))
+fn word_and_source(word: &[u8], source: &[u8]) -> Vec<u8> {
+    let mut made = Vec::with_capacity(word.len() + source.len() + 2);
+    key::put_part(&mut made, word);
+    made.extend_from_slice(source);
+    made
 }
 
 impl Program for Index {
@@ -60,21 +42,10 @@ impl Program for Index {
     }
 
     fn map<'r>(&'r self, record: Piece<'r>) -> impl Iterator<Item = Result<Pair<'r, ()>, RecordError>> + 'r {
-        self.words(record).map(move |word| {
-            let mut key = Vec::new();
-            put_key(&mut key, &word, record.source);
-            Ok(Pair { key: Cow::Owned(key), value: () })
+        self.tokens.of(record.bytes).map(move |token| {
+            let token = if self.lowercase { text::lowercase(token) } else { Cow::Borrowed(token) };
+            Ok(Pair { key: Cow::Owned(word_and_source(&token, record.name)), value: () })
         })
-    }
-
-    fn map_all<T: TakePair<()>>(&self, record: Piece<'_>, take: &mut T) -> Option<Result<(), T::Error>> {
-        let mut key = Vec::new();
-        let mut each = self.words(record).map(|word| {
-            key.clear();
-            put_key(&mut key, &word, record.source);
-            take.other(&key, ())
-        });
-        Some(each.try_for_each(|taken| taken))
     }
 
     fn merge(&self, _: &[u8], (): &mut (), (): ()) {}
@@ -84,36 +55,33 @@ impl Program for Index {
     }
 
     fn makes(&self, key: &[u8], value: &[u8]) -> bool {
-        split_key(key).is_some() && value.is_empty()
+        key::split_part(key).is_some() && value.is_empty()
     }
 
     fn columns(&self) -> &'static [&'static str] {
         &["word", "sources"]
     }
 
-    fn rows(&self, names: &[Vec<u8>], pairs: &mut dyn PairSource, sink: &mut dyn RowSink) -> io::Result<()> {
+    fn rows(&self, _: &[Vec<u8>], pairs: &mut dyn PairSource, sink: &mut dyn RowSink) -> io::Result<()> {
         // One word's sources are held: at most the names of the job's sources.
         let (mut part, mut sources) = (Vec::new(), Vec::new());
         while let Some((key, _)) = pairs.next()? {
-            let (word, source) = split_key(key).ok_or_else(|| foreign("a key of index is no word and source"))?;
+            let (word, source) = key::split_part(key).ok_or_else(|| foreign("a key of index has no word"))?;
             if part != word {
                 put(&part, &mut sources, sink)?;
                 part.clear();
                 part.extend_from_slice(word);
             }
-            let name = names.get(source.index()).ok_or_else(|| foreign("a word is in no source of this job"))?;
-            sources.push(Cow::Borrowed(name.as_slice()));
+            sources.push(Cow::Owned(source.to_vec()));
         }
         put(&part, &mut sources, sink)
     }
 }
 
-/// Writes the row of a word, and takes its sources away. One that was given twice is one.
+/// Writes the row of a word, and takes its sources away.
 fn put(part: &[u8], sources: &mut Vec<Cow<'_, [u8]>>, sink: &mut dyn RowSink) -> io::Result<()> {
     if sources.is_empty() {
         return Ok(());
     }
-    sources.sort_unstable();
-    sources.dedup();
     sink.row(&[Cell::Bytes(Cow::Owned(key::read_part(part))), Cell::List(std::mem::take(sources))])
 }
