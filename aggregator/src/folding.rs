@@ -10,7 +10,7 @@ mod repairs;
 
 pub(crate) use self::events::{Effect, Event, LookUp, Opened, OpenedJob, ShardWork};
 use self::late::Late;
-use self::lookups::{Arrival, Opening, Waiting};
+use self::lookups::{Arrival, Waiting};
 use self::repairs::Repairs;
 use crate::archive::{ArchiveError, JobFile};
 use crate::ending;
@@ -69,7 +69,6 @@ pub(crate) struct Folding {
     /// The last failure of the store, until it works again.
     alarm: Option<String>,
     late: Late,
-    opening: BTreeMap<JobId, Opening>,
 }
 
 impl Folding {
@@ -87,7 +86,6 @@ impl Folding {
             most_tending,
             alarm: None,
             late: Late::default(),
-            opening: BTreeMap::new(),
         }
     }
 
@@ -179,12 +177,7 @@ impl Folding {
     /// News is a hint: it makes us look where we would have looked later.
     fn hear(&mut self, news: News, effects: &mut Vec<Effect>) {
         let (News::Sealed(job) | News::Finished(job, _) | News::Ended(job) | News::Removed(job)) = news;
-        let Some(state) = self.jobs.get_mut(&job) else {
-            if let News::Ended(_) = news {
-                self.ended_elsewhere(job);
-            }
-            return;
-        };
+        let Some(state) = self.jobs.get_mut(&job) else { return };
         match news {
             News::Sealed(_) if state.chunks.is_none() => state.shards.iter_mut().for_each(|shard| shard.wanted = true),
             News::Finished(_, partition) => {
@@ -403,7 +396,7 @@ impl Folding {
     }
 
     fn ended(&mut self, job: JobId, end: Result<Option<End>, ArchiveError>, now: Instant, effects: &mut Vec<Effect>) {
-        let Some(state) = self.jobs.get_mut(&job) else { return self.ended_elsewhere(job) };
+        let Some(state) = self.jobs.get_mut(&job) else { return };
         state.ending = false;
         match end {
             Ok(Some(end)) => {

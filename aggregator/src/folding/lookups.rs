@@ -37,26 +37,9 @@ pub(super) struct Waiting {
     pub(super) again: Option<Instant>,
 }
 
-/// Look-ups of a job that are under way.
-#[derive(Default)]
-pub(super) struct Opening {
-    /// The one asked for last.
-    last: LookUp,
-    /// The job ended since then: that one may have missed it.
-    ended: bool,
-}
-
 impl Folding {
-    /// A job ended that is not in memory; it may be on its way there.
-    pub(super) fn ended_elsewhere(&mut self, job: JobId) {
-        if let Some(opening) = self.opening.get_mut(&job) {
-            opening.ended = true;
-        }
-    }
-
     pub(super) fn look_up(&mut self, job: JobId, effects: &mut Vec<Effect>) {
         self.asked = LookUp(self.asked.0 + 1);
-        self.opening.insert(job, Opening { last: self.asked, ended: false });
         if let Some(waiting) = self.waiting.get_mut(&job) {
             (waiting.asked, waiting.again) = (self.asked, None);
         }
@@ -71,22 +54,10 @@ impl Folding {
         now: Instant,
         effects: &mut Vec<Effect>,
     ) {
-        let opening = self.opening.get(&job).filter(|opening| opening.last == asked).map(|opening| opening.ended);
-        if opening.is_some() {
-            self.opening.remove(&job);
-        }
         let Waiting { arrivals, asked: last, .. } = self.waiting.remove(&job).unwrap_or_default();
         match opened {
-            Ok(Opened::Job(mut found)) => {
-                if opening == Some(true) && found.end.is_none() {
-                    self.look_up(job, effects);
-                }
-                let news = self.jobs.get(&job).is_some_and(|state| state.end.is_none());
-                let end = found.end.take_if(|_| news);
+            Ok(Opened::Job(found)) => {
                 self.enter(job, *found);
-                if end.is_some() {
-                    self.ended(job, Ok(end), now, effects);
-                }
                 arrivals.into_iter().for_each(|arrival| self.fold(arrival, now, effects));
             }
             Ok(Opened::Removed) => self.drop_late(job, arrivals.into_iter().map(|arrival| arrival.held), effects),

@@ -37,12 +37,12 @@ pub(crate) fn job_file() -> JobFile {
 
 /// The job as a look-up finds it.
 fn found(asked: LookUp, chunks: Option<u32>) -> Event {
-    found_with(asked, chunks, None)
-}
-
-fn found_with(asked: LookUp, chunks: Option<u32>, end: Option<End>) -> Event {
-    let (file, ledgers) = (job_file(), vec![Ledger::default()]);
-    Event::Opened(JOB, asked, Ok(Opened::Job(Box::new(OpenedJob { file, chunks, end, ledgers }))))
+    let file = job_file();
+    Event::Opened(
+        JOB,
+        asked,
+        Ok(Opened::Job(Box::new(OpenedJob { file, chunks, end: None, ledgers: vec![Ledger::default()] }))),
+    )
 }
 
 #[test]
@@ -111,26 +111,6 @@ fn of_many_news_of_an_end_one_has_it_read() {
         read += folding.handle(Event::Heard(News::Ended(JOB)), now).len();
     }
     assert_eq!(read, 1);
-}
-
-#[tokio::test]
-async fn an_end_that_comes_while_its_job_is_looked_up_is_not_missed() {
-    let end = || ending::without_result(Outcome::Cancelled, 1, Losses::default(), 0);
-    for told in [Event::Ended(JOB, Ok(Some(end()))), Event::Heard(News::Ended(JOB))] {
-        let mut folding = Folding::new("store".to_owned(), &[8, 1], 1);
-        let now = rabbit_reduce_runtime::process::clock::instant();
-        let channel = Channel { consumer: 0, epoch: 1 };
-        folding.handle(Event::Consuming(channel), now);
-        folding.handle(Event::Look(JOB), now);
-        assert!(folding.handle(told, now).is_empty(), "it is not in memory");
-        let again = folding.handle(found(LookUp(1), None), now);
-        assert!(matches!(again[..], [Effect::Open(JOB, LookUp(2))]), "the first may have looked too early");
-        assert!(folding.handle(Event::Arrived(channel, delivery().await), now).is_empty(), "it is held");
-        let dropped = folding.handle(found_with(LookUp(2), None, Some(end())), now);
-        let acked = |effect: &&Effect| matches!(effect, Effect::Ack(receipts) if receipts.len() == 1);
-        assert_eq!(dropped.iter().filter(acked).count(), 1);
-        assert_eq!((folding.late(JOB), folding.is_empty()), (1, true));
-    }
 }
 
 #[tokio::test]
