@@ -149,20 +149,6 @@ where
     }
 }
 
-/// The first eight bytes of a key as a number that orders as they do: most comparisons end here.
-#[must_use]
-#[inline]
-pub fn prefix(key: &[u8]) -> u64 {
-    key.first_chunk::<8>().map_or_else(
-        || {
-            let mut bytes = [0; 8];
-            bytes[..key.len()].copy_from_slice(key);
-            u64::from_be_bytes(bytes)
-        },
-        |bytes| u64::from_be_bytes(*bytes),
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -22,6 +22,8 @@ pub const DEFAULT_PARTITIONS: u32 = 8;
 pub const MAX_PARTITIONS: u32 = 1024;
 /// The default chunk size, in bytes, for inputs that are large enough.
 pub const DEFAULT_CHUNK_BYTES: u64 = 4 << 20;
+/// The largest chunk size that is chosen where nobody says, in bytes, for what is read where it lies.
+pub const DEFAULT_REFERENCE_BYTES: u64 = 16 << 20;
 /// The smallest chunk size, in bytes: below it a job is all messages.
 pub const MIN_CHUNK_BYTES: u64 = 64;
 /// The smallest size of a segment's body, in bytes, for the same reason.
@@ -320,11 +322,10 @@ pub fn chunk_bytes_for(bytes: Option<u64>, by: By, mappers: Option<Mappers>) -> 
     const LEAST: u64 = 128 << 10;
     /// A dead letter holds such a chunk with the names of a thousand files.
     const MOST_BY_VALUE: u64 = MAX_RECORD_BYTES - (1 << 20);
-    const MOST_BY_REFERENCE: u64 = MAX_REFERENCE_BYTES / 4;
     /// Of the memory, all chunks that are mapped at once take one in so many parts.
     const SHARE: u64 = 8;
     let Some(bytes) = bytes else { return DEFAULT_CHUNK_BYTES / 4 };
-    let most = if by == By::Value { MOST_BY_VALUE } else { MOST_BY_REFERENCE };
+    let most = if by == By::Value { MOST_BY_VALUE } else { DEFAULT_REFERENCE_BYTES };
     let (chunks, most) = mappers.map_or((CHUNKS_OF_A_LARGE_INPUT, most), |Mappers { threads, memory_bytes }| {
         let threads = threads as u64;
         (CHUNKS_OF_A_THREAD * threads, most.min(memory_bytes / (SHARE * threads)).max(LEAST))

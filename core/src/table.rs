@@ -6,7 +6,7 @@
 
 use crate::id::PartitionNumber;
 use crate::job::{Program, Value, ValueError};
-use crate::merge::{Merge, combine, prefix};
+use crate::merge::{Merge, combine};
 use crate::pairs::{Cursor, put_varint, take_varint};
 use crate::partition;
 use crate::run::{RunReader, RunWriter};
@@ -403,7 +403,7 @@ fn hash_long(seed: u64, key: &[u8]) -> u64 {
 
 /// The first eight bytes of a long key, the first one lowest.
 fn first_word(key: &[u8]) -> u64 {
-    prefix(key).swap_bytes()
+    key.first_chunk().map_or(0, |first| u64::from_le_bytes(*first))
 }
 
 /// Where a long key lies, and how long it is.

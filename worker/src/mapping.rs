@@ -9,7 +9,7 @@ use rabbit_reduce_core::jobs::{Job, JobError};
 use rabbit_reduce_core::map::{LeftOut, Limits, MapError, Mapped, Watch, map_chunk};
 use rabbit_reduce_core::message::{FalseClaim, Task, TaskPiece};
 use rabbit_reduce_core::skip::Place;
-use rabbit_reduce_core::spec::ProgramSpec;
+use rabbit_reduce_core::spec::{DEFAULT_REFERENCE_BYTES, ProgramSpec};
 use rabbit_reduce_core::table::Scratch;
 use rabbit_reduce_core::with_program;
 use rabbit_reduce_runtime::crash_point;
@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex};
 /// Programs that stay built: as many as jobs are likely to run side by side.
 const KEPT_PROGRAMS: usize = 16;
 /// Larger buffers are for chunks of an unusual size.
-const KEPT_BUFFER_BYTES: usize = 16 << 20;
+const KEPT_BUFFER_BYTES: usize = DEFAULT_REFERENCE_BYTES as usize;
 
 /// Why a task was not mapped.
 #[derive(Debug, thiserror::Error)]
@@ -191,4 +191,20 @@ fn read_pieces<'t>(
         });
     }
     Ok(pieces)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_buffer_serves_the_next_task_unless_it_is_unusually_large() {
+        let kept = Kept::default();
+        kept.give_back(vec![7; 100]);
+        assert_eq!(kept.buffer(60), [7; 100], "it is as it was");
+        kept.give_back(vec![7; 100]);
+        assert_eq!(kept.buffer(101), [0; 101], "one that is too small goes");
+        kept.give_back(vec![7; KEPT_BUFFER_BYTES + 1]);
+        assert_eq!(kept.buffer(1), [0]);
+    }
 }

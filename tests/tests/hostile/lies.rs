@@ -8,6 +8,7 @@ use rabbit_reduce_core::pairs::PairWriter;
 use rabbit_reduce_core::partition;
 use rabbit_reduce_core::skip::{Skip, SkipList};
 use rabbit_reduce_core::spec::{ByteText, FileStamp, ProgramSpec, SEGMENT_BYTES};
+use rabbit_reduce_core::split::MAX_REFERENCE_BYTES;
 use rabbit_reduce_core::topology::queue;
 use rabbit_reduce_tests::cluster::{Cluster, Order};
 use rabbit_reduce_tests::crew::Role;
@@ -134,7 +135,7 @@ fn expression(pattern: String) -> ProgramSpec {
     ProgramSpec { name: "grep".to_owned(), options, ..super::program() }
 }
 
-const TASKS: [BadTask; 21] = [
+const TASKS: [BadTask; 22] = [
     ("no attempt", |t| Task { attempt: 0, pieces: vec![missing()], ..t }, "number of attempts is out of range"),
     ("rounds beyond counting", |t| Task { rounds: u32::MAX, ..t }, "number of attempts is out of range"),
     ("crashes beyond counting", |t| Task { crashes: u32::MAX, ..t }, "number of attempts is out of range"),
@@ -179,6 +180,11 @@ const TASKS: [BadTask; 21] = [
     (
         "a piece of sixteen exabytes",
         |t| Task { pieces: vec![piece(0, u64::MAX, 1)], ..t },
+        "larger than a chunk may be",
+    ),
+    (
+        "a reference to more than a chunk",
+        |t| Task { pieces: vec![TaskPiece { length: MAX_REFERENCE_BYTES + 1, ..missing() }], ..t },
         "larger than a chunk may be",
     ),
     // It fits after all: it is mapped, and what is kept is its partial, of a job of nobody.
