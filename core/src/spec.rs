@@ -285,7 +285,11 @@ impl Spec {
             number(what, bytes.div_ceil(self.chunk_bytes.max(1)), 0, MAX_CHUNKS)?;
         }
         let most = most_chunk_bytes(self.by, self.sources.bytes);
-        number("the chunk size in bytes", self.chunk_bytes, MIN_CHUNK_BYTES, most)?;
+        let what = match (self.by, self.sources.bytes) {
+            (By::Reference, None) => "the chunk size in bytes (of an input with a stream, which travels by value)",
+            _ => "the chunk size in bytes",
+        };
+        number(what, self.chunk_bytes, MIN_CHUNK_BYTES, most)?;
         number("the number of partitions", u64::from(self.partitions), 1, u64::from(MAX_PARTITIONS))?;
         number("the segment size in bytes", self.segment_bytes as u64, MIN_SEGMENT_BYTES as u64, SEGMENT_BYTES as u64)?;
         number("the most bytes of a chunk's pairs", self.output_bytes, 1, OUTPUT_BYTES)?;
@@ -377,7 +381,8 @@ mod tests {
         assert_eq!(by_reference, "the chunk size in bytes is 67108865: it must be from 64 to 67108864");
         let a_stream =
             refusal(|s| (s.by, s.sources.bytes, s.chunk_bytes) = (By::Reference, None, MAX_RECORD_BYTES + 1));
-        assert_eq!(a_stream, "the chunk size in bytes is 8388609: it must be from 64 to 8388608");
+        let what = "the chunk size in bytes (of an input with a stream, which travels by value)";
+        assert_eq!(a_stream, format!("{what} is 8388609: it must be from 64 to 8388608"));
         assert_eq!(refusal(|s| s.partitions = 0), "the number of partitions is 0: it must be from 1 to 1024");
         assert!(refusal(|s| s.partitions = 1025).starts_with("the number of partitions is 1025"));
         let segment = "the segment size in bytes is 255: it must be from 256 to 1048576";
