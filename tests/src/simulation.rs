@@ -99,7 +99,7 @@ impl Case {
         let guard = Simulated::begin(self, &runtime);
         let plan = Plan::of(self.seed).inviting(self.mistake);
         let world = runtime.block_on(World::new(self.seed, plan, self.overwrites(), self.kept));
-        let lived = catch_unwind(AssertUnwindSafe(|| runtime.block_on(live(&world))));
+        let lived = catch_unwind(AssertUnwindSafe(|| runtime.block_on(live(&world, self.seed))));
         if let Err(panic) = lived {
             world.wrong(format!("panicked: {}", compute::said(&*panic)));
         }
@@ -144,8 +144,8 @@ impl Drop for Simulated {
     }
 }
 
-async fn live(world: &Arc<World>) {
-    let inputs = Arc::new(Inputs::new());
+async fn live(world: &Arc<World>, seed: u64) {
+    let inputs = Arc::new(Inputs::of(seed));
     scratch::belong_to(world);
     world.note(format_args!("{:?}", world.plan));
     let crew = Crew::new(world);

@@ -1,6 +1,7 @@
 //! The inputs of a simulation as files, since producers read files: few bytes, in memory where the system has a folder there.
 //!
-//! What would surprise: the files of two runs of a seed are of the same time, so that the jobs are the same.
+//! What would surprise: the files of two runs of a seed are of the same time and at the same place, so that the jobs are the same,
+//! and what is named by the bytes of their messages has the same order.
 
 use rabbit_reduce_core::local::LocalSource;
 use rabbit_reduce_core::spec::{ByteText, Source};
@@ -13,14 +14,8 @@ use tempfile::TempDir;
 /// Where files are in memory, on Linux.
 const MEMORY: &str = "/dev/shm";
 
-/// Inputs, gone when this is dropped.
+/// Inputs, in a folder that is gone when this is dropped.
 pub struct Inputs(TempDir);
-
-impl Default for Inputs {
-    fn default() -> Self {
-        Self::new()
-    }
-}
 
 impl Inputs {
     /// None yet.
@@ -28,9 +23,16 @@ impl Inputs {
     /// # Panics
     /// If there is no room.
     #[must_use]
-    pub fn new() -> Self {
-        let folder = TempDir::new_in(MEMORY).or_else(|_| TempDir::new());
-        Self(folder.expect("there is room for temporary files"))
+    pub fn of(seed: u64) -> Self {
+        // Whoever lives through the same seed at the same time has the next number.
+        let taken = (0..1000).map(|number| format!("rabbit-reduce-world-{seed}-{number}"));
+        let folder = [Path::new(MEMORY), &std::env::temp_dir()].into_iter().find_map(|root| {
+            let named = |name: String| tempfile::Builder::new().prefix(&name).rand_bytes(0).tempdir_in(root).ok();
+            taken.clone().find_map(named)
+        });
+        let inputs = Self(folder.expect("there is room for temporary files"));
+        fs::create_dir(inputs.here()).expect("the folder is our own");
+        inputs
     }
 
     /// They are away.
@@ -38,8 +40,8 @@ impl Inputs {
     /// # Panics
     /// If the folder is not our own.
     pub fn hide(&self) {
-        if self.0.path().exists() {
-            fs::rename(self.0.path(), self.away()).expect("the folder is our own");
+        if self.here().exists() {
+            fs::rename(self.here(), self.away()).expect("the folder is our own");
         }
     }
 
@@ -48,13 +50,17 @@ impl Inputs {
     /// # Panics
     /// If the folder is not our own.
     pub fn show(&self) {
-        if !self.0.path().exists() {
-            fs::rename(self.away(), self.0.path()).expect("the folder is our own");
+        if !self.here().exists() {
+            fs::rename(self.away(), self.here()).expect("the folder is our own");
         }
     }
 
+    fn here(&self) -> PathBuf {
+        self.0.path().join("here")
+    }
+
     fn away(&self) -> PathBuf {
-        self.0.path().with_extension("away")
+        self.0.path().join("away")
     }
 
     /// The sources of a job, written.
@@ -63,19 +69,13 @@ impl Inputs {
     /// If there is no room.
     #[must_use]
     pub fn write(&self, job: usize, sources: &[LocalSource]) -> Vec<Source> {
-        let path = |number: usize| -> PathBuf { self.0.path().join(format!("{job}-{number}")) };
+        let path = |number: usize| -> PathBuf { self.here().join(format!("{job}-{number}")) };
         for (number, source) in sources.iter().enumerate() {
             write(&path(number), &source.bytes);
         }
         let paths: Vec<PathBuf> = (0..sources.len()).map(path).collect();
         let collected = collect(&paths).expect("the files are there").sources.into_iter().zip(sources);
         collected.map(|(file, source)| Source { name: ByteText(source.name.clone()), ..file }).collect()
-    }
-}
-
-impl Drop for Inputs {
-    fn drop(&mut self) {
-        self.show();
     }
 }
 
