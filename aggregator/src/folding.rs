@@ -10,7 +10,7 @@ mod repairs;
 
 pub(crate) use self::events::{Effect, Event, LookUp, Opened, OpenedJob, ShardWork};
 use self::late::Late;
-use self::lookups::{Arrival, Waiting};
+use self::lookups::{Arrival, Opening, Waiting};
 use self::repairs::Repairs;
 use crate::archive::{ArchiveError, JobFile};
 use crate::ending;
@@ -69,6 +69,7 @@ pub(crate) struct Folding {
     /// The last failure of the store, until it works again.
     alarm: Option<String>,
     late: Late,
+    opening: BTreeMap<JobId, Opening>,
 }
 
 impl Folding {
@@ -86,6 +87,7 @@ impl Folding {
             most_tending,
             alarm: None,
             late: Late::default(),
+            opening: BTreeMap::new(),
         }
     }
 
@@ -396,7 +398,12 @@ impl Folding {
     }
 
     fn ended(&mut self, job: JobId, end: Result<Option<End>, ArchiveError>, now: Instant, effects: &mut Vec<Effect>) {
-        let Some(state) = self.jobs.get_mut(&job) else { return };
+        let Some(state) = self.jobs.get_mut(&job) else {
+            if let Ok(Some(end)) = end {
+                self.ended_on_the_way(job, end);
+            }
+            return;
+        };
         state.ending = false;
         match end {
             Ok(Some(end)) => {

@@ -9,7 +9,7 @@ use crate::archive::ArchiveError;
 use crate::shard::{HeldReceipt, Shard};
 use bytes::Bytes;
 use rabbit_reduce_core::id::JobId;
-use rabbit_reduce_core::message::Partial;
+use rabbit_reduce_core::message::{End, Partial};
 use rabbit_reduce_runtime::process::start;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -37,9 +37,26 @@ pub(super) struct Waiting {
     pub(super) again: Option<Instant>,
 }
 
+/// Look-ups of a job that are under way.
+#[derive(Default)]
+pub(super) struct Opening {
+    /// The one asked for last.
+    last: LookUp,
+    /// How the job ended meanwhile: they may have looked before that.
+    end: Option<End>,
+}
+
 impl Folding {
+    /// A job that is not in memory ended. It may be on its way there.
+    pub(super) fn ended_on_the_way(&mut self, job: JobId, end: End) {
+        if let Some(opening) = self.opening.get_mut(&job) {
+            opening.end = Some(end);
+        }
+    }
+
     pub(super) fn look_up(&mut self, job: JobId, effects: &mut Vec<Effect>) {
         self.asked = LookUp(self.asked.0 + 1);
+        self.opening.entry(job).or_default().last = self.asked;
         if let Some(waiting) = self.waiting.get_mut(&job) {
             (waiting.asked, waiting.again) = (self.asked, None);
         }
@@ -54,9 +71,14 @@ impl Folding {
         now: Instant,
         effects: &mut Vec<Effect>,
     ) {
+        let ended = self.opening.get(&job).and_then(|opening| opening.end.clone());
+        if self.opening.get(&job).is_some_and(|opening| opening.last == asked) {
+            self.opening.remove(&job);
+        }
         let Waiting { arrivals, asked: last, .. } = self.waiting.remove(&job).unwrap_or_default();
         match opened {
-            Ok(Opened::Job(found)) => {
+            Ok(Opened::Job(mut found)) => {
+                found.end = found.end.or(ended);
                 self.enter(job, *found);
                 arrivals.into_iter().for_each(|arrival| self.fold(arrival, now, effects));
             }

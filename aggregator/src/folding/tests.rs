@@ -114,6 +114,21 @@ fn of_many_news_of_an_end_one_has_it_read() {
 }
 
 #[tokio::test]
+async fn an_end_that_comes_while_its_job_is_looked_up_is_not_missed() {
+    let mut folding = Folding::new("store".to_owned(), &[8, 1], 1);
+    let now = rabbit_reduce_runtime::process::clock::instant();
+    let channel = Channel { consumer: 0, epoch: 1 };
+    folding.handle(Event::Consuming(channel), now);
+    folding.handle(Event::Look(JOB), now);
+    let end = ending::without_result(Outcome::Cancelled, 1, Losses::default(), 0);
+    assert!(folding.handle(Event::Ended(JOB, Ok(Some(end))), now).is_empty(), "it is not in memory");
+    folding.handle(found(LookUp(1), None), now);
+    let dropped = folding.handle(Event::Arrived(channel, delivery().await), now);
+    assert!(matches!(&dropped[..], [Effect::Ack(receipts)] if receipts.len() == 1));
+    assert_eq!((folding.late(JOB), folding.is_empty()), (1, true));
+}
+
+#[tokio::test]
 async fn a_look_up_from_before_a_partial_came_decides_nothing_about_it() {
     let mut folding = Folding::new("store".to_owned(), &[8, 1], 1);
     let now = rabbit_reduce_runtime::process::clock::instant();
