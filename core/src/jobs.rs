@@ -10,6 +10,7 @@ pub mod letter_count;
 pub mod options;
 pub mod sum;
 pub mod word_count;
+mod words;
 
 pub use self::count::Count;
 pub use self::grep::Grep;

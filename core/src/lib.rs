@@ -19,6 +19,7 @@ pub mod message;
 pub mod mistake;
 pub mod pairs;
 pub mod partition;
+pub mod postings;
 pub mod records;
 pub mod rows;
 pub mod run;

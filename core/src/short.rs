@@ -139,6 +139,25 @@ impl ShortKey {
         Self { words }
     }
 
+    /// Whether one of its bytes is zero.
+    #[inline]
+    #[must_use]
+    pub const fn has_zero(self) -> bool {
+        let ([low, high], _) = LENGTHS[self.len()];
+        has_zero(self.words[0] | !low) || has_zero(self.words[1] | !high)
+    }
+
+    /// The key of its bytes and these behind them, unless they are too many.
+    #[inline]
+    #[must_use]
+    pub fn followed_by(self, more: [u8; 4]) -> Option<Self> {
+        let length = self.len();
+        let (_, [_, of_length]) = LENGTHS.get(length + more.len())?;
+        let [low, high] = as_words((u128::from(u32::from_le_bytes(more)) << (8 * length)).to_le_bytes());
+        let bytes = self.words[1] & !(0xff << LENGTH_SHIFT);
+        Some(Self { words: [self.words[0] | low, bytes | high | of_length] })
+    }
+
     /// Whether all of it is ASCII.
     #[inline]
     #[must_use]
@@ -154,6 +173,12 @@ impl ShortKey {
         // No length is a letter.
         Self { words: [lowercase(low), lowercase(high)] }
     }
+}
+
+#[inline]
+const fn has_zero(word: u64) -> bool {
+    // What is subtracted borrows into the highest bit of a byte only where that byte, or one below it, is zero.
+    word.wrapping_sub(each_byte(1)) & !word & each_byte(0x80) != 0
 }
 
 #[inline]
@@ -182,11 +207,18 @@ mod tests {
 
     proptest! {
         #[test]
+        fn bytes_behind_a_key_make_the_key_of_both(key in prop::collection::vec(any::<u8>(), 0..=15), more: [u8; 4]) {
+            let both = [key.as_slice(), &more].concat();
+            prop_assert_eq!(ShortKey::of(&key).unwrap().followed_by(more), ShortKey::of(&both));
+        }
+
+        #[test]
         fn a_key_is_the_same_wherever_it_is_read(before: Vec<u8>, key: Vec<u8>, behind: Vec<u8>) {
             let all = [before.as_slice(), &key, &behind].concat();
             let read = ShortKey::within(&all, before.len(), key.len());
             let room = WORD_BYTES <= key.len() + behind.len();
             prop_assert_eq!(read, ShortKey::of(&key).filter(|_| room));
+            prop_assert_eq!(ShortKey::of(&key).is_some_and(ShortKey::has_zero), key.len() <= SHORT_BYTES && key.contains(&0));
             if let Some(read) = read {
                 prop_assert_eq!(&read.padded()[..read.len()], key.as_slice());
                 prop_assert!(read.padded()[read.len()..].iter().all(|byte| *byte == 0));

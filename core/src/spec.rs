@@ -15,7 +15,7 @@ use std::fmt;
 use xxhash_rust::xxh3::Xxh3;
 
 /// The version of programs, tables and row forms: a worker of another version hands tasks back.
-pub const PROGRAM_VERSION: u32 = 1;
+pub const PROGRAM_VERSION: u32 = 2;
 /// The default number of partitions.
 pub const DEFAULT_PARTITIONS: u32 = 8;
 /// The most partitions of a job: each chunk sends a message to each.
@@ -390,7 +390,7 @@ mod tests {
         assert!(refusal(|s| s.segment_bytes = SEGMENT_BYTES + 1).starts_with("the segment size in bytes is 1048577"));
         let output = "the most bytes of a chunk's pairs is 0: it must be from 1 to 1073741824";
         assert_eq!(refusal(|s| s.output_bytes = 0), output);
-        assert!(refusal(|s| s.program.version = 9).contains("version 9 of the programs, this is version 1"));
+        assert!(refusal(|s| s.program.version = 9).contains("version 9 of the programs, this is version 2"));
         assert!(refusal(|s| s.program.name = "wordcount".into()).contains("did you mean `word-count`?"));
     }
 

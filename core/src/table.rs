@@ -441,6 +441,7 @@ fn combine_counted<P: Program>(
 mod tests {
     use super::*;
     use crate::jobs::{Grep, Index, WordCount};
+    use crate::postings::Postings;
     use crate::tokens::Tokens;
     use std::cell::Cell;
 
@@ -577,7 +578,7 @@ mod tests {
         let index = Index { tokens: Tokens::Whitespace, lowercase: false };
         let mut table = Table::new(&index, 64, 1 << 20, 7);
         for source in 0..50 {
-            table.add(Key::of(format!("word\0\0source {source}").as_bytes()), ());
+            table.add(Key::of(format!("word\0\0source {source}").as_bytes()), Postings::default());
         }
         let all = drained(table, &Counting::default());
         assert_eq!(all.len(), 50);

@@ -58,7 +58,7 @@ pub(crate) fn key(bytes: &[u8]) {
     put_part(&mut made, part);
     made.extend_from_slice(rest);
     let (found, after) = split_part(&made).expect("a part was put");
-    assert_eq!((read_part(found).as_slice(), after), (part, rest));
+    assert_eq!((&*read_part(found), after), (part, rest));
 }
 
 /// One form for each number.

@@ -2,14 +2,14 @@
 //!
 //! What would surprise: it cannot fail on any input, so a whole piece is one record.
 
-use super::foreign;
+use super::{foreign, words};
 use crate::boundary::Boundary;
 use crate::job::{Pair, Piece, Program, RecordError, Records, TakePair, Value};
 use crate::pairs::PairSource;
 use crate::rows::{Cell, RowSink};
-use crate::short::ShortKey;
+use crate::short::Key;
 use crate::text;
-use crate::tokens::{Tokens, Whitespace};
+use crate::tokens::Tokens;
 use std::borrow::Cow;
 use std::io;
 
@@ -42,7 +42,10 @@ impl Program for WordCount {
 
     fn map_all<T: TakePair<u64>>(&self, record: Piece<'_>, take: &mut T) -> Option<Result<(), T::Error>> {
         let Tokens::Whitespace = self.tokens else { return None };
-        Some(if self.lowercase { each::<true, T>(record.bytes, take) } else { each::<false, T>(record.bytes, take) })
+        Some(words::each(record.bytes, self.lowercase, &mut |word| match word {
+            Key::Short(word) => take.short(word, 1),
+            Key::Long(word) => take.other(word, 1),
+        }))
     }
 
     fn merge(&self, _: &[u8], total: &mut u64, other: u64) {
@@ -60,28 +63,6 @@ impl Program for WordCount {
     fn rows(&self, _: &[Vec<u8>], pairs: &mut dyn PairSource, sink: &mut dyn RowSink) -> io::Result<()> {
         key_count_rows(pairs, sink)
     }
-}
-
-/// Hands over each token by white space, with a count of one.
-#[inline(never)]
-fn each<const LOWERCASE: bool, T: TakePair<u64>>(bytes: &[u8], take: &mut T) -> Result<(), T::Error> {
-    Whitespace::each(bytes, |token, ascii| {
-        if let Some(key) = ShortKey::within(bytes, token.start, token.len()) {
-            if !LOWERCASE {
-                return take.short(key, 1);
-            }
-            if ascii || key.is_ascii() {
-                return take.short(key.to_ascii_lowercase(), 1);
-            }
-        }
-        other::<LOWERCASE, T>(&bytes[token], take)
-    })
-}
-
-/// Hands over any token.
-#[inline(never)]
-fn other<const LOWERCASE: bool, T: TakePair<u64>>(token: &[u8], take: &mut T) -> Result<(), T::Error> {
-    if LOWERCASE { take.other(&text::lowercase(token), 1) } else { take.other(token, 1) }
 }
 
 /// A row for every pair, as it is.
@@ -107,6 +88,7 @@ pub(super) fn count(value: &[u8]) -> io::Result<u64> {
 mod tests {
     use super::*;
     use crate::id::SourceNumber;
+    use crate::short::ShortKey;
     use proptest::prelude::*;
 
     #[derive(Default)]
