@@ -94,7 +94,16 @@ impl PairWriter {
 
 #[inline]
 fn shared_prefix(left: &[u8], right: &[u8]) -> usize {
-    left.iter().zip(right).take_while(|(l, r)| l == r).count()
+    let mut shared = 0;
+    let (mut lefts, mut rights) = (left, right);
+    while let (Some((l, more_left)), Some((r, more_right))) = (lefts.split_first_chunk(), rights.split_first_chunk()) {
+        let differ = u64::from_le_bytes(*l) ^ u64::from_le_bytes(*r);
+        if differ != 0 {
+            return shared + differ.trailing_zeros() as usize / 8;
+        }
+        (shared, lefts, rights) = (shared + 8, more_left, more_right);
+    }
+    shared + lefts.iter().zip(rights).take_while(|(l, r)| l == r).count()
 }
 
 /// Reads pairs from bytes in memory. Keeps one key; the value stays where it is.
@@ -185,6 +194,13 @@ mod tests {
             let mut rest = bytes.as_slice();
             prop_assert_eq!(take_varint(&mut rest), Some(number));
             prop_assert!(rest.is_empty());
+        }
+
+        #[test]
+        fn what_two_keys_share_is_found(shared: Vec<u8>, left: Vec<u8>, right: Vec<u8>) {
+            let more = left.iter().zip(&right).take_while(|(l, r)| l == r).count();
+            let [left, right] = [left, right].map(|rest| [shared.as_slice(), &rest].concat());
+            prop_assert_eq!(shared_prefix(&left, &right), shared.len() + more);
         }
 
         #[test]

@@ -71,21 +71,20 @@ pub fn writer<'w>(
     })
 }
 
-/// A list in one field: `,` and `\` of its elements escaped by `\`, joined by `,`.
+/// A list in one field: its [elements](in_list) joined by `,`.
 fn join(list: &[Cow<'_, [u8]>]) -> Vec<u8> {
-    let mut field = Vec::with_capacity(list.iter().map(|element| element.len() + 1).sum());
-    for (index, element) in list.iter().enumerate() {
-        if index > 0 {
-            field.push(b',');
-        }
-        for &byte in element.iter() {
-            if matches!(byte, b',' | b'\\') {
-                field.push(b'\\');
-            }
-            field.push(byte);
-        }
+    list.iter().map(|element| in_list(element)).collect::<Vec<_>>().join(&b',')
+}
+
+/// An element of a list in one field: `,` and `\` escaped by `\`.
+fn in_list(element: &[u8]) -> Cow<'_, [u8]> {
+    let is_special = |byte: &u8| matches!(byte, b',' | b'\\');
+    // Nearly never, and seen for many bytes at once: nothing of it depends on what came before.
+    if !element.iter().fold(false, |any, byte| any | is_special(byte)) {
+        return Cow::Borrowed(element);
     }
-    field
+    let escaped = |byte: &u8| is_special(byte).then_some(b'\\').into_iter().chain([*byte]).collect::<Vec<_>>();
+    Cow::Owned(element.iter().flat_map(escaped).collect())
 }
 
 #[cfg(test)]

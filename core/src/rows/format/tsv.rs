@@ -2,55 +2,74 @@
 //!
 //! What would surprise: a list's commas are escaped first and the field after, so a `,` inside an element reads `\\,`.
 
-use super::{Formatter, join};
+use super::{Formatter, in_list};
 use crate::rows::{Cell, RowSink};
 use std::io::{self, Write};
 
 /// Writes TSV.
 pub(super) struct Tsv<'w> {
     out: &'w mut dyn Write,
+    /// The row that is being written.
+    line: Vec<u8>,
 }
 
 impl<'w> Tsv<'w> {
     pub(super) fn new(out: &'w mut dyn Write) -> Self {
-        Self { out }
+        Self { out, line: Vec::new() }
     }
 
-    fn escaped(&mut self, field: &[u8]) -> io::Result<()> {
-        let mut plain = 0;
-        for (at, byte) in field.iter().enumerate() {
-            let escape = match byte {
-                b'\t' => br"\t",
-                b'\n' => br"\n",
-                b'\r' => br"\r",
-                b'\\' => br"\\",
-                _ => continue,
-            };
-            self.out.write_all(&field[plain..at])?;
-            self.out.write_all(escape)?;
-            plain = at + 1;
+    fn put(&mut self, field: &[u8]) {
+        // Nearly always, and seen for many bytes at once: nothing of it depends on what came before.
+        if !field.iter().fold(false, |any, byte| any | escape(*byte).is_some()) {
+            return self.line.extend_from_slice(field);
         }
-        self.out.write_all(&field[plain..])
+        for byte in field {
+            match escape(*byte) {
+                Some(letter) => self.line.extend_from_slice(&[b'\\', letter]),
+                None => self.line.push(*byte),
+            }
+        }
+    }
+}
+
+/// What stands for a byte behind a `\`.
+#[inline(always)]
+const fn escape(byte: u8) -> Option<u8> {
+    match byte {
+        b'\t' => Some(b't'),
+        b'\n' => Some(b'n'),
+        b'\r' => Some(b'r'),
+        b'\\' => Some(b'\\'),
+        _ => None,
     }
 }
 
 impl RowSink for Tsv<'_> {
     fn row(&mut self, cells: &[Cell<'_>]) -> io::Result<()> {
+        self.line.clear();
         for (index, cell) in cells.iter().enumerate() {
             match cell {
-                Cell::Bytes(bytes) | Cell::Label(bytes) => self.escaped(bytes)?,
-                Cell::Number(number) => write!(self.out, "{number}")?,
-                Cell::Decimal(decimal) => self.out.write_all(decimal.as_deref().unwrap_or_default().as_bytes())?,
-                Cell::List(list) => self.escaped(&join(list))?,
+                Cell::Bytes(bytes) | Cell::Label(bytes) => self.put(bytes),
+                Cell::Number(number) => self.line.extend_from_slice(itoa::Buffer::new().format(*number).as_bytes()),
+                Cell::Decimal(decimal) => {
+                    self.line.extend_from_slice(decimal.as_deref().unwrap_or_default().as_bytes())
+                }
+                Cell::List(list) => {
+                    for (index, element) in list.iter().enumerate() {
+                        if index > 0 {
+                            self.line.push(b',');
+                        }
+                        self.put(&in_list(element));
+                    }
+                }
             }
-            let after: &[u8] = match cell {
-                _ if index + 1 == cells.len() => b"\n",
-                Cell::Label(_) => b":",
-                _ => b"\t",
-            };
-            self.out.write_all(after)?;
+            self.line.push(match cell {
+                _ if index + 1 == cells.len() => b'\n',
+                Cell::Label(_) => b':',
+                _ => b'\t',
+            });
         }
-        Ok(())
+        self.out.write_all(&self.line)
     }
 }
 
