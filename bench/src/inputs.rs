@@ -3,7 +3,7 @@
 //! The real ones (`kjv.txt`, `kjv100.txt`, `linux.txt`, `linux/`) have to be there. What is there already is not made again.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Read, Write};
 use std::path::Path;
 
 /// Bytes of each input that could be a cliff.
@@ -38,6 +38,16 @@ pub(crate) fn make(folder: &Path) -> io::Result<()> {
             out.write_all(b"\n")
         })
     })
+}
+
+/// Makes shorter pieces of the text whose words hardly repeat.
+pub(crate) fn make_pieces(folder: &Path) -> io::Result<()> {
+    let whole = folder.join("linux.txt");
+    let bytes = whole.metadata()?.len();
+    for (name, share) in [("linux-quarter.txt", 4), ("linux-half.txt", 2)] {
+        make_one(folder, name, |out| io::copy(&mut File::open(&whole)?.take(bytes / share), out).map(drop))?;
+    }
+    Ok(())
 }
 
 /// Makes a folder of a million files, unless it is there.

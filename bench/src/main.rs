@@ -1,11 +1,14 @@
 //! Benchmarks: whole processes side by side, in one run, on real inputs.
 //!
-//! `bench [--inputs DIR] [--runs N] [--json FILE] [WORK…]`. Works through RabbitMQ need `AMQP_URL` (`scripts/with-broker`).
+//! `bench [--inputs DIR] [--runs N] [--json FILE] [WORK…]`, `bench scale [--inputs DIR] [--json FILE]`. Works through RabbitMQ need `AMQP_URL` (`scripts/with-broker`).
 
 mod contest;
 mod inputs;
 mod measured;
+mod model;
+mod processes;
 mod roles;
+mod scale;
 mod works;
 
 use crate::contest::{Goal, Score};
@@ -40,6 +43,15 @@ struct Flags {
 
 #[derive(Subcommand)]
 enum Inner {
+    /// Measures what jobs of three sizes cost, beside what they should, and foretells larger ones
+    Scale {
+        /// Where the inputs are
+        #[arg(long, default_value = "inputs")]
+        inputs: PathBuf,
+        /// Also write all figures to this file
+        #[arg(long)]
+        json: Option<PathBuf>,
+    },
     /// Runs one command and writes its figures
     #[command(hide = true)]
     Measure {
@@ -81,15 +93,14 @@ fn main() -> ExitCode {
 }
 
 fn run(flags: Flags) -> io::Result<()> {
-    if let Some(Inner::Measure { report, command }) = flags.inner {
-        return measured::measure(&command, &report);
-    }
-    let inputs = flags.inputs.canonicalize().map_err(|error| {
-        io::Error::other(format!("{}: {error}; --inputs says where the inputs are", flags.inputs.display()))
-    })?;
-    inputs::make(&inputs)?;
     let exe = std::env::current_exe()?;
     let programs = Programs(exe.parent().unwrap_or(Path::new(".")).to_owned());
+    match flags.inner {
+        Some(Inner::Measure { report, command }) => return measured::measure(&command, &report),
+        Some(Inner::Scale { inputs, json }) => return scale::run(&programs, &prepared(&inputs)?, json.as_deref()),
+        None => {}
+    }
+    let inputs = prepared(&flags.inputs)?;
     let peers = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers");
     let given = Given { programs: &programs, inputs: &inputs, peers: &peers, namespace: None };
     let names: Vec<&str> = given.works().iter().map(|work| work.name).collect();
@@ -111,10 +122,20 @@ fn run(flags: Flags) -> io::Result<()> {
     }
 }
 
+/// The folder of inputs, with everything in it that can be made.
+fn prepared(folder: &Path) -> io::Result<PathBuf> {
+    let inputs = folder.canonicalize().map_err(|error| {
+        io::Error::other(format!("{}: {error}; --inputs says where the inputs are", folder.display()))
+    })?;
+    inputs::make(&inputs)?;
+    Ok(inputs)
+}
+
 fn measure(given: &Given<'_>, name: &str, runs: usize) -> io::Result<Measured> {
     let work_of =
         |given: &Given<'_>| given.works().into_iter().find(|work| work.name == name).expect("it was asked for");
-    let roles = if work_of(given).through_broker { Some(Roles::start(given.programs, given.inputs)?) } else { None };
+    let roles =
+        if work_of(given).through_broker { Some(Roles::start(given.programs, given.inputs, &[])?) } else { None };
     let given = Given { namespace: roles.as_ref().map(Roles::namespace), ..*given };
     let Work { name, what, contenders, .. } = work_of(&given);
     let missing = contenders.iter().filter_map(|contender| contender.missing()).collect();

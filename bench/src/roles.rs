@@ -3,11 +3,18 @@
 //! They are asked to stop when this is dropped, and the namespace goes.
 
 use crate::Programs;
+use crate::processes::{Used, used_by};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::io;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+
+/// What the roles have used.
+pub(crate) struct BothUsed {
+    pub(crate) aggregator: Used,
+    pub(crate) worker: Used,
+}
 
 /// The roles at work.
 pub(crate) struct Roles {
@@ -18,13 +25,13 @@ pub(crate) struct Roles {
 }
 
 impl Roles {
-    /// Starts them. By-reference input may lie below `inputs`.
-    pub(crate) fn start(programs: &Programs, inputs: &Path) -> io::Result<Self> {
+    /// Starts them, the aggregator with these flags. By-reference input may lie below `inputs`.
+    pub(crate) fn start(programs: &Programs, inputs: &Path, flags: &[&str]) -> io::Result<Self> {
         let namespace = format!("bench-{}", std::process::id());
         let store = tempfile::tempdir()?;
         let mut roles = Self { programs: programs.clone(), namespace, store, processes: Vec::new() };
         let mut aggregator = roles.program("aggregator");
-        aggregator.arg("--store").arg(roles.store.path());
+        aggregator.arg("--store").arg(roles.store.path()).args(flags);
         let mut worker = roles.program("worker");
         worker.arg("--input-root").arg(inputs);
         for (role, mut command) in [("aggregator", aggregator), ("worker", worker)] {
@@ -42,6 +49,16 @@ impl Roles {
 
     pub(crate) fn namespace(&self) -> &str {
         &self.namespace
+    }
+
+    pub(crate) fn store(&self) -> &Path {
+        self.store.path()
+    }
+
+    /// What each has used so far.
+    pub(crate) fn used(&self) -> io::Result<BothUsed> {
+        let [(_, aggregator), (_, worker)] = &self.processes[..] else { return Err(io::ErrorKind::NotFound.into()) };
+        Ok(BothUsed { aggregator: used_by(aggregator.id())?, worker: used_by(worker.id())? })
     }
 
     /// The most memory that each had, in bytes.
