@@ -4,7 +4,8 @@
 //! for each, so that no value grows beyond 64 KiB however many sources there are. The word's part of the key chooses the
 //! partition, so all blocks of a word meet.
 
-use super::{foreign, words};
+use super::foreign;
+use super::words::{self, TakeWord};
 use crate::boundary::Boundary;
 use crate::id::SourceNumber;
 use crate::job::{Pair, Piece, Program, RecordError, Records, TakePair, Value};
@@ -12,7 +13,7 @@ use crate::key;
 use crate::pairs::PairSource;
 use crate::postings::Postings;
 use crate::rows::{Cell, RowSink};
-use crate::short::Key;
+use crate::short::{Key, ShortKey};
 use crate::text;
 use crate::tokens::Tokens;
 use std::borrow::Cow;
@@ -79,23 +80,11 @@ impl Program for Index {
 
     fn map_all<T: TakePair<Postings>>(&self, record: Piece<'_>, take: &mut T) -> Option<Result<(), T::Error>> {
         let (block, number) = place(record.source);
-        let [high, low] = block.to_be_bytes();
-        let mut key = Vec::new();
-        let mut put = |word: Key<'_>| {
-            if let Key::Short(word) = word
-                && !word.has_zero()
-                && let Some(key) = word.followed_by([key::END[0], key::END[1], high, low])
-            {
-                return take.short(key, Postings::of(number));
-            }
-            key.clear();
-            word_and_block(word.bytes(&mut Default::default()), block, &mut key);
-            take.other(&key, Postings::of(number))
-        };
-        let Tokens::Whitespace = self.tokens else {
-            return Some(self.words(record).try_for_each(|word| put(Key::of(&word))));
-        };
-        Some(words::each(record.bytes, self.lowercase, &mut put))
+        let mut places = Places { take, block, number, key: Vec::new() };
+        Some(match self.tokens {
+            Tokens::Whitespace => words::each(record.bytes, self.lowercase, &mut places),
+            _ => self.words(record).try_for_each(|word| places.other(&word)),
+        })
     }
 
     fn merge(&self, _: &[u8], total: &mut Postings, other: Postings) {
@@ -135,6 +124,35 @@ impl Program for Index {
     }
 }
 
+/// Words of one source, each with where that is.
+struct Places<'t, T> {
+    take: &'t mut T,
+    block: u16,
+    number: u16,
+    /// The key of a word that is not short, or not any more with its block.
+    key: Vec<u8>,
+}
+
+impl<T: TakePair<Postings>> TakeWord for Places<'_, T> {
+    type Error = T::Error;
+
+    #[inline(always)]
+    fn short(&mut self, word: ShortKey) -> Result<(), T::Error> {
+        let [high, low] = self.block.to_be_bytes();
+        match word.followed_by([key::END[0], key::END[1], high, low]) {
+            Some(key) if !word.has_zero() => self.take.short(key, Postings::of(self.number)),
+            _ => self.other(Key::Short(word).bytes(&mut Default::default())),
+        }
+    }
+
+    #[inline(never)]
+    fn other(&mut self, word: &[u8]) -> Result<(), T::Error> {
+        self.key.clear();
+        word_and_block(word, self.block, &mut self.key);
+        self.take.other(&self.key, Postings::of(self.number))
+    }
+}
+
 /// The names of a job's sources, in ascending order.
 struct Names<'n> {
     sorted: Vec<&'n [u8]>,
@@ -168,7 +186,6 @@ fn put(part: &[u8], names: &Names<'_>, sources: &mut Vec<usize>, sink: &mut dyn 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::short::ShortKey;
     use proptest::prelude::*;
 
     #[derive(Default)]

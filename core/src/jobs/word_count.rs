@@ -2,12 +2,13 @@
 //!
 //! What would surprise: it cannot fail on any input, so a whole piece is one record.
 
-use super::{foreign, words};
+use super::foreign;
+use super::words::{self, TakeWord};
 use crate::boundary::Boundary;
 use crate::job::{Pair, Piece, Program, RecordError, Records, TakePair, Value};
 use crate::pairs::PairSource;
 use crate::rows::{Cell, RowSink};
-use crate::short::Key;
+use crate::short::ShortKey;
 use crate::text;
 use crate::tokens::Tokens;
 use std::borrow::Cow;
@@ -42,10 +43,7 @@ impl Program for WordCount {
 
     fn map_all<T: TakePair<u64>>(&self, record: Piece<'_>, take: &mut T) -> Option<Result<(), T::Error>> {
         let Tokens::Whitespace = self.tokens else { return None };
-        Some(words::each(record.bytes, self.lowercase, &mut |word| match word {
-            Key::Short(word) => take.short(word, 1),
-            Key::Long(word) => take.other(word, 1),
-        }))
+        Some(words::each(record.bytes, self.lowercase, &mut Ones(take)))
     }
 
     fn merge(&self, _: &[u8], total: &mut u64, other: u64) {
@@ -62,6 +60,22 @@ impl Program for WordCount {
 
     fn rows(&self, _: &[Vec<u8>], pairs: &mut dyn PairSource, sink: &mut dyn RowSink) -> io::Result<()> {
         key_count_rows(pairs, sink)
+    }
+}
+
+/// Words, each with a count of one.
+struct Ones<'t, T>(&'t mut T);
+
+impl<T: TakePair<u64>> TakeWord for Ones<'_, T> {
+    type Error = T::Error;
+
+    #[inline(always)]
+    fn short(&mut self, word: ShortKey) -> Result<(), T::Error> {
+        self.0.short(word, 1)
+    }
+
+    fn other(&mut self, word: &[u8]) -> Result<(), T::Error> {
+        self.0.other(word, 1)
     }
 }
 
@@ -88,7 +102,6 @@ pub(super) fn count(value: &[u8]) -> io::Result<u64> {
 mod tests {
     use super::*;
     use crate::id::SourceNumber;
-    use crate::short::ShortKey;
     use proptest::prelude::*;
 
     #[derive(Default)]
