@@ -9,8 +9,8 @@ use rabbit_reduce_core::boundary::Boundary;
 use rabbit_reduce_core::message::{self, Failure, MAX_BODY_BYTES, Task, TaskPiece};
 use rabbit_reduce_core::spec::{By, Source, Spec};
 use rabbit_reduce_core::split::{ChunkPlan, PieceRange, Splitter};
-use rabbit_reduce_core::topology::{REDUCE_QUEUES, queue};
-use rabbit_reduce_runtime::broker::stored::publish_stored;
+use rabbit_reduce_core::topology::{MAP_MESSAGES, REDUCE_QUEUES, queue};
+use rabbit_reduce_runtime::broker::stored::{Throttle, publish_stored};
 use rabbit_reduce_runtime::broker::{Broker, BrokerError, Route};
 use rabbit_reduce_runtime::crash_point;
 use rabbit_reduce_runtime::process::joined::joined;
@@ -82,6 +82,9 @@ impl Publishing {
             Purpose::Mapping => queue::MAP,
             Purpose::Keeping => queue::DEAD,
         };
+        let body_bytes = if self.spec.by == By::Value { self.spec.chunk_bytes } else { 1 };
+        let route = Route::Queue(queue.to_owned());
+        let throttle = Arc::new(Throttle::new(route.clone(), MAP_MESSAGES, body_bytes));
         let (made, mut tasks) = mpsc::channel::<io::Result<(Bytes, u64)>>(READ_AHEAD);
         let mut splitting = pin!(compute::blocking(move || self.split(&made)));
         let mut split = None;
@@ -103,9 +106,10 @@ impl Publishing {
                     Some(task) => {
                         let (message, bytes) = task?;
                         crash_point::reached("producer.split");
-                        let broker = Arc::clone(&broker);
+                        let (broker, throttle) = (Arc::clone(&broker), Arc::clone(&throttle));
+                        let route = route.clone();
                         publishing.spawn(async move {
-                            let route = Route::Queue(queue.to_owned());
+                            throttle.pass(&*broker).await;
                             publish_stored(&*broker, &route, message, None).await.map(|()| bytes)
                         });
                     }
