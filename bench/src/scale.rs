@@ -180,9 +180,10 @@ fn tell_store(store: &Path) -> io::Result<Told> {
     Ok(told)
 }
 
-/// Of the aggregator, and how many of a queue's deliveries it holds with it before it commits: half of the prefetch.
+/// Of the aggregator.
 const MEMORY: &str = "4GiB";
-const WINDOW: f64 = ((4 << 30) / 4 / (8 << 20) - 1) as f64 / 2.0;
+/// Deliveries of a queue that it commits at once with it: between half of its prefetch and a quarter.
+const WINDOW: f64 = 127.0 * 3.0 / 8.0;
 /// As by default.
 const PARTITIONS: f64 = 8.0;
 

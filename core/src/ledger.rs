@@ -174,23 +174,62 @@ impl std::fmt::Display for Disagreement {
     }
 }
 
-/// What is known of one chunk, or of a record of it that was sent again by itself, in this partition.
+/// What is known of one chunk, or of a record of it that was sent again, in this partition. There is one for every chunk, so
+/// what most of them do not have is elsewhere.
 #[derive(Clone, Debug, Default)]
 struct ChunkState {
-    /// Segments counted while some are missing; empty once the chunk is whole.
+    whole: bool,
+    worker: u32,
+    digest: u64,
+    pairs: u64,
+    rest: Option<Box<Rest>>,
+}
+
+/// What is not known of most chunks, once they are whole.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Rest {
+    /// Segments counted while some are missing; empty once the chunk is whole, as is the number of the last.
     segments: BTreeSet<u32>,
     last: Option<u32>,
-    whole: bool,
     lost: Option<String>,
     /// How often it was sent again after it was lost.
     retries: u32,
     /// Records that every attempt leaves out.
     agreed: Vec<Skip>,
-    digest: u64,
-    worker: u32,
-    pairs: u64,
     skips: Option<SkipList>,
     home: Option<Home>,
+}
+
+static NOTHING: Rest =
+    Rest { segments: BTreeSet::new(), last: None, lost: None, retries: 0, agreed: Vec::new(), skips: None, home: None };
+
+impl ChunkState {
+    fn rest(&self) -> &Rest {
+        self.rest.as_deref().unwrap_or(&NOTHING)
+    }
+
+    fn rest_mut(&mut self) -> &mut Rest {
+        self.rest.get_or_insert_default()
+    }
+
+    /// Whether anything of it is counted.
+    fn is_touched(&self) -> bool {
+        self.whole || !self.rest().segments.is_empty()
+    }
+
+    /// Notes what became of a sending: the reason of a loss, or that it is under way.
+    fn decide(&mut self, lost: Option<String>, retry: u32) {
+        let rest = self.rest_mut();
+        (rest.lost, rest.retries) = (lost, retry);
+    }
+
+    /// Notes that all of it is counted.
+    fn complete(&mut self) {
+        self.whole = true;
+        let rest = self.rest_mut();
+        (rest.segments, rest.last) = (BTreeSet::new(), None);
+        self.rest.take_if(|rest| **rest == NOTHING);
+    }
 }
 
 /// The state that entries fold into.
@@ -200,6 +239,8 @@ pub struct Ledger {
     chunks: BTreeMap<ChunkNumber, ChunkState>,
     workers: Vec<String>,
     whole: u32,
+    /// Records that chunks left out.
+    skipped: u64,
     /// Chunks that are lost and not whole.
     lost: BTreeSet<ChunkNumber>,
     /// Chunks that are sent again, and neither counted nor lost since.
@@ -239,7 +280,9 @@ impl Ledger {
             Entry::Lose { chunk, record, retry, .. } => {
                 // The outcome of an earlier sending says nothing of a later one.
                 let news = |state: &ChunkState| {
-                    !state.whole && (*retry > state.retries || (*retry == state.retries && state.lost.is_none()))
+                    !state.whole
+                        && (*retry > state.rest().retries
+                            || (*retry == state.rest().retries && state.rest().lost.is_none()))
                 };
                 let origin = Origin { chunk: *chunk, record: *record };
                 // A record is lost by its chunk's partials until it is sent again.
@@ -248,19 +291,21 @@ impl Ledger {
             }
             Entry::Retry { chunk, retry } => {
                 let lost = self.chunks.get(chunk).filter(|_| self.lost.contains(chunk));
-                let again = lost.is_some_and(|state| *retry > state.retries);
+                let again = lost.is_some_and(|state| *retry > state.rest().retries);
                 if again { Ok(()) } else { Err(Invalid::Decided((*chunk).into())) }
             }
             Entry::RetryRecord { chunk, record, retry } => {
                 let origin = Origin::from((*chunk, *record));
-                let lost = |state: &ChunkState| !state.whole && state.lost.is_some() && *retry > state.retries;
+                let lost =
+                    |state: &ChunkState| !state.whole && state.rest().lost.is_some() && *retry > state.rest().retries;
                 let valid = *retry > 0 && self.leaves_out(*chunk, *record) && self.state(origin).is_none_or(lost);
                 if valid { Ok(()) } else { Err(Invalid::Decided(origin)) }
             }
             Entry::Skip { chunk, skip } => {
                 let room = |state: &ChunkState| {
-                    let known = state.agreed.iter().any(|agreed| agreed.place() == skip.place());
-                    !known && state.agreed.len() < AGREED_SKIPS
+                    let agreed = &state.rest().agreed;
+                    let known = agreed.iter().any(|agreed| agreed.place() == skip.place());
+                    !known && agreed.len() < AGREED_SKIPS
                 };
                 let untouched = !self.touches(*chunk) && !self.is_lost(*chunk);
                 let valid = untouched && self.chunks.get(chunk).is_none_or(room);
@@ -321,32 +366,30 @@ impl Ledger {
         match entry {
             Entry::Commit(commit) => self.apply_commit(commit),
             Entry::Lose { chunk, record: Some(place), reason, retry } => {
-                let state = self.records.entry((*chunk, *place)).or_default();
-                (state.lost, state.retries) = (Some(reason.clone()), *retry);
+                self.records.entry((*chunk, *place)).or_default().decide(Some(reason.clone()), *retry);
                 self.retrying_records.remove(&(*chunk, *place));
                 self.moved = true;
             }
             Entry::RetryRecord { chunk, record, retry } => {
-                let state = self.records.entry((*chunk, *record)).or_default();
-                (state.lost, state.retries) = (None, *retry);
+                self.records.entry((*chunk, *record)).or_default().decide(None, *retry);
                 self.retrying_records.insert((*chunk, *record));
                 self.moved = true;
             }
             Entry::Lose { chunk, record: None, reason, retry } => {
-                let state = self.chunks.entry(*chunk).or_default();
-                (state.lost, state.retries) = (Some(reason.clone()), *retry);
+                self.chunks.entry(*chunk).or_default().decide(Some(reason.clone()), *retry);
                 self.lost.insert(*chunk);
                 self.retrying.remove(chunk);
                 self.moved = true;
             }
             Entry::Retry { chunk, retry } => {
-                let state = self.chunks.entry(*chunk).or_default();
-                (state.lost, state.retries) = (None, *retry);
+                self.chunks.entry(*chunk).or_default().decide(None, *retry);
                 self.lost.remove(chunk);
                 self.retrying.insert(*chunk);
                 self.moved = true;
             }
-            Entry::Skip { chunk, skip } => self.chunks.entry(*chunk).or_default().agreed.push(skip.clone()),
+            Entry::Skip { chunk, skip } => {
+                self.chunks.entry(*chunk).or_default().rest_mut().agreed.push(skip.clone());
+            }
             Entry::Replace { runs, run, size } => {
                 for old in runs {
                     self.runs.remove(old);
@@ -373,25 +416,31 @@ impl Ledger {
             };
             chunk.digest = part.digest;
             chunk.worker = places.get(part.worker as usize).copied().unwrap_or(u32::MAX);
-            chunk.skips = chunk.skips.take().or_else(|| part.skips.clone().filter(|skips| skips.count() > 0));
-            if let (None, Some(home)) = (&chunk.home, &part.home) {
+            let rest = chunk.rest.get_or_insert_default();
+            if let (None, Some(skips)) = (&rest.skips, part.skips.as_ref().filter(|skips| skips.count() > 0)) {
+                if part.record.is_none() {
+                    self.skipped = self.skipped.saturating_add(skips.count());
+                }
+                rest.skips = Some(skips.clone());
+            }
+            if let (None, Some(home)) = (&rest.home, &part.home) {
                 // The bytes of a record are among those of its chunk.
                 let bytes = home.counters.get("bytes").copied().filter(|_| part.record.is_none());
                 self.home_bytes = self.home_bytes.saturating_add(bytes.unwrap_or(0));
-                chunk.home = Some(home.clone());
+                rest.home = Some(home.clone());
             }
             for &(segment, last, pairs) in &part.units {
-                chunk.segments.insert(segment);
+                rest.segments.insert(segment);
+                rest.last = if last { Some(segment) } else { rest.last };
                 chunk.pairs = chunk.pairs.saturating_add(pairs);
-                if last {
-                    chunk.last = Some(segment);
-                }
             }
-            if !chunk.whole && chunk.last.is_some_and(|last| chunk.segments.len() as u64 == u64::from(last) + 1) {
-                chunk.whole = true;
-                chunk.segments = BTreeSet::new();
+            let all = rest.last.is_some_and(|last| rest.segments.len() as u64 == u64::from(last) + 1);
+            if !chunk.whole && all {
+                if part.record.is_some() {
+                    rest.lost = None;
+                }
+                chunk.complete();
                 if let Some(place) = part.record {
-                    chunk.lost = None;
                     self.whole_records += 1;
                     self.retrying_records.remove(&(part.chunk, place));
                 } else {
@@ -434,8 +483,8 @@ impl Ledger {
     #[must_use]
     pub fn leaves_out(&self, chunk: ChunkNumber, place: Place) -> bool {
         self.chunks.get(&chunk).filter(|state| state.whole).is_some_and(|state| {
-            let listed = state.skips.iter().flat_map(|skips| &skips.listed);
-            listed.chain(&state.agreed).any(|skip| skip.place() == place)
+            let Rest { skips, agreed, .. } = state.rest();
+            skips.iter().flat_map(|skips| &skips.listed).chain(agreed).any(|skip| skip.place() == place)
         })
     }
 
@@ -448,13 +497,13 @@ impl Ledger {
     /// Whether any of a record that was left out is counted after all.
     #[must_use]
     pub fn touches_record(&self, chunk: ChunkNumber, place: Place) -> bool {
-        self.records.get(&(chunk, place)).is_some_and(|state| state.whole || !state.segments.is_empty())
+        self.records.get(&(chunk, place)).is_some_and(ChunkState::is_touched)
     }
 
     /// Why a record that was sent again is lost again.
     #[must_use]
     pub fn lost_again(&self, chunk: ChunkNumber, place: Place) -> Option<&str> {
-        self.records.get(&(chunk, place)).filter(|state| !state.whole)?.lost.as_deref()
+        self.records.get(&(chunk, place)).filter(|state| !state.whole)?.rest().lost.as_deref()
     }
 
     /// Whether a record is sent again, and neither counted nor lost since.
@@ -471,7 +520,7 @@ impl Ledger {
     /// Whether a unit is counted.
     #[must_use]
     pub fn covers(&self, unit: Unit) -> bool {
-        self.state(unit.origin()).is_some_and(|chunk| chunk.whole || chunk.segments.contains(&unit.segment))
+        self.state(unit.origin()).is_some_and(|chunk| chunk.whole || chunk.rest().segments.contains(&unit.segment))
     }
 
     /// Whether all of a chunk is counted here.
@@ -483,24 +532,24 @@ impl Ledger {
     /// Whether any of a chunk is counted here.
     #[must_use]
     pub fn touches(&self, chunk: ChunkNumber) -> bool {
-        self.chunks.get(&chunk).is_some_and(|state| state.whole || !state.segments.is_empty())
+        self.chunks.get(&chunk).is_some_and(ChunkState::is_touched)
     }
 
     /// How often a chunk, or a record of it, was sent again after it was lost here.
     #[must_use]
     pub fn retries(&self, origin: impl Into<Origin>) -> u32 {
-        self.state(origin.into()).map_or(0, |state| state.retries)
+        self.state(origin.into()).map_or(0, |state| state.rest().retries)
     }
 
     /// Records of a chunk that every attempt leaves out.
     #[must_use]
     pub fn agreed(&self, chunk: ChunkNumber) -> &[Skip] {
-        self.chunks.get(&chunk).map_or(&[], |state| &state.agreed)
+        self.chunks.get(&chunk).map_or(&[], |state| &state.rest().agreed)
     }
 
     /// Records that every attempt at their chunks leaves out.
     pub fn left_out(&self) -> impl Iterator<Item = (ChunkNumber, Place)> {
-        self.chunks.iter().flat_map(|(chunk, state)| state.agreed.iter().map(|skip| (*chunk, skip.place())))
+        self.chunks.iter().flat_map(|(chunk, state)| state.rest().agreed.iter().map(|skip| (*chunk, skip.place())))
     }
 
     /// Whether a chunk is a loss here.
@@ -525,7 +574,7 @@ impl Ledger {
     /// # Errors
     /// Names the chunk and who disagrees.
     pub fn agrees(&self, origin: Origin, digest: u64, worker: &str) -> Result<(), Disagreement> {
-        let Some(state) = self.state(origin).filter(|state| state.whole || !state.segments.is_empty()) else {
+        let Some(state) = self.state(origin).filter(|state| state.is_touched()) else {
             return Ok(());
         };
         if state.digest == digest {
@@ -559,9 +608,9 @@ impl Ledger {
                 return;
             }
             let state = self.state(origin);
-            let known = state.map(|state| &state.segments);
+            let known = state.map(|state| &state.rest().segments);
             let segments = more.len() + known.map_or(0, |known| known.difference(more).count());
-            let last = last.or_else(|| state.and_then(|state| state.last));
+            let last = last.or_else(|| state.and_then(|state| state.rest().last));
             if state.is_none_or(|state| !state.whole) && last.is_some_and(|last| segments as u64 == u64::from(last) + 1)
             {
                 if let Some(place) = origin.record {
@@ -613,15 +662,14 @@ impl Ledger {
 
     /// Records that counted chunks left out, but for those that were counted later.
     #[must_use]
-    pub fn skipped(&self) -> u64 {
-        let skips = self.chunks.values().filter_map(|chunk| chunk.skips.as_ref());
-        skips.map(SkipList::count).fold(0, u64::saturating_add).saturating_sub(self.whole_records)
+    pub const fn skipped(&self) -> u64 {
+        self.skipped.saturating_sub(self.whole_records)
     }
 
     /// Chunks that are not, and the reasons.
     pub fn lost(&self) -> impl Iterator<Item = (ChunkNumber, &str)> {
         self.lost.iter().map(|chunk| {
-            let reason = self.chunks.get(chunk).and_then(|state| state.lost.as_deref());
+            let reason = self.chunks.get(chunk).and_then(|state| state.rest().lost.as_deref());
             (*chunk, reason.unwrap_or_default())
         })
     }
@@ -672,12 +720,12 @@ impl Ledger {
             chunk: origin.chunk,
             record: origin.record,
             whole: state.whole,
-            lost: !state.whole && state.lost.is_some(),
-            digest: (state.whole || !state.segments.is_empty()).then_some(state.digest),
+            lost: !state.whole && state.rest().lost.is_some(),
+            digest: state.is_touched().then_some(state.digest),
             worker: self.worker_of(state),
             pairs: state.pairs,
-            skips: state.skips.as_ref(),
-            home: state.home.as_ref(),
+            skips: state.rest().skips.as_ref(),
+            home: state.rest().home.as_ref(),
         }
     }
 }

@@ -48,6 +48,14 @@ fn finish(part: u128, at: u64) -> Entry {
     Entry::Finish(Finish { part: file(part), size: SIZE, at })
 }
 
+#[test]
+fn a_whole_chunk_takes_little_memory() {
+    let ledger = ledger(2, &[commit(1, "w", vec![chunk(0, 7, &[(0, false), (1, true)]), chunk(1, 8, &[(0, false)])])]);
+    let [whole, open] = [0, 1].map(|number| &ledger.chunks[&ChunkNumber(number)]);
+    assert!(whole.whole && whole.rest.is_none() && size_of::<ChunkState>() <= 32);
+    assert!(!open.whole && open.rest().segments.contains(&0));
+}
+
 /// The ledger after these entries, each of them valid for a job of `chunks` chunks.
 fn ledger(chunks: u32, entries: &[Entry]) -> Ledger {
     let mut ledger = Ledger::default();
