@@ -1,7 +1,8 @@
 //! What jobs of three sizes cost, role by role, beside what the model says of them, and what it says of jobs that are larger.
 //!
-//! Rates are those of the smallest size; the others show how far they hold. What would surprise: everything runs through a broker
-//! on this machine, so that its bytes can be counted on the loopback device and its processes asked what they used.
+//! Rates are those of the smallest size, and the others show how far they hold; what lies beyond is foretold from the largest.
+//! What would surprise: everything runs through a broker on this machine, so that its bytes can be counted on the loopback
+//! device and its processes asked what they used.
 
 use crate::Programs;
 use crate::inputs;
@@ -287,6 +288,8 @@ fn print(kind: &Kind, unit: &Units<'_>, seen: &[Seen], foretold: &[Costs]) -> io
         ];
         writeln!(out, "{}", cells.concat())?;
     }
+    // What is closest to it tells best.
+    let unit = Units::of(kind, seen.last().expect("a kind has sizes"));
     for terabytes in [1.0, 100.0] {
         let job = unit.job(terabytes * 1e12, 0.0);
         let (costs, seconds) = (job.costs(), unit.seconds(&job));

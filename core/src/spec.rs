@@ -335,7 +335,9 @@ pub fn chunk_bytes_for(bytes: Option<u64>, by: By, mappers: Option<Mappers>) -> 
         (CHUNKS_OF_A_THREAD * threads, most.min(memory_bytes / (SHARE * threads)).max(LEAST))
     });
     let small = (bytes / CHUNKS_OF_A_SMALL_INPUT).clamp(LEAST, DEFAULT_CHUNK_BYTES);
-    small.max(bytes / chunks).min(most)
+    // What would be too many chunks otherwise; above what a chunk may have, it is refused.
+    let fits = bytes.div_ceil(MAX_CHUNKS / 2).min(most_chunk_bytes(by, Some(bytes)));
+    small.max(bytes / chunks).min(most).max(fits)
 }
 
 #[cfg(test)]
@@ -442,6 +444,8 @@ mod tests {
         assert_eq!(by_value(Some(100 << 20)), DEFAULT_CHUNK_BYTES);
         assert_eq!(by_value(Some(1 << 40)), 7 << 20);
         assert_eq!(chunk_bytes_for(Some(1 << 40), By::Reference, None), 16 << 20);
+        assert_eq!(chunk_bytes_for(Some(100 << 40), By::Reference, None), 50 << 20, "or it would be too many chunks");
+        assert_eq!(by_value(Some(100 << 40)), MAX_RECORD_BYTES, "which is refused as too many");
         let here = |bytes, threads, memory_bytes| {
             chunk_bytes_for(bytes, By::Reference, Some(Mappers { threads, memory_bytes }))
         };

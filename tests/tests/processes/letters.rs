@@ -182,6 +182,43 @@ fn a_chunk_of_which_only_a_spoiled_partial_is_kept_is_read_from_its_source_again
     fault("only a spoiled partial of a lost chunk is kept", "its task is read from its source again, and counted once");
 }
 
+#[test]
+fn a_chunk_that_no_letter_can_hold_is_refused_with_the_remedy() {
+    let namespace = Namespace::default();
+    let aggregator = namespace.aggregator();
+    // Chunks of 8 MiB to the byte: with its task, none fits into a letter.
+    std::fs::write(namespace.room.path("in.txt"), "letters ".repeat(2 << 20)).expect("the room is ours");
+    let job = namespace.ask(&["push", "--detach", "--chunk-size", "8MiB", "--partitions", "2", "in.txt"]).text(0);
+    aggregator.signal("TERM");
+    assert_eq!(aggregator.ended().code, Some(0));
+    assert_eq!(namespace.worker(&["--exit-when-idle"]).ended().code, Some(0));
+    let chunk = spoil_a_partial(&namespace);
+    let (_aggregator, _worker) = (namespace.aggregator(), namespace.worker(&[]));
+    assert_eq!(namespace.producer(&["resume", job.trim()]).ended().code, Some(3));
+    let what = format!("chunk {chunk} with the names of its pieces is more than a dead letter holds");
+    let refused = namespace.ask(&["dead", "retry", "@"]);
+    refused.refused(5, &[&what, "push its input again", "in smaller chunks"]);
+    assert_eq!(listed(&namespace, &[]).len(), 1, "nothing was sent");
+    let status = namespace.ask(&["status", "@"]).text(0);
+    assert!(status.contains("version 1") && !status.contains("amended"), "{status}");
+}
+
+#[test]
+fn nothing_is_read_again_for_a_job_that_failed() {
+    let namespace = Namespace::default();
+    let _aggregator = namespace.aggregator();
+    let _counted = namespace.input(200);
+    let blind = blind_worker(&namespace);
+    let failed = namespace.ask(&["push", "--by", "reference", "--max-losses", "0", "in.txt"]);
+    assert_eq!(failed.code, Some(1), "{}", failed.stderr);
+    blind.kill();
+    assert_eq!(namespace.ask(&["dead", "drop", "@", "--all"]).code, Some(0));
+    let refused = namespace.ask(&["dead", "retry", "@", "--chunk", "0"]);
+    refused.refused(1, &["nothing is sent again", "push its input again"]);
+    assert!(!refused.stderr.contains("is read again"), "{}", refused.stderr);
+    assert_eq!(listed(&namespace, &[]).len(), 0, "nothing was sent to the letters");
+}
+
 /// Has nonsense stand for the pairs of a partial that waits; its chunk.
 fn spoil_a_partial(namespace: &Namespace) -> u32 {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
