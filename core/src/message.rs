@@ -5,9 +5,11 @@
 //! is bytes: a task's input, a partial's pairs, a page of a part. Limits are checked before anything is believed.
 
 mod claims;
+mod packed;
 mod request;
 
 pub use self::claims::FalseClaim;
+pub use self::packed::pack;
 pub use self::request::{
     Answer, Ask, End, LETTER_SOURCES, Letter, LetterKind, Losses, LostChunk, News, Outcome, Part, PutBack, RecordState,
     Reply, Request, Status,
@@ -23,10 +25,14 @@ use std::collections::BTreeMap;
 use xxhash_rust::xxh3::Xxh3;
 
 /// The latest version; all up to it are read.
-pub const VERSION: u8 = 2;
-/// The version of most messages. Those about a single record that is sent again are of the next, since releases that read only
-/// this one would take them for messages about the record's chunk.
+pub const VERSION: u8 = PACKED_VERSION;
+/// The version of most messages.
 pub const FIRST_VERSION: u8 = 1;
+/// Of those about a single record that is sent again, since releases that read only the one before would take them for messages
+/// about the record's chunk.
+const RECORD_VERSION: u8 = 2;
+/// Of tasks whose body is packed; see [`pack`].
+const PACKED_VERSION: u8 = 3;
 /// The longest header: a task of very many pieces, or a long answer.
 pub const MAX_HEADER_BYTES: usize = 4 << 20;
 /// The longest body: a record of the greatest size, as a pair, and its key.
@@ -123,17 +129,27 @@ pub fn encode_with<K: Kind, E: From<MessageError>>(
 ) -> Result<Bytes, E> {
     let version = header.version();
     let header = serde_json::to_vec(header).expect("headers are plain data");
+    assemble(version, K::NUMBER, &header, body_bytes, fill)
+}
+
+fn assemble<E: From<MessageError>>(
+    version: u8,
+    kind: u8,
+    header: &[u8],
+    body_bytes: usize,
+    fill: impl FnOnce(&mut [u8]) -> Result<(), E>,
+) -> Result<Bytes, E> {
     if header.len() > MAX_HEADER_BYTES || body_bytes > MAX_BODY_BYTES {
         return Err(MessageError::Length.into());
     }
     let mut out = vec![0; PRELUDE_BYTES + header.len() + body_bytes];
     let (prelude, rest) = out.split_at_mut(PRELUDE_BYTES);
     let (place, body) = rest.split_at_mut(header.len());
-    place.copy_from_slice(&header);
+    place.copy_from_slice(header);
     fill(body)?;
     let (facts, sum) = prelude.split_at_mut(CHECKSUM_AT);
     facts[..2].copy_from_slice(&MAGIC);
-    facts[2..4].copy_from_slice(&[version, K::NUMBER]);
+    facts[2..4].copy_from_slice(&[version, kind]);
     let length = |length: usize| u32::try_from(length).expect("checked above").to_le_bytes();
     facts[4..8].copy_from_slice(&length(header.len()));
     facts[8..].copy_from_slice(&length(body_bytes));
@@ -150,11 +166,7 @@ pub fn decode<K: Kind>(message: &Bytes) -> Result<(K, Bytes), MessageError> {
     if found != K::NUMBER {
         return Err(MessageError::Kind { found, expected: K::NUMBER });
     }
-    let length = |at: usize| {
-        let bytes = message.get(at..at + 4).and_then(|bytes| bytes.try_into().ok()).ok_or(MessageError::Magic)?;
-        Ok(u32::from_le_bytes(bytes) as usize)
-    };
-    let (header_bytes, body_bytes) = (length(4)?, length(8)?);
+    let (header_bytes, body_bytes) = (header_bytes(message)?, length_at(message, 8)?);
     let whole = PRELUDE_BYTES + header_bytes + body_bytes;
     if header_bytes > MAX_HEADER_BYTES || body_bytes > MAX_BODY_BYTES || message.len() != whole {
         return Err(MessageError::Length);
@@ -168,7 +180,17 @@ pub fn decode<K: Kind>(message: &Bytes) -> Result<(K, Bytes), MessageError> {
     if header.version() > message[2] {
         return Err(MessageError::Header("it says what its version cannot say".to_owned()));
     }
+    let body = if message[2] == PACKED_VERSION { packed::unpack(found, &body)? } else { body };
     Ok((header, body))
+}
+
+fn header_bytes(message: &[u8]) -> Result<usize, MessageError> {
+    length_at(message, 4)
+}
+
+fn length_at(message: &[u8], place: usize) -> Result<usize, MessageError> {
+    let bytes = message.get(place..place + 4).and_then(|bytes| bytes.try_into().ok()).ok_or(MessageError::Magic)?;
+    Ok(u32::from_le_bytes(bytes) as usize)
 }
 
 /// What the parser says may quote the header, which is as long as its writer liked.
@@ -222,7 +244,7 @@ macro_rules! kinds {
         $(impl Kind for $name {
             const NUMBER: u8 = $number;
             $(fn version(&self) -> u8 {
-                if self.$record.is_some() { VERSION } else { FIRST_VERSION }
+                if self.$record.is_some() { RECORD_VERSION } else { FIRST_VERSION }
             })?
         })*
     };

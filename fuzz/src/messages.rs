@@ -57,12 +57,14 @@ pub(crate) fn any(bytes: &[u8]) {
 pub(crate) fn header(bytes: &[u8]) {
     let [kind, body, header @ ..] = bytes else { return };
     let (header, body) = (header, vec![0x5a; usize::from(*body)]);
-    of_all_kinds(&sealed(*kind % KINDS, header, &body));
+    for version in [message::FIRST_VERSION, message::VERSION] {
+        of_all_kinds(&sealed(version, *kind % KINDS, header, &body));
+    }
 }
 
-fn sealed(kind: u8, header: &[u8], body: &[u8]) -> Bytes {
+fn sealed(version: u8, kind: u8, header: &[u8], body: &[u8]) -> Bytes {
     let length = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_le_bytes();
-    let prelude = [b"RR".as_slice(), &[message::VERSION, kind], &length(header), &length(body)].concat();
+    let prelude = [b"RR".as_slice(), &[version, kind], &length(header), &length(body)].concat();
     let checksum = message::checksum(&prelude, header, body).to_le_bytes();
     [&prelude, checksum.as_slice(), header, body].concat().into()
 }

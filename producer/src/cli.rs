@@ -12,6 +12,7 @@ use self::args::{CommandArgs, JobArgs, OutputArgs, StateFormat};
 use crate::dead::selection::NameError;
 use crate::embedded::MIN_MEMORY_BYTES;
 use crate::output::{Order, OrderError, OutputOptions};
+use crate::publishing::Packing;
 use crate::sources::STANDARD_INPUT;
 use rabbit_reduce_core::id::JobId;
 use rabbit_reduce_core::jobs::{Job, JobError, Options};
@@ -77,6 +78,8 @@ pub struct Push {
     pub job: JobConfig,
     /// How tasks carry their chunks.
     pub by: By,
+    /// Whether what they carry is packed.
+    pub packing: Packing,
     /// Leave once the input is published.
     pub detach: bool,
     /// Where the answer goes.
@@ -92,6 +95,8 @@ pub struct Resume {
     pub broker: BrokerArgs,
     /// Which.
     pub job: JobName,
+    /// Whether what tasks carry is packed.
+    pub packing: Packing,
     /// Leave once the input is published.
     pub detach: bool,
     /// Where the answer goes; [`OutputOptions::check`] it once the job is known.
@@ -305,6 +310,7 @@ impl Cli {
                     output: args.output.check(Some(&job.job))?,
                     job,
                     by: args.by,
+                    packing: args.packing,
                     detach: args.detach,
                     inputs: inputs(args.inputs, args.by)?,
                 })
@@ -312,6 +318,7 @@ impl Cli {
             CommandArgs::Resume(args) => Command::Resume(Resume {
                 broker: args.broker,
                 job: args.job,
+                packing: args.packing,
                 detach: args.detach,
                 output: args.output.check(None)?,
             }),

@@ -24,7 +24,7 @@ use crate::client::{Client, ClientError, SHORT};
 use crate::embedded::Embedded;
 use crate::last_job::LastJob;
 use crate::output::destination::{Destination, Printed};
-use crate::publishing::PublishError;
+use crate::publishing::{Packing, PublishError};
 use crate::screen::Screen;
 use crate::session::{Known, Session, SessionError};
 use rabbit_reduce_core::id::JobId;
@@ -108,7 +108,13 @@ async fn run_here(run: cli::Run, screen: Screen, shutdown: Shutdown) -> Result<E
     let to = open(&run.output)?;
     let started = Embedded::start(run.threads, run.memory_bytes, std::env::temp_dir()).await;
     let mut embedded = started.map_err(|error| Failure::new(Exit::InputOutput, error))?;
-    let session = Session { client: Client::new(Arc::clone(&embedded.broker)), shutdown, screen, patience: None };
+    let session = Session {
+        client: Client::new(Arc::clone(&embedded.broker)),
+        shutdown,
+        screen,
+        patience: None,
+        packing: Packing::None,
+    };
     let segment_bytes = embedded.segment_bytes;
     let mappers = Mappers { threads: run.threads, memory_bytes: run.memory_bytes };
     let work = async {
@@ -136,7 +142,7 @@ async fn push_out(push: cli::Push, quiet: bool, shutdown: Shutdown) -> Result<Ex
     let screen = Screen::new(quiet);
     let sources = collect(&push.inputs, &screen)?;
     let to = open(&push.output)?;
-    let session = Session { patience: None, ..session(&push.broker, quiet, shutdown).await? };
+    let session = Session { patience: None, packing: push.packing, ..session(&push.broker, quiet, shutdown).await? };
     let known = session.submit(&push.job, push.by, SEGMENT_BYTES, None, sources).await.map_err(failure)?;
     let job = known.spec.job;
     remember(job, &push.broker, &session.screen);
@@ -145,7 +151,8 @@ async fn push_out(push: cli::Push, quiet: bool, shutdown: Shutdown) -> Result<Ex
 }
 
 async fn take_up(resume: cli::Resume, quiet: bool, shutdown: Shutdown) -> Result<Exit, Failure> {
-    let session = Session { patience: None, ..session(&resume.broker, quiet, shutdown).await? };
+    let session =
+        Session { patience: None, packing: resume.packing, ..session(&resume.broker, quiet, shutdown).await? };
     let job = named(resume.job, &resume.broker)?;
     let known = session.find(job).await.map_err(failure)?;
     resume.output.options.check(&known.job).map_err(|error| Failure::new(Exit::Usage, error))?;
@@ -274,7 +281,8 @@ async fn session(args: &BrokerArgs, quiet: bool, shutdown: Shutdown) -> Result<S
         broker = connect_and_declare(args) => broker?,
         () = shutdown.graceful() => return Err(failure(SessionError::Interrupted)),
     };
-    Ok(Session { client: Client::new(broker), shutdown, screen: Screen::new(quiet), patience: Some(SHORT) })
+    let (client, screen) = (Client::new(broker), Screen::new(quiet));
+    Ok(Session { client, shutdown, screen, patience: Some(SHORT), packing: Packing::None })
 }
 
 fn collect(inputs: &[PathBuf], screen: &Screen) -> Result<Vec<rabbit_reduce_core::spec::Source>, Failure> {

@@ -7,7 +7,7 @@ use crate::cli::JobConfig;
 use crate::client::{Client, ClientError, SHORT};
 use crate::output::destination::{Destination, PrintError, Printed};
 use crate::output::{OrderError, OutputOptions, print_result};
-use crate::publishing::{PublishError, Publishing, Purpose};
+use crate::publishing::{Packing, PublishError, Publishing, Purpose};
 use crate::remote_part::RemotePart;
 use crate::screen::Screen;
 use rabbit_reduce_core::id::JobId;
@@ -80,6 +80,8 @@ pub struct Session {
     pub screen: Screen,
     /// How long it waits for an answer; for ever without.
     pub patience: Option<Duration>,
+    /// How it sends the bytes of chunks.
+    pub packing: Packing,
 }
 
 /// A job that this session knows everything about.
@@ -96,7 +98,7 @@ pub struct Known {
 }
 
 impl Known {
-    fn publishing(&self, only: Option<BTreeSet<u32>>, purpose: Purpose) -> Publishing {
+    fn publishing(&self, only: Option<BTreeSet<u32>>, purpose: Purpose, packing: Packing) -> Publishing {
         Publishing {
             spec: Arc::clone(&self.spec),
             store: self.store.clone(),
@@ -104,6 +106,7 @@ impl Known {
             boundary: self.job.boundary(),
             only,
             purpose,
+            packing,
         }
     }
 }
@@ -189,7 +192,7 @@ impl Session {
     /// # Errors
     /// If the input cannot be read, the broker refuses, or we are asked to stop. The job can be resumed.
     pub async fn publish(&self, known: &Known, only: Option<BTreeSet<u32>>) -> Result<u32, SessionError> {
-        let publishing = known.publishing(only, Purpose::Mapping);
+        let publishing = known.publishing(only, Purpose::Mapping, self.packing);
         let mut bytes = 0;
         let job = known.spec.job;
         let watching = self.watch_quietly(job);
@@ -215,7 +218,7 @@ impl Session {
     /// # Errors
     /// If the input cannot be read, the broker refuses, or we are asked to stop.
     pub(crate) async fn publish_letters(&self, known: &Known, only: BTreeSet<u32>) -> Result<(), SessionError> {
-        let publishing = known.publishing(Some(only), Purpose::Keeping);
+        let publishing = known.publishing(Some(only), Purpose::Keeping, self.packing);
         publishing.run(Arc::clone(&self.client.broker), &self.shutdown, |_, _| ()).await?;
         Ok(())
     }

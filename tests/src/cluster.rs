@@ -20,7 +20,7 @@ use rabbit_reduce_producer::cli::JobConfig;
 use rabbit_reduce_producer::client::Client;
 use rabbit_reduce_producer::output::OutputOptions;
 use rabbit_reduce_producer::output::destination::{Destination, Printed};
-use rabbit_reduce_producer::publishing::{Publishing, Purpose};
+use rabbit_reduce_producer::publishing::{Packing, Publishing, Purpose};
 use rabbit_reduce_producer::screen::Screen;
 use rabbit_reduce_producer::session::{Known, Session};
 use rabbit_reduce_producer::sources::collect;
@@ -225,7 +225,8 @@ impl Cluster {
     /// A producer at work.
     pub async fn session(&self) -> Session {
         let client = Client::new(self.crew.connect().await);
-        Session { client, shutdown: Shutdown::new(), screen: Screen::new(true), patience: None }
+        let (shutdown, screen) = (Shutdown::new(), Screen::new(true));
+        Session { client, shutdown, screen, patience: None, packing: Packing::None }
     }
 
     /// Writes sources to files in a folder of their own: what a job reads, under the names that the sources have.
@@ -285,6 +286,7 @@ impl Cluster {
             boundary: known.job.boundary(),
             only,
             purpose: Purpose::Mapping,
+            packing: Packing::None,
         };
         let published = publishing.run(Arc::clone(&session.client.broker), &session.shutdown, |_, _| ());
         within("the input is published", published).await.expect("the input can be published")

@@ -23,8 +23,9 @@ use std::path::{Path, PathBuf};
 /// Commands of others that the pages may use; what they do is theirs.
 const OTHERS: [&str; 9] = ["cargo", "docker", "export", "cat", "curl", "git", "sudo", "cd", ".ci/run"];
 /// Variables that no flag has.
-const VARIABLES: [&str; 9] = [
+const VARIABLES: [&str; 10] = [
     "RABBIT_REDUCE_LOG",
+    "RABBIT_REDUCE_BROKER_GROUP",
     "RABBIT_REDUCE_SEEDS",
     "RABBIT_REDUCE_BROKER_URL",
     "RABBIT_REDUCE_CRASH_AT",
@@ -62,6 +63,7 @@ fn pages() -> Vec<Page> {
             "docs/faults.md",
             "docs/performance.md",
             "docs/protocol.md",
+            "docs/scale.md",
             "docs/stores.md"
         ],
         "a page came or went: tell this test"

@@ -6,6 +6,7 @@
 
 use super::JobName;
 use super::dead::DeadArgs;
+use crate::publishing::Packing;
 use clap::builder::{FalseyValueParser, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use rabbit_reduce_core::jobs::TokensName;
@@ -110,6 +111,9 @@ pub(super) struct PushArgs {
     /// Send the bytes of chunks, or the places of files that workers can read
     #[arg(long, env = "RABBIT_REDUCE_BY", default_value = "value", help_heading = "Push options", value_parser = by())]
     pub(super) by: By,
+    /// Pack the bytes of chunks that are sent, for a network of a gigabit or less
+    #[arg(long = "compress", env = "RABBIT_REDUCE_COMPRESS", default_value = "none", help_heading = "Push options", value_parser = packing())]
+    pub(super) packing: Packing,
     #[command(flatten)]
     pub(super) output: OutputArgs,
     /// Leave once the input is published; `producer results` prints the result later
@@ -126,6 +130,9 @@ pub(super) struct ResumeArgs {
     /// The job's id, or @ for the last one of this machine
     #[arg(value_name = "JOB")]
     pub(super) job: JobName,
+    /// Pack the bytes of chunks that are sent, for a network of a gigabit or less
+    #[arg(long = "compress", env = "RABBIT_REDUCE_COMPRESS", default_value = "none", value_parser = packing())]
+    pub(super) packing: Packing,
     /// Leave once the input is published
     #[arg(long, env = "RABBIT_REDUCE_DETACH", value_parser = FalseyValueParser::new())]
     pub(super) detach: bool,
@@ -264,6 +271,10 @@ pub(super) enum StateFormat {
 fn by() -> impl TypedValueParser<Value = By> {
     PossibleValuesParser::new(["value", "reference"])
         .map(|name| if name == "reference" { By::Reference } else { By::Value })
+}
+
+fn packing() -> impl TypedValueParser<Value = Packing> {
+    PossibleValuesParser::new(["none", "lz4"]).map(|name| if name == "lz4" { Packing::Lz4 } else { Packing::None })
 }
 
 fn tokens() -> impl TypedValueParser<Value = TokensName> {

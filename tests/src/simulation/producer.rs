@@ -15,6 +15,7 @@ use rabbit_reduce_core::message::{Answer, Ask, End, PutBack};
 use rabbit_reduce_core::skip::{Place, Skip};
 use rabbit_reduce_core::spec::Source;
 use rabbit_reduce_producer::client::{Client, ClientError};
+use rabbit_reduce_producer::publishing::Packing;
 use rabbit_reduce_producer::screen::Screen;
 use rabbit_reduce_producer::session::{Known, Session, SessionError};
 use rabbit_reduce_runtime::process::shutdown::Shutdown;
@@ -62,7 +63,8 @@ impl Stage {
 #[must_use]
 pub fn session(life: &Arc<Life>) -> Session {
     let client = Client::new(Arc::new(Line { life: Arc::clone(life) }));
-    Session { client, shutdown: Shutdown::new(), screen: Screen::new(true), patience: None }
+    let (shutdown, screen) = (Shutdown::new(), Screen::new(true));
+    Session { client, shutdown, screen, patience: None, packing: Packing::Lz4 }
 }
 
 /// Brings a job to its end, whoever dies.

@@ -3,7 +3,8 @@
 use super::{NEITHER, NO_BEGINNING, QUEUES, Throw, all_are_kept, aside, expected, partial, reason, stranger, text};
 use bytes::Bytes;
 use rabbit_reduce_core::message::{
-    self, Answer, Ask, Failure, Kind, MAX_BODY_BYTES, MAX_HEADER_BYTES, News, Outcome, Partial, Request, Task, checksum,
+    self, Answer, Ask, FIRST_VERSION, Failure, Kind, MAX_BODY_BYTES, MAX_HEADER_BYTES, News, Outcome, Partial, Request,
+    Task, checksum,
 };
 use rabbit_reduce_core::topology::queue;
 use rabbit_reduce_runtime::broker::{MAX_BODY_BYTES as MOST_BYTES, Published, Route};
@@ -38,12 +39,12 @@ fn kind(queue: &str) -> u8 {
 /// A message of the kind that is expected, and of a header that names the queue.
 fn sealed(queue: &str, header: &[u8], body: &[u8]) -> Bytes {
     let lengths = [header, body].map(|bytes| u32::try_from(bytes.len()).unwrap());
-    forged(message::VERSION, kind(queue), lengths, header, body, 0)
+    forged(FIRST_VERSION, kind(queue), lengths, header, body, 0)
 }
 
 /// The same with other lengths, and no body.
 fn lying(queue: &str, lengths: [u32; 2]) -> Bytes {
-    forged(message::VERSION, kind(queue), lengths, queue.as_bytes(), b"", 0)
+    forged(FIRST_VERSION, kind(queue), lengths, queue.as_bytes(), b"", 0)
 }
 
 /// A name, what is sent to a queue of that name, and the reason of an aggregator that takes it out there.
@@ -74,12 +75,12 @@ const LINES: [Line; 14] = [
     ),
     (
         "a kind that there is not",
-        |queue| forged(message::VERSION, 77, [queue.len() as u32, 0], queue.as_bytes(), b"", 0),
+        |queue| forged(FIRST_VERSION, 77, [queue.len() as u32, 0], queue.as_bytes(), b"", 0),
         "it is of kind 77,",
     ),
     (
         "a wrong checksum",
-        |queue| forged(message::VERSION, kind(queue), [queue.len() as u32, 0], queue.as_bytes(), b"", 1),
+        |queue| forged(FIRST_VERSION, kind(queue), [queue.len() as u32, 0], queue.as_bytes(), b"", 1),
         "its checksum is wrong",
     ),
     ("lengths of four gigabytes", |queue| lying(queue, [u32::MAX; 2]), LENGTHS),

@@ -186,9 +186,12 @@ fn a_chunk_of_which_only_a_spoiled_partial_is_kept_is_read_from_its_source_again
 fn a_chunk_that_no_letter_can_hold_is_refused_with_the_remedy() {
     let namespace = Namespace::default();
     let aggregator = namespace.aggregator();
-    // Chunks of 8 MiB to the byte: with its task, none fits into a letter.
-    std::fs::write(namespace.room.path("in.txt"), "letters ".repeat(2 << 20)).expect("the room is ours");
-    let job = namespace.ask(&["push", "--detach", "--chunk-size", "8MiB", "--partitions", "2", "in.txt"]).text(0);
+    // Chunks of 8 MiB to the byte, of a thousand files each: with their names, none fits into a letter.
+    let text = "letters ".repeat(1 << 10);
+    for number in 0..2048 {
+        namespace.room.write(&format!("in/{number:0100}"), &text);
+    }
+    let job = namespace.ask(&["push", "--detach", "--chunk-size", "8MiB", "--partitions", "2", "in"]).text(0);
     aggregator.signal("TERM");
     assert_eq!(aggregator.ended().code, Some(0));
     assert_eq!(namespace.worker(&["--exit-when-idle"]).ended().code, Some(0));
@@ -214,7 +217,7 @@ fn nothing_is_read_again_for_a_job_that_failed() {
     blind.kill();
     assert_eq!(namespace.ask(&["dead", "drop", "@", "--all"]).code, Some(0));
     let refused = namespace.ask(&["dead", "retry", "@", "--chunk", "0"]);
-    refused.refused(1, &["nothing is sent again", "push its input again"]);
+    refused.refused(1, &["which nothing can amend", "push its input again"]);
     assert!(!refused.stderr.contains("is read again"), "{}", refused.stderr);
     assert_eq!(listed(&namespace, &[]).len(), 0, "nothing was sent to the letters");
 }
