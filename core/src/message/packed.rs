@@ -6,17 +6,18 @@
 use super::{Kind, MAX_BODY_BYTES, MessageError, PACKED_VERSION, PRELUDE_BYTES, Task, assemble, header_bytes};
 use bytes::Bytes;
 
-/// The message with its body packed, or as it is where that saves nothing.
+/// An encoded task with its body packed, or as it is where that saves nothing.
 ///
 /// # Panics
-/// If `message` is none of ours.
+/// If it is no task.
 #[must_use]
-pub fn pack(message: Bytes) -> Bytes {
-    let header_bytes = header_bytes(&message).expect("it was just encoded");
-    let (header, body) = message[PRELUDE_BYTES..].split_at(header_bytes);
+pub fn pack(task: Bytes) -> Bytes {
+    assert_eq!(super::kind(&task), Ok(Task::NUMBER), "only tasks may be packed");
+    let header_bytes = header_bytes(&task).expect("it was just encoded");
+    let (header, body) = task[PRELUDE_BYTES..].split_at(header_bytes);
     let packed = lz4_flex::compress_prepend_size(body);
     if packed.len() >= body.len() {
-        return message;
+        return task;
     }
     assemble(PACKED_VERSION, Task::NUMBER, header, packed.len(), |room| {
         room.copy_from_slice(&packed);
