@@ -328,6 +328,17 @@ pub fn counted(text: &str) -> String {
     counts.iter().map(|(word, count)| format!("{word}\t{count}\n")).collect()
 }
 
+/// What a process has in memory, in bytes.
+///
+/// # Panics
+/// If it is gone.
+#[must_use]
+pub fn resident_bytes(process: impl std::fmt::Display) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("it lives");
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it has memory");
+    resident.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") << 10
+}
+
 /// A path as an argument.
 ///
 /// # Panics

@@ -117,6 +117,7 @@ impl RabbitBroker {
         let connect = async {
             let options = properties(&self.config.connection_name, "consume");
             let url = self.config.url.reveal();
+            self.reach().await?;
             let connected = Connection::connect(&url, options);
             match tokio::time::timeout(self.config.connect_timeout, connected).await {
                 Ok(Ok(connection)) => Ok(Arc::new(connection)),
@@ -150,11 +151,23 @@ impl RabbitBroker {
     async fn lane(&self) -> Result<Lane, BrokerError> {
         let slot = &self.lanes[self.next_lane.fetch_add(1, Ordering::Relaxed) % LANES];
         let open = async {
+            self.reach().await?;
             let connection = self.pool.get().await.map_err(|error| self.pool_error(&error))?;
             let opened = Lane::open(connection, self.config.url.clone(), self.alarm.clone());
             tokio::time::timeout(ANSWER_TIMEOUT, opened).await.unwrap_or_else(|_| Err(self.no_answer(ANSWER_TIMEOUT)))
         };
         slot.get(Lane::is_alive, open).await
+    }
+
+    /// Whether anybody listens there. Asked before the client library is: an attempt of that which fails leaves some kilobytes
+    /// behind for ever (amqp-rs/lapin#368), and a broker that is away for days is tried a million times.
+    async fn reach(&self) -> Result<(), BrokerError> {
+        let reached = tokio::net::TcpStream::connect(self.config.url.address());
+        match tokio::time::timeout(self.config.connect_timeout, reached).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(unreachable(&self.config.url, error.to_string())),
+            Err(_) => Err(self.no_answer(self.config.connect_timeout)),
+        }
     }
 
     fn pool_error(&self, error: &PoolError) -> BrokerError {

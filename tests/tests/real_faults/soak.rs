@@ -8,7 +8,7 @@ use rabbit_reduce_runtime::process::clock;
 use rabbit_reduce_tests::dice::Dice;
 use rabbit_reduce_tests::namespaces::Namespace;
 use rabbit_reduce_tests::node::Node;
-use rabbit_reduce_tests::processes::{Running, counted, until, words};
+use rabbit_reduce_tests::processes::{Running, counted, resident_bytes, until, words};
 use rabbit_reduce_tests::seen;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -51,9 +51,7 @@ impl Watched {
     }
 
     fn sample(&mut self) {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process)).expect("it lives");
-        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it has memory");
-        self.kibibytes.push(resident.trim().trim_end_matches(" kB").parse().expect("a number"));
+        self.kibibytes.push(resident_bytes(&self.process) >> 10);
         self.files.push(std::fs::read_dir(format!("/proc/{}/fd", self.process)).expect("it lives").count() as u64);
     }
 
