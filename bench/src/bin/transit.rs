@@ -49,6 +49,12 @@ async fn main() -> Result<(), Error> {
         None => (0..body_bytes).map(|place| (place % 251) as u8).collect(),
     };
 
+    if text.len() < body_bytes {
+        return Err(
+            format!("--file has {} bytes, fewer than a body of {body_bytes}: take a longer one", text.len()).into()
+        );
+    }
+
     let connection = Connection::connect(&url, ConnectionProperties::default()).await?;
     let mut publishing = Vec::new();
     for _ in 0..channels {

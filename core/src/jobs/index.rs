@@ -205,6 +205,45 @@ mod tests {
         }
     }
 
+    #[derive(Default)]
+    struct Rows(Vec<(Vec<u8>, Vec<Vec<u8>>)>);
+
+    impl RowSink for Rows {
+        fn row(&mut self, cells: &[Cell<'_>]) -> io::Result<()> {
+            let [Cell::Bytes(word), Cell::List(names)] = cells else { panic!("a word and its sources") };
+            self.0.push((word.to_vec(), names.iter().map(|name| name.to_vec()).collect()));
+            Ok(())
+        }
+    }
+
+    /// The rows of one word's places, for a job of 70,000 sources, of which the last has the name of the first.
+    fn rows(places: &[SourceNumber]) -> io::Result<Rows> {
+        let mut names: Vec<Vec<u8>> = (0..70_000).map(|number| format!("{number:05}").into_bytes()).collect();
+        names[69_999] = names[0].clone();
+        let mut blocks = std::collections::BTreeMap::<u16, Postings>::new();
+        for (block, number) in places.iter().map(|source| place(*source)) {
+            blocks.entry(block).or_default().add(Postings::of(number));
+        }
+        let (mut bytes, mut writer) = (Vec::new(), crate::pairs::PairWriter::default());
+        for (block, postings) in blocks {
+            let (mut key, mut value) = (Vec::new(), Vec::new());
+            word_and_block(b"word", block, &mut key);
+            postings.encode(&mut value);
+            writer.put(&mut bytes, &key, &value);
+        }
+        let (index, mut made) = (Index { tokens: Tokens::Whitespace, lowercase: false }, Rows::default());
+        index.rows(&names, &mut crate::pairs::PairReader::new(bytes.as_slice()), &mut made)?;
+        Ok(made)
+    }
+
+    #[test]
+    fn blocks_of_a_word_are_one_row_and_a_source_given_twice_is_one() {
+        let made = rows(&[0, 1, 65_535, 65_536, 69_999].map(SourceNumber)).unwrap();
+        let names = ["00000", "00001", "65535", "65536"].map(|name| name.as_bytes().to_vec());
+        assert_eq!(made.0, [(b"word".to_vec(), names.to_vec())]);
+        assert!(rows(&[SourceNumber(70_000)]).is_err(), "there is no such source");
+    }
+
     fn any_tokens() -> impl Strategy<Value = Tokens> {
         prop::sample::select(vec![Tokens::Whitespace, Tokens::Letters, Tokens::Words])
     }

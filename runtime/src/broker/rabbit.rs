@@ -117,13 +117,12 @@ impl RabbitBroker {
         let connect = async {
             let options = properties(&self.config.connection_name, "consume");
             let url = self.config.url.reveal();
-            self.reach().await?;
-            let connected = Connection::connect(&url, options);
-            match tokio::time::timeout(self.config.connect_timeout, connected).await {
-                Ok(Ok(connection)) => Ok(Arc::new(connection)),
-                Ok(Err(error)) => Err(classify(&self.config.url, "connect", &error)),
-                Err(_) => Err(self.no_answer(self.config.connect_timeout)),
-            }
+            self.in_time(async {
+                self.reach().await?;
+                let connected = Connection::connect(&url, options).await;
+                connected.map(Arc::new).map_err(|error| classify(&self.config.url, "connect", &error))
+            })
+            .await
         };
         self.consuming.get(|connection| connection.status().connected(), connect).await
     }
@@ -151,7 +150,7 @@ impl RabbitBroker {
     async fn lane(&self) -> Result<Lane, BrokerError> {
         let slot = &self.lanes[self.next_lane.fetch_add(1, Ordering::Relaxed) % LANES];
         let open = async {
-            self.reach().await?;
+            self.in_time(self.reach()).await?;
             let connection = self.pool.get().await.map_err(|error| self.pool_error(&error))?;
             let opened = Lane::open(connection, self.config.url.clone(), self.alarm.clone());
             tokio::time::timeout(ANSWER_TIMEOUT, opened).await.unwrap_or_else(|_| Err(self.no_answer(ANSWER_TIMEOUT)))
@@ -162,12 +161,14 @@ impl RabbitBroker {
     /// Whether anybody listens there. Asked before the client library is: an attempt of that which fails leaves some kilobytes
     /// behind for ever (amqp-rs/lapin#368), and a broker that is away for days is tried a million times.
     async fn reach(&self) -> Result<(), BrokerError> {
-        let reached = tokio::net::TcpStream::connect(self.config.url.address());
-        match tokio::time::timeout(self.config.connect_timeout, reached).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => Err(unreachable(&self.config.url, error.to_string())),
-            Err(_) => Err(self.no_answer(self.config.connect_timeout)),
-        }
+        let reached = tokio::net::TcpStream::connect(self.config.url.address()).await;
+        reached.map(drop).map_err(|error| unreachable(&self.config.url, error.to_string()))
+    }
+
+    /// Waits for what connects for as long as that may take.
+    async fn in_time<T>(&self, connecting: impl Future<Output = Result<T, BrokerError>>) -> Result<T, BrokerError> {
+        let within = self.config.connect_timeout;
+        tokio::time::timeout(within, connecting).await.unwrap_or_else(|_| Err(self.no_answer(within)))
     }
 
     fn pool_error(&self, error: &PoolError) -> BrokerError {
