@@ -82,8 +82,6 @@ fn an_interrupted_push_is_resumable_and_says_how() {
 fn whoever_waits_for_a_broker_that_says_nothing_can_be_stopped() {
     let namespace = Namespace::default();
     namespace.room.write("in.txt", "a");
-    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("amqp://{}/%2f", silent.local_addr().unwrap());
     let roles: [(&str, &[&str], i32); 4] = [
         ("worker", &[], 0),
         ("aggregator", &[], 0),
@@ -91,6 +89,9 @@ fn whoever_waits_for_a_broker_that_says_nothing_can_be_stopped() {
         ("producer", &["teardown", "--yes"], 6),
     ];
     for (role, args, code) in roles {
+        // One for each: a role connects more than once, and what the one before left waiting says nothing of the next.
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("amqp://{}/%2f", silent.local_addr().unwrap());
         let mut command = namespace.command(role, args);
         let running = Running::start(command.env("AMQP_URL", &url));
         // It listens to signals before it connects.
