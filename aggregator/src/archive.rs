@@ -4,10 +4,10 @@
 //! else is made durable before it is acted on, since its writer may not have got that far.
 
 use rabbit_reduce_core::id::{ChunkNumber, JobId, PartitionNumber};
-use rabbit_reduce_core::jobs::Job;
 use rabbit_reduce_core::ledger::append::{Append, Event, Record, Step};
 use rabbit_reduce_core::ledger::{Entry, Invalid, Ledger};
 use rabbit_reduce_core::message::End;
+use rabbit_reduce_core::program::{NamedProgram, Programs};
 use rabbit_reduce_core::spec::{Spec, SpecError};
 use rabbit_reduce_runtime::crash_point;
 use rabbit_reduce_runtime::mistake::{self, Mistake};
@@ -34,6 +34,8 @@ pub(crate) struct Archive {
     pub(crate) writer: String,
     /// Live runs of a partition that are none too many.
     pub(crate) max_runs: usize,
+    /// What jobs can be of.
+    pub(crate) programs: Programs,
 }
 
 /// "This job has C chunks."
@@ -46,7 +48,7 @@ pub(crate) struct Seal {
 #[derive(Debug)]
 pub(crate) struct JobFile {
     pub(crate) spec: Spec,
-    pub(crate) program: Job,
+    pub(crate) program: NamedProgram,
     /// Nothing of it is counted any more: whoever works on it stops.
     pub(crate) given_up: AtomicBool,
 }
@@ -125,7 +127,7 @@ impl Archive {
     /// Reads a job; `None` if there is no such job, or not any more.
     pub(crate) fn job(&self, job: JobId) -> Result<Option<JobFile>, ArchiveError> {
         let Some(spec): Option<Spec> = self.read(&Self::spec_path(job))? else { return Ok(None) };
-        let program = spec.check().map_err(|source| ArchiveError::Spec { job, source })?;
+        let program = spec.check(&self.programs).map_err(|source| ArchiveError::Spec { job, source })?;
         Ok(Some(JobFile { spec, program, given_up: AtomicBool::new(false) }))
     }
 

@@ -2,6 +2,7 @@
 
 use crate::{AggregatorError, Config, least_memory_bytes, run};
 use clap::Parser;
+use rabbit_reduce_core::program::Programs;
 use rabbit_reduce_core::spec::SEGMENT_BYTES;
 use rabbit_reduce_runtime::process::args::{BrokerArgs, ByteSize, LogArgs, memory_default};
 use rabbit_reduce_runtime::process::broker::{connect_and_declare, failure as broker_failure};
@@ -9,13 +10,15 @@ use rabbit_reduce_runtime::process::exit::Exit;
 use rabbit_reduce_runtime::process::identity;
 use rabbit_reduce_runtime::process::joined::joined;
 use rabbit_reduce_runtime::process::shutdown::Shutdown;
-use rabbit_reduce_runtime::process::start::Failure;
+use rabbit_reduce_runtime::process::start::{self, Failure};
 use rabbit_reduce_runtime::store::bucket::{BadAddress, BucketAddress, BucketStore, SCHEME};
 use rabbit_reduce_runtime::store::directory::{DirectoryStore, Durability};
 use rabbit_reduce_runtime::store::{Store, StoreError};
+use std::ffi::OsString;
 use std::fmt;
 use std::num::NonZeroU16;
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,12 +61,20 @@ pub struct Cli {
     pub logs: LogArgs,
 }
 
+/// An aggregator that knows these programs, from its command line (with a name first) to its exit code.
+#[must_use]
+pub fn main(programs: Programs, line: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = Cli::parse_from(line);
+    let logs = cli.logs.clone();
+    start::run(&logs, |shutdown| cli.work(programs, shutdown))
+}
+
 impl Cli {
     /// Opens the store, connects and works.
     ///
     /// # Errors
     /// With the exit code that the failure means.
-    pub async fn work(self, shutdown: Shutdown) -> Result<Exit, Failure> {
+    pub async fn work(self, programs: Programs, shutdown: Shutdown) -> Result<Exit, Failure> {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let config = Config {
             name: identity::name(),
@@ -75,6 +86,7 @@ impl Cli {
             segment_bytes: SEGMENT_BYTES,
             keep: self.keep,
             max_runs: crate::MAX_RUNS,
+            programs,
         };
         config.prefetch().map_err(failure)?;
         let ready = async {

@@ -31,6 +31,7 @@ use crate::tidying::Tidying;
 use bytes::Bytes;
 use rabbit_reduce_core::id::{JobId, Origin};
 use rabbit_reduce_core::message::{self, Answer, Ask, News, Outcome, Reply, Request};
+use rabbit_reduce_core::program::Programs;
 use rabbit_reduce_core::topology::{REDUCE_QUEUES, queue};
 use rabbit_reduce_runtime::broker::stored::{pause_before, publish_stored};
 use rabbit_reduce_runtime::broker::{Broker, BrokerError, Delivery, Receipt, Route};
@@ -78,6 +79,8 @@ pub struct Config {
     pub keep: Option<Duration>,
     /// Live runs of a partition beyond which the smallest are merged.
     pub max_runs: usize,
+    /// What it can merge and reduce.
+    pub programs: Programs,
 }
 
 /// For [`Config::max_runs`]: each open run costs a merge some 400 KiB.
@@ -159,7 +162,13 @@ pub async fn run(
         BrokerError::Mismatch { .. } => AggregatorError::OtherStore { store: store_id.clone(), source },
         other => other.into(),
     })?;
-    let archive = Archive { store, store_id: store_id.clone(), writer: config.name.clone(), max_runs: config.max_runs };
+    let archive = Archive {
+        store,
+        store_id: store_id.clone(),
+        writer: config.name.clone(),
+        max_runs: config.max_runs,
+        programs: config.programs.clone(),
+    };
     let mut prefetches = vec![prefetch; REDUCE_QUEUES as usize];
     prefetches.push(1);
     let (incoming, arrivals) = mpsc::channel(64);

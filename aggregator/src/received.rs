@@ -4,9 +4,9 @@
 //! would stand in two parts of the result.
 
 use rabbit_reduce_core::id::PartitionNumber;
-use rabbit_reduce_core::job::Program;
 use rabbit_reduce_core::pairs::{Cursor, PairReader};
 use rabbit_reduce_core::partition;
+use rabbit_reduce_core::program::AnyProgram;
 use std::io;
 
 /// What a pair must be of.
@@ -17,13 +17,13 @@ pub(crate) struct Expected {
 }
 
 /// Pairs, looked at on the way if anything is expected of them.
-pub(crate) struct Received<'p, P, C> {
-    pub(crate) program: &'p P,
+pub(crate) struct Received<'p, C> {
+    pub(crate) program: &'p dyn AnyProgram,
     pub(crate) expected: Option<Expected>,
     pub(crate) pairs: C,
 }
 
-impl<P: Program, C: Cursor> Cursor for Received<'_, P, C> {
+impl<C: Cursor> Cursor for Received<'_, C> {
     fn advance(&mut self) -> io::Result<bool> {
         if !self.pairs.advance()? {
             return Ok(false);
@@ -47,7 +47,7 @@ impl<P: Program, C: Cursor> Cursor for Received<'_, P, C> {
 }
 
 /// Whether a message's body is sorted pairs of the program for that partition.
-pub(crate) fn is_readable<P: Program>(program: &P, expected: Expected, body: &[u8]) -> bool {
+pub(crate) fn is_readable(program: &dyn AnyProgram, expected: Expected, body: &[u8]) -> bool {
     let mut pairs = Received { program, expected: Some(expected), pairs: PairReader::new(body) };
     loop {
         match pairs.advance() {

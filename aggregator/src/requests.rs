@@ -105,7 +105,7 @@ fn put_sources(archive: &Archive, job: JobId, page: u32, body: &Bytes) -> Answer
 
 fn submit(archive: &Archive, spec: &Spec) -> Answering {
     let job = spec.job;
-    if let Err(error) = spec.check() {
+    if let Err(error) = spec.check(&archive.programs) {
         return Ok(Answer::Refused(error.to_string()).into());
     }
     if archive.is_removed(job)? {

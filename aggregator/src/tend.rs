@@ -6,14 +6,13 @@
 use crate::archive::{Appended, Archive, ArchiveError, JobFile};
 use crate::received::{Expected, Received, is_readable};
 use rabbit_reduce_core::id::{Origin, PartitionNumber};
-use rabbit_reduce_core::job::Program;
 use rabbit_reduce_core::ledger::delta::{Delta, Held};
 use rabbit_reduce_core::ledger::{Disagreement, Entry, Finish, Invalid, Ledger};
-use rabbit_reduce_core::merge::{Merge, combine};
+use rabbit_reduce_core::merge::Merge;
 use rabbit_reduce_core::message;
 use rabbit_reduce_core::pairs::{Cursor, PairReader};
+use rabbit_reduce_core::program::AnyProgram;
 use rabbit_reduce_core::run::{RunReader, RunSize, RunWriter};
-use rabbit_reduce_core::with_program;
 use rabbit_reduce_runtime::crash_point;
 use rabbit_reduce_runtime::mistake::{self, Mistake};
 use rabbit_reduce_runtime::process::chance;
@@ -153,9 +152,7 @@ impl<R> Tend<R> {
     /// Takes out segments whose pairs cannot be read: kept with the dead letters, their chunks lost. `false` if there are none.
     fn set_spoiled_aside(&mut self, done: &mut Vec<R>) -> Result<bool, Trouble> {
         let (job, expected) = (Arc::clone(&self.job), self.expected());
-        let spoiled = self
-            .delta
-            .take_out(|held| !with_program!(&job.program, program => is_readable(program, expected, &held.body)));
+        let spoiled = self.delta.take_out(|held| !is_readable(&*job.program, expected, &held.body));
         for held in &spoiled {
             let message = message::encode(&held.partial, &held.body);
             let (chunk, partition) = (held.partial.chunk, self.partition);
@@ -358,10 +355,9 @@ impl<R> Tend<R> {
         let path = Archive::run_path(self.job.spec.job, self.partition, run);
         let upload = self.archive.store.create(&path)?;
         let given_up = &self.job.given_up;
-        let merged = with_program!(&self.job.program, program => {
-            let cursors = cursors.into_iter().map(|pairs| Received { program, expected, pairs }).collect();
-            merge_into(program, cursors, reduced, upload, given_up)
-        });
+        let program = &*self.job.program;
+        let cursors = cursors.into_iter().map(|pairs| Received { program, expected, pairs }).collect();
+        let merged = merge_into(program, cursors, reduced, upload, given_up);
         let (upload, size) = merged.map_err(|error| match given_up.load(Ordering::Relaxed) {
             true => Trouble::GivenUp,
             false => damaged_or_full(&path, error).into(),
@@ -381,15 +377,15 @@ const fn merged_runs(max_runs: usize) -> usize {
 
 type OpenRun = RunReader<BufReader<Box<dyn io::Read + Send>>>;
 
-fn merge_into<P: Program, C: Cursor>(
-    program: &P,
+fn merge_into<C: Cursor>(
+    program: &dyn AnyProgram,
     cursors: Vec<C>,
     reduced: bool,
     upload: Box<dyn Upload>,
     given_up: &AtomicBool,
 ) -> io::Result<(Box<dyn Upload>, RunSize)> {
     let mut writer = RunWriter::new(BufWriter::with_capacity(WRITE_BYTES, upload))?;
-    let mut merged = Merge::new(cursors, |key, total, other| combine(program, key, total, other))?;
+    let mut merged = Merge::new(cursors, |key, total, other| program.combine(key, total, other))?;
     let mut put = |key: &[u8], value: &[u8]| {
         if given_up.load(Ordering::Relaxed) {
             return Err(io::Error::other("its job is given up"));

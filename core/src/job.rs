@@ -30,6 +30,14 @@ pub struct Piece<'a> {
     pub ends: bool,
 }
 
+impl<'a> Piece<'a> {
+    /// The bytes, if they are text in UTF-8.
+    #[must_use]
+    pub fn text(&self) -> Option<&'a str> {
+        std::str::from_utf8(self.bytes).ok()
+    }
+}
+
 /// How a piece falls into records, the unit that is counted wholly or not at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Records {
@@ -56,6 +64,13 @@ pub struct Pair<'r, V> {
 pub struct RecordError {
     /// One line for people.
     pub reason: String,
+}
+
+impl RecordError {
+    /// A record is not counted for this reason.
+    pub fn new(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into() }
+    }
 }
 
 /// A value with a byte form. The form is canonical: equal values have equal bytes. Its default stands where no value is, and is

@@ -21,12 +21,9 @@ pub use self::sum::Sum;
 pub use self::word_count::WordCount;
 pub use crate::with_program;
 
-use crate::boundary::Boundary;
-use crate::job::{PairTaker, Program, Records};
-use crate::pairs::PairSource;
-use crate::rows::RowSink;
 use std::fmt;
 use std::io;
+use std::ops::Deref;
 
 /// The names of the jobs, in the order in which people are told of them.
 pub const NAMES: [&str; 6] = ["word-count", "letter-count", "count", "sum", "index", "grep"];
@@ -63,24 +60,59 @@ macro_rules! with_program {
     };
 }
 
+/// Names of programs, in the order in which people are told of them.
+#[derive(Clone, Debug)]
+pub struct Names<'n>(Vec<&'n str>);
+
+impl<'n> Names<'n> {
+    /// Those of the built-in jobs, and some more.
+    pub(crate) fn of(more: impl Iterator<Item = &'n String>) -> Self {
+        Self(NAMES.into_iter().chain(more.map(String::as_str)).collect())
+    }
+}
+
+impl<'n> Deref for Names<'n> {
+    type Target = [&'n str];
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl fmt::Display for Names<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.0.join(", "))
+    }
+}
+
 /// Why there is no such job.
 #[derive(Debug, thiserror::Error)]
 pub enum JobError {
-    /// The name is none of [`NAMES`].
-    #[error("there is no job `{name}`{}; the jobs are {}", DidYouMean(*.nearest), NAMES.join(", "))]
+    /// The name is not known.
+    #[error("there is no job `{name}`{}; the jobs are {known}", DidYouMean(.nearest.as_deref()))]
     Unknown {
         /// The name.
         name: String,
         /// A known name that is spelt much like it.
-        nearest: Option<&'static str>,
+        nearest: Option<String>,
+        /// All known names.
+        known: String,
     },
     /// An option is given that the job does not use.
-    #[error("the job `{job}` does not use {flag}; {} {}", .flag.takers().join(", "), if .flag.takers().len() == 1 { "does" } else { "do" })]
+    #[error("the job `{job}` does not use {flag}; {} {}", .flag.takers().join(", "), if .flag.takers().len() == 1 && !.flag.is_for_any() { "does" } else { "do" })]
     Unused {
         /// The job.
-        job: &'static str,
+        job: String,
         /// The option.
         flag: Flag,
+    },
+    /// A setting of a program that is not built in.
+    #[error("the job `{job}`: {reason}")]
+    Setting {
+        /// The job.
+        job: String,
+        /// What is wrong, in one line.
+        reason: String,
     },
     /// Both rules for tokens are given.
     #[error("{} and {} are both given: leave one out", Flag::Tokens, Flag::TokenRegex)]
@@ -113,9 +145,17 @@ pub enum JobError {
     },
 }
 
-struct DidYouMean(Option<&'static str>);
+impl JobError {
+    /// For a name that is none of these.
+    pub(crate) fn unknown(name: &str, known: &Names<'_>) -> Self {
+        let nearest = nearest(name, known).map(ToOwned::to_owned);
+        Self::Unknown { name: name.to_owned(), nearest, known: known.to_string() }
+    }
+}
 
-impl fmt::Display for DidYouMean {
+struct DidYouMean<'n>(Option<&'n str>);
+
+impl fmt::Display for DidYouMean<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.map_or(Ok(()), |name| write!(out, "; did you mean `{name}`?"))
     }
@@ -128,10 +168,10 @@ impl Job {
     /// Fails on an unknown name, an option that the job does not use, a missing one, and a bad regular expression.
     pub fn new(name: &str, options: &Options) -> Result<Self, JobError> {
         let Some(job) = NAMES.into_iter().find(|known| *known == name) else {
-            return Err(JobError::Unknown { name: name.to_owned(), nearest: nearest(name) });
+            return Err(JobError::unknown(name, &Names::of(std::iter::empty())));
         };
         if let Some(flag) = options.given().find(|flag| !flag.takers().contains(&job)) {
-            return Err(JobError::Unused { job, flag });
+            return Err(JobError::Unused { job: job.to_owned(), flag });
         }
         Ok(match job {
             "word-count" => Self::WordCount(WordCount { tokens: options.tokens()?, lowercase: options.lowercase }),
@@ -155,62 +195,16 @@ impl Job {
             Self::Grep(_) => NAMES[5],
         }
     }
-
-    /// [`Program::boundary`]
-    #[must_use]
-    pub fn boundary(&self) -> Boundary {
-        with_program!(self, program => program.boundary())
-    }
-
-    /// [`Program::records`]
-    #[must_use]
-    pub fn records(&self) -> Records {
-        with_program!(self, program => program.records())
-    }
-
-    /// [`Program::groups`]
-    #[must_use]
-    pub fn groups(&self) -> bool {
-        with_program!(self, program => program.groups())
-    }
-
-    /// [`Program::reduce`]
-    ///
-    /// # Errors
-    /// As [`Program::reduce`].
-    pub fn reduce(&self, pairs: &mut dyn PairSource, out: &mut PairTaker<'_>) -> io::Result<()> {
-        with_program!(self, program => program.reduce(pairs, out))
-    }
-
-    /// [`Program::columns`]
-    #[must_use]
-    pub fn columns(&self) -> &'static [&'static str] {
-        with_program!(self, program => program.columns())
-    }
-
-    /// [`Program::ranked`]
-    #[must_use]
-    pub fn ranked(&self) -> bool {
-        with_program!(self, program => program.ranked())
-    }
-
-    /// [`Program::rows`]
-    ///
-    /// # Errors
-    /// As [`Program::rows`].
-    pub fn rows(&self, sources: &[Vec<u8>], pairs: &mut dyn PairSource, sink: &mut dyn RowSink) -> io::Result<()> {
-        with_program!(self, program => program.rows(sources, pairs, sink))
-    }
 }
 
 /// The known name that fewest edits make of `name`, if they are few.
-fn nearest(name: &str) -> Option<&'static str> {
+fn nearest<'n>(name: &str, known: &Names<'n>) -> Option<&'n str> {
     let plain = name.to_ascii_lowercase().replace('_', "-");
     // A name of any length comes from the command line; the comparison is quadratic.
     if plain.len() > 40 {
         return None;
     }
-    let (edits, known) = NAMES.into_iter().map(|known| (edits(&plain, known), known)).min()?;
+    let (edits, known) = known.iter().map(|known| (edits(&plain, known), *known)).min()?;
     (edits <= known.len().div_ceil(3)).then_some(known)
 }
 

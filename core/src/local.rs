@@ -5,17 +5,19 @@
 
 use crate::boundary::Boundary;
 use crate::id::SourceNumber;
-use crate::job::{Piece, Program, Value};
+use crate::job::{Piece, Program, RecordError, Value};
 use crate::jobs::Job;
 use crate::pairs::PairSource;
 use crate::records::RecordIter;
 use crate::rows::format::{Format, writer};
-use crate::skip::Skip;
+use crate::skip::{Skip, said};
 use crate::split::MAX_RECORD_BYTES;
 use crate::with_program;
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
+use std::panic::{self, AssertUnwindSafe};
 
 /// A source in memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -133,7 +135,10 @@ fn map_piece<P: Program>(
     skips: &mut Vec<Skip>,
 ) {
     for record in RecordIter::new(program.records(), *piece) {
-        match program.map(record).collect::<Result<Vec<_>, _>>() {
+        let mapped = panic::catch_unwind(AssertUnwindSafe(|| program.map(record).collect::<Result<Vec<_>, _>>()));
+        let panicked =
+            |panic: Box<dyn Any + Send>| Err(RecordError::new(format!("mapping panicked: {}", said(&*panic))));
+        match mapped.unwrap_or_else(panicked) {
             Err(error) => skips.push(Skip::new(piece.source, record.offset, error.reason)),
             Ok(pairs) => {
                 for pair in pairs {

@@ -9,11 +9,12 @@ use crate::message::{MAX_BODY_BYTES, RefusedRecord};
 use crate::pairs::PairWriter;
 use crate::records::RecordIter;
 use crate::short::{Key, ShortKey};
-use crate::skip::{LISTED_SKIPS, Place, Skip, SkipList};
+use crate::skip::{LISTED_SKIPS, Place, Skip, SkipList, said};
 use crate::table::{Scratch, ScratchFile, Table};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::panic::{self, AssertUnwindSafe};
 use xxhash_rust::xxh3::Xxh3;
 
 /// The longest pair, key and value together, in bytes: a message's body holds it and its lengths.
@@ -157,7 +158,7 @@ impl Watch for () {
 ///
 /// # Errors
 /// Fails as a whole or not at all.
-pub fn map_chunk<P: Program, W: Watch>(
+pub fn map_chunk<P: Program, W: Watch + ?Sized>(
     program: &P,
     pieces: &[Piece<'_>],
     left_out: LeftOut<'_>,
@@ -207,12 +208,12 @@ pub fn map_chunk<P: Program, W: Watch>(
 type Held<'r, P> = Result<Vec<Pair<'r, <P as Program>::Value>>, RecordError>;
 
 /// Whoever watches, asked now and then whether to stop.
-struct Glance<'c, W> {
+struct Glance<'c, W: ?Sized> {
     watch: &'c mut W,
     pairs: u64,
 }
 
-impl<W: Watch> Glance<'_, W> {
+impl<W: Watch + ?Sized> Glance<'_, W> {
     #[inline(always)]
     fn pair(&mut self) -> Result<(), MapError> {
         self.pairs += 1;
@@ -226,7 +227,7 @@ impl<W: Watch> Glance<'_, W> {
     }
 }
 
-struct Mapping<'p, 'c, P: Program, W> {
+struct Mapping<'p, 'c, P: Program, W: ?Sized> {
     program: &'p P,
     table: Table<'p, P>,
     limits: Limits,
@@ -237,12 +238,12 @@ struct Mapping<'p, 'c, P: Program, W> {
 }
 
 /// Takes all pairs of a piece.
-struct All<'m, 'p, 'c, P: Program, W> {
+struct All<'m, 'p, 'c, P: Program, W: ?Sized> {
     mapping: &'m mut Mapping<'p, 'c, P, W>,
     scratch: &'m dyn Scratch,
 }
 
-impl<P: Program, W: Watch> TakePair<P::Value> for All<'_, '_, '_, P, W> {
+impl<P: Program, W: Watch + ?Sized> TakePair<P::Value> for All<'_, '_, '_, P, W> {
     type Error = MapError;
 
     #[inline(always)]
@@ -255,7 +256,7 @@ impl<P: Program, W: Watch> TakePair<P::Value> for All<'_, '_, '_, P, W> {
     }
 }
 
-impl<'p, P: Program, W: Watch> Mapping<'p, '_, P, W> {
+impl<'p, P: Program, W: Watch + ?Sized> Mapping<'p, '_, P, W> {
     /// Maps a piece and tells how many records it had.
     fn piece(&mut self, piece: &Piece<'_>, scratch: &dyn Scratch) -> Result<u64, MapError> {
         let records = RecordIter::new(self.program.records(), *piece);
@@ -311,28 +312,33 @@ impl<'p, P: Program, W: Watch> Mapping<'p, '_, P, W> {
         self.skips.push(skip);
     }
 
-    /// A record's pairs, held until its iterator ends, so that a record counts wholly or not at all. What is held is bounded too: a
-    /// record without end fails its chunk.
+    /// A record's pairs, held until its iterator ends, so that a record counts wholly or not at all; one on which the program
+    /// panics does not. What is held is bounded too: a record without end fails its chunk.
     fn hold<'r>(&mut self, record: Piece<'r>) -> Result<Held<'r, P>, MapError>
     where
         'p: 'r,
     {
-        let program: &'p P = self.program;
-        let (mut held, mut bytes) = (Vec::new(), 0_u64);
-        for pair in program.map(record) {
-            self.glance.pair()?;
-            match pair {
-                Ok(pair) => {
-                    bytes += (size_of_val(&pair) + pair.key.len() + pair.value.heap_bytes()) as u64;
-                    if bytes > self.limits.output_bytes {
-                        return Err(MapError::Output { limit: self.limits.output_bytes });
+        let (program, glance, limit): (&'p P, _, _) = (self.program, &mut self.glance, self.limits.output_bytes);
+        let mapping = || {
+            let (mut held, mut bytes) = (Vec::new(), 0_u64);
+            for pair in program.map(record) {
+                glance.pair()?;
+                match pair {
+                    Ok(pair) => {
+                        bytes += (size_of_val(&pair) + pair.key.len() + pair.value.heap_bytes()) as u64;
+                        if bytes > limit {
+                            return Err(MapError::Output { limit });
+                        }
+                        held.push(pair);
                     }
-                    held.push(pair);
+                    Err(error) => return Ok(Err(error)),
                 }
-                Err(error) => return Ok(Err(error)),
             }
-        }
-        Ok(Ok(held))
+            Ok(Ok(held))
+        };
+        // Whatever a panic leaves half done is the record's alone: a program has no state that another record sees.
+        let held = panic::catch_unwind(AssertUnwindSafe(mapping));
+        held.unwrap_or_else(|panic| Ok(Err(RecordError { reason: format!("mapping panicked: {}", said(&*panic)) })))
     }
 
     #[inline(always)]

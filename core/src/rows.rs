@@ -23,6 +23,30 @@ pub enum Cell<'a> {
     List(Vec<Cow<'a, [u8]>>),
 }
 
+impl From<Vec<u8>> for Cell<'_> {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::Bytes(Cow::Owned(bytes))
+    }
+}
+
+impl From<String> for Cell<'_> {
+    fn from(text: String) -> Self {
+        text.into_bytes().into()
+    }
+}
+
+impl From<&str> for Cell<'_> {
+    fn from(text: &str) -> Self {
+        text.to_owned().into()
+    }
+}
+
+impl From<u64> for Cell<'_> {
+    fn from(number: u64) -> Self {
+        Self::Number(number)
+    }
+}
+
 /// Takes rows in order.
 pub trait RowSink {
     /// Takes one row, with one cell for every column.

@@ -4,6 +4,7 @@
 
 use crate::id::SourceNumber;
 use serde::{Deserialize, Serialize};
+use std::any::Any;
 
 /// The most bytes of a skip's reason, so that the skips a chunk lists fit a header.
 pub const MAX_REASON_BYTES: usize = 1 << 10;
@@ -54,6 +55,13 @@ pub fn short_reason(mut reason: String) -> String {
         reason.push('…');
     }
     reason
+}
+
+/// What a panic said, for a reason.
+#[must_use]
+pub fn said(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "without a word".to_owned())
 }
 
 /// Records of a chunk that are not counted.

@@ -4,7 +4,8 @@
 //! named by their digest, since there can be a million of them.
 
 use crate::id::JobId;
-use crate::jobs::{Job, JobError, Options};
+use crate::jobs::{JobError, Options};
+use crate::program::{NamedProgram, Programs};
 use crate::split::{MAX_RECORD_BYTES, MAX_REFERENCE_BYTES};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -189,7 +190,7 @@ impl PagesDigest {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProgramSpec {
-    /// A built-in job's name.
+    /// Its name.
     pub name: String,
     /// [`PROGRAM_VERSION`] of who made the job.
     pub version: u32,
@@ -273,7 +274,7 @@ impl Spec {
     ///
     /// # Errors
     /// Names what is wrong and what would be right.
-    pub fn check(&self) -> Result<Job, SpecError> {
+    pub fn check(&self, programs: &Programs) -> Result<NamedProgram, SpecError> {
         let number = |what, value, least, most| {
             if (least..=most).contains(&value) { Ok(()) } else { Err(SpecError::Number { what, value, least, most }) }
         };
@@ -293,7 +294,7 @@ impl Spec {
         number("the number of partitions", u64::from(self.partitions), 1, u64::from(MAX_PARTITIONS))?;
         number("the segment size in bytes", self.segment_bytes as u64, MIN_SEGMENT_BYTES as u64, SEGMENT_BYTES as u64)?;
         number("the most bytes of a chunk's pairs", self.output_bytes, 1, OUTPUT_BYTES)?;
-        Ok(Job::new(&self.program.name, &self.program.options)?)
+        Ok(programs.make(&self.program.name, &self.program.options)?)
     }
 }
 
@@ -369,12 +370,12 @@ mod tests {
     fn refusal(change: impl Fn(&mut Spec)) -> String {
         let mut spec = spec();
         change(&mut spec);
-        spec.check().unwrap_err().to_string()
+        spec.check(&Programs::built_in()).unwrap_err().to_string()
     }
 
     #[test]
     fn every_limit_is_refused_by_name_and_with_what_would_be_right() {
-        assert_eq!(spec().check().unwrap().name(), "word-count");
+        assert_eq!(spec().check(&Programs::built_in()).unwrap().name(), "word-count");
         assert_eq!(refusal(|s| s.chunk_bytes = 63), "the chunk size in bytes is 63: it must be from 64 to 8388608");
         assert!(refusal(|s| s.chunk_bytes = MAX_RECORD_BYTES + 1).starts_with("the chunk size in bytes is 8388609"));
         let by_reference = refusal(|s| {

@@ -6,15 +6,14 @@ mod common;
 use common::cases;
 use common::cluster::{self, InMemory, Shape};
 use proptest::prelude::*;
-use rabbit_reduce_core::boundary::Boundary;
-use rabbit_reduce_core::grouping::{Grouping, GroupingProgram, Output, Values};
+use rabbit_reduce_core::grouping::{Grouping, GroupingProgram, Values};
 use rabbit_reduce_core::id::SourceNumber;
-use rabbit_reduce_core::job::{Pair, Piece, Program, RecordError, Records};
+use rabbit_reduce_core::job::{Piece, Program, RecordError, Records};
 use rabbit_reduce_core::local::{self, LocalSource};
 use rabbit_reduce_core::map::{LeftOut, Limits, MapError, map_chunk};
+use rabbit_reduce_core::map_reduce::{Reducing, Row};
 use rabbit_reduce_core::pairs::PairSource;
 use rabbit_reduce_core::rows::format::Format;
-use std::borrow::Cow;
 use std::io;
 
 /// Lines `key value…`: the values of a key joined in order, and how many there are. A line that begins with `!` is refused after its
@@ -25,36 +24,35 @@ struct Join {
 }
 
 impl GroupingProgram for Join {
-    fn boundary(&self) -> Boundary {
-        Boundary::Line
-    }
+    type Key = Vec<u8>;
+    type Value = Vec<u8>;
 
-    fn records(&self) -> Records {
-        Records::Lines
-    }
-
-    fn map<'r>(&'r self, record: Piece<'r>) -> impl Iterator<Item = Result<Pair<'r, Vec<u8>>, RecordError>> + 'r {
+    fn map<'r>(&'r self, record: Piece<'r>) -> impl Iterator<Item = Result<(Vec<u8>, Vec<u8>), RecordError>> + 'r {
         let mut fields = record.bytes.split(|&byte| byte == b' ');
         let key = fields.next().unwrap_or_default();
         fields.enumerate().map(move |(place, value)| {
             if place > 0 && key.starts_with(b"!") {
                 return Err(RecordError { reason: "refused".into() });
             }
-            Ok(Pair { key: Cow::Borrowed(key), value: value.to_vec() })
+            Ok((key.to_vec(), value.to_vec()))
         })
+    }
+
+    fn columns(&self) -> &'static [&'static str] {
+        &["key", "value"]
     }
 
     fn reduce<'v>(
         &'v self,
-        key: &'v [u8],
-        values: &'v mut Values<'v>,
-    ) -> impl Iterator<Item = io::Result<Output>> + 'v {
+        key: &'v Vec<u8>,
+        mut values: Values<'v, Vec<u8>>,
+    ) -> impl Iterator<Item = io::Result<Row>> + 'v {
         let (mut joined, mut count) = (Vec::new(), 0);
         std::iter::from_fn(move || {
             loop {
                 match values.next() {
                     Some(Err(error)) => return Some(Err(error)),
-                    Some(Ok(value)) if self.each => return Some(Ok((key.to_vec(), value))),
+                    Some(Ok(value)) if self.each => return Some(Ok(row(key, value))),
                     Some(Ok(value)) => {
                         joined.extend_from_slice(&value);
                         joined.push(b'+');
@@ -62,7 +60,7 @@ impl GroupingProgram for Join {
                     }
                     None if count > 0 => {
                         joined.extend_from_slice(std::mem::take(&mut count).to_string().as_bytes());
-                        return Some(Ok((key.to_vec(), std::mem::take(&mut joined))));
+                        return Some(Ok(row(key, std::mem::take(&mut joined))));
                     }
                     None => return None,
                 }
@@ -71,12 +69,20 @@ impl GroupingProgram for Join {
     }
 }
 
+const fn reducing<G>(program: G) -> Reducing<Grouping<G>> {
+    Reducing(Grouping(program))
+}
+
+fn row(key: &[u8], value: Vec<u8>) -> Row {
+    Row::new().with(key.to_vec()).with(value)
+}
+
 fn source(bytes: &[u8]) -> LocalSource {
     LocalSource { name: b"a".to_vec(), bytes: bytes.to_vec() }
 }
 
 fn printed(sources: &[LocalSource]) -> String {
-    let program = Grouping(Join { each: false });
+    let program = reducing(Join { each: false });
     let result = local::run_program(&program, sources, 1 << 20);
     String::from_utf8(local::print_program(&program, sources, &result, Format::Tsv).unwrap()).unwrap()
 }
@@ -101,7 +107,7 @@ proptest! {
         texts in texts(), limits in (1_u64..30, 30_u64..60), partitions in 1_u32..9, segment_bytes in 1_usize..200,
         budget in 1_usize..400, each: bool, sizes_known: bool, seed: u64,
     ) {
-        let program = Grouping(Join { each });
+        let program = reducing(Join { each });
         let sources: Vec<_> = texts.iter().map(|bytes| source(bytes)).collect();
         let (chunk_bytes, record_bytes) = limits;
         let budgets = [budget, 1 << 20];
@@ -117,7 +123,7 @@ proptest! {
 
 #[test]
 fn a_key_with_more_values_than_the_memory_is_reduced_all_the_same() {
-    let program = Grouping(Join { each: false });
+    let program = reducing(Join { each: false });
     let lines: String = (0..20_000).map(|number| format!("k {number}\n")).collect();
     let sources = [source(lines.as_bytes())];
     let budgets = [16 << 10, 8 << 10];
@@ -149,7 +155,7 @@ impl PairSource for Endless {
         }
         self.left -= 1;
         self.key = [&b"k\0\0"[..], &[0; 12], &self.left.to_be_bytes()].concat();
-        Ok(Some((&self.key, b"v")))
+        Ok(Some((&self.key, b"v\0\0")))
     }
 }
 
@@ -157,7 +163,7 @@ impl PairSource for Endless {
 fn outputs_are_given_while_values_are_read_and_a_failure_ends_the_reduce() {
     let mut given = 0;
     let mut pairs = Endless { left: 1000, key: Vec::new() };
-    let failure = Grouping(Join { each: true }).reduce(&mut pairs, &mut |_, _| {
+    let failure = reducing(Join { each: true }).reduce(&mut pairs, &mut |_, _| {
         given += 1;
         Ok(())
     });
@@ -169,31 +175,33 @@ fn outputs_are_given_while_values_are_read_and_a_failure_ends_the_reduce() {
 struct First;
 
 impl GroupingProgram for First {
-    fn boundary(&self) -> Boundary {
-        Boundary::Line
-    }
+    type Key = Vec<u8>;
+    type Value = Vec<u8>;
 
-    fn records(&self) -> Records {
-        Records::Lines
-    }
-
-    fn map<'r>(&'r self, record: Piece<'r>) -> impl Iterator<Item = Result<Pair<'r, Vec<u8>>, RecordError>> + 'r {
+    fn map<'r>(&'r self, record: Piece<'r>) -> impl Iterator<Item = Result<(Vec<u8>, Vec<u8>), RecordError>> + 'r {
         let (key, value) = record.bytes.split_first().unwrap_or((&b' ', b""));
-        std::iter::once(Ok(Pair { key: Cow::Owned(vec![*key]), value: value.to_vec() }))
+        std::iter::once(Ok((vec![*key], value.to_vec())))
+    }
+
+    fn columns(&self) -> &'static [&'static str] {
+        &["key", "value"]
     }
 
     fn reduce<'v>(
         &'v self,
-        key: &'v [u8],
-        values: &'v mut Values<'v>,
-    ) -> impl Iterator<Item = io::Result<Output>> + 'v {
-        values.filter_map(Result::ok).take(if key == b"z" { 9999 } else { 1 }).map(|value| Ok((key.to_vec(), value)))
+        key: &'v Vec<u8>,
+        values: Values<'v, Vec<u8>>,
+    ) -> impl Iterator<Item = io::Result<Row>> + 'v {
+        values
+            .filter_map(Result::ok)
+            .take(if key.as_slice() == b"z" { 9999 } else { 1 })
+            .map(|value| Ok(row(key, value)))
     }
 }
 
 #[test]
 fn values_that_nobody_takes_are_passed_over() {
-    let program = Grouping(First);
+    let program = reducing(First);
     let sources = [source(b"a1\na2\nb1\na3\nb2\nz1\nz2\n")];
     let result = local::run_program(&program, &sources, 1 << 20);
     let text = local::print_program(&program, &sources, &result, Format::Tsv).unwrap();
@@ -214,10 +222,10 @@ fn a_failure_that_the_program_hides_ends_the_reduce_all_the_same() {
             if std::mem::replace(&mut self.0, true) {
                 return self.1.next();
             }
-            Ok(Some((b"z\0\0________\0\0\0\0\0\0\0\0", b"1")))
+            Ok(Some((b"z\0\0________\0\0\0\0\0\0\0\0", b"1\0\0")))
         }
     }
-    let failure = Grouping(First).reduce(&mut Once(false, Hides), &mut |_, _| Ok(()));
+    let failure = reducing(First).reduce(&mut Once(false, Hides), &mut |_, _| Ok(()));
     assert_eq!(failure.unwrap_err().to_string(), "the disk is gone");
 }
 
@@ -229,7 +237,7 @@ fn foreign_pairs_are_refused() {
             Ok((!std::mem::replace(&mut self.0, true)).then_some((b"no part", b"")))
         }
     }
-    let failure = Grouping(First).reduce(&mut One(false), &mut |_, _| Ok(())).unwrap_err();
+    let failure = reducing(First).reduce(&mut One(false), &mut |_, _| Ok(())).unwrap_err();
     assert_eq!(failure.kind(), io::ErrorKind::InvalidData);
 }
 
@@ -237,26 +245,29 @@ fn foreign_pairs_are_refused() {
 fn an_endless_record_is_stopped_by_the_output_limit() {
     struct Forever(Records);
     impl GroupingProgram for Forever {
-        fn boundary(&self) -> Boundary {
-            Boundary::Line
-        }
+        type Key = String;
+        type Value = Vec<u8>;
 
         fn records(&self) -> Records {
             self.0
         }
 
-        fn map<'r>(&'r self, _: Piece<'r>) -> impl Iterator<Item = Result<Pair<'r, Vec<u8>>, RecordError>> + 'r {
-            std::iter::repeat_with(|| Ok(Pair { key: Cow::Borrowed(&b"k"[..]), value: vec![0; 1 << 16] }))
+        fn map<'r>(&'r self, _: Piece<'r>) -> impl Iterator<Item = Result<(String, Vec<u8>), RecordError>> + 'r {
+            std::iter::repeat_with(|| Ok(("k".to_owned(), vec![0; 1 << 16])))
         }
 
-        fn reduce<'v>(&'v self, _: &'v [u8], _: &'v mut Values<'v>) -> impl Iterator<Item = io::Result<Output>> + 'v {
+        fn columns(&self) -> &'static [&'static str] {
+            &["key"]
+        }
+
+        fn reduce<'v>(&'v self, _: &'v String, _: Values<'v, Vec<u8>>) -> impl Iterator<Item = io::Result<Row>> + 'v {
             std::iter::empty()
         }
     }
     let piece = Piece { source: SourceNumber(0), name: b"a", offset: 0, bytes: b"x", continues: false, ends: true };
     let limits = Limits { partitions: 2, segment_bytes: 4096, output_bytes: 1 << 20, budget_bytes: 1 << 20 };
     for records in [Records::Piece, Records::Lines] {
-        let mapped = map_chunk(&Grouping(Forever(records)), &[piece], LeftOut::default(), limits, &InMemory, &mut ());
+        let mapped = map_chunk(&reducing(Forever(records)), &[piece], LeftOut::default(), limits, &InMemory, &mut ());
         assert!(matches!(mapped, Err(MapError::Output { limit }) if limit == 1 << 20), "{records:?}");
     }
 }

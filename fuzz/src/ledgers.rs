@@ -3,12 +3,13 @@
 use rabbit_reduce_core::id::{ChunkNumber, Unit};
 use rabbit_reduce_core::ledger::Ledger;
 use rabbit_reduce_core::ledger::append::{Append, Event, Record, Step};
+use rabbit_reduce_core::program::Programs;
 use rabbit_reduce_core::spec::{MAX_CHUNKS, Source, SourceList, Spec};
 
 /// A spec that is read and passes its checks reads back.
 pub(crate) fn spec(bytes: &[u8]) {
     let Ok(spec) = serde_json::from_slice::<Spec>(bytes) else { return };
-    drop(spec.check());
+    drop(spec.check(&Programs::built_in()));
     let again = serde_json::to_vec(&spec).expect("specs are plain data");
     assert_eq!(serde_json::from_slice::<Spec>(&again).expect("what was written"), spec);
 }

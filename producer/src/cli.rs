@@ -8,14 +8,15 @@ mod dead;
 #[cfg(test)]
 mod tests;
 
-use self::args::{CommandArgs, JobArgs, OutputArgs, StateFormat};
+use self::args::{CommandArgs, JobArgs, OutputArgs, Setting, StateFormat};
 use crate::dead::selection::NameError;
 use crate::embedded::MIN_MEMORY_BYTES;
 use crate::output::{Order, OrderError, OutputOptions};
 use crate::publishing::Packing;
 use crate::sources::STANDARD_INPUT;
 use rabbit_reduce_core::id::JobId;
-use rabbit_reduce_core::jobs::{Job, JobError, Options};
+use rabbit_reduce_core::jobs::{JobError, Options};
+use rabbit_reduce_core::program::{NamedProgram, Programs};
 use rabbit_reduce_core::spec::{self, By, PROGRAM_VERSION, ProgramSpec};
 use rabbit_reduce_core::split::{MAX_RECORD_BYTES, MAX_REFERENCE_BYTES};
 use rabbit_reduce_runtime::process::args::{BrokerArgs, ByteSize, LogArgs, memory_default};
@@ -154,7 +155,7 @@ pub struct Teardown {
 #[derive(Clone, Debug)]
 pub struct JobConfig {
     /// The program.
-    pub job: Job,
+    pub job: NamedProgram,
     /// What it was made of.
     pub options: Options,
     /// As said; otherwise [`spec::chunk_bytes_for`] the input.
@@ -290,11 +291,11 @@ impl Cli {
     ///
     /// # Errors
     /// Says what cannot be, and what can.
-    pub fn into_command(self) -> Result<Command, UsageError> {
+    pub fn into_command(self, programs: &Programs) -> Result<Command, UsageError> {
         Ok(match self.command {
             CommandArgs::Run(args) => {
                 let streams = args.inputs.iter().any(|input| input.as_os_str() == STANDARD_INPUT);
-                let job = args.job.check(if streams { By::Value } else { By::Reference })?;
+                let job = args.job.check(if streams { By::Value } else { By::Reference }, programs)?;
                 Command::Run(Run {
                     output: args.output.check(Some(&job.job))?,
                     job,
@@ -304,7 +305,7 @@ impl Cli {
                 })
             }
             CommandArgs::Push(args) => {
-                let job = args.job.check(args.by)?;
+                let job = args.job.check(args.by, programs)?;
                 Command::Push(Push {
                     broker: args.broker,
                     output: args.output.check(Some(&job.job))?,
@@ -349,15 +350,16 @@ impl Cli {
 }
 
 impl JobArgs {
-    fn check(self, by: By) -> Result<JobConfig, UsageError> {
+    fn check(self, by: By, programs: &Programs) -> Result<JobConfig, UsageError> {
         let options = Options {
             tokens: self.tokens,
             token_regex: self.token_regex,
             lowercase: self.lowercase,
             pattern: self.pattern,
             by_source: self.by_source,
+            set: self.set.into_iter().map(|Setting(name, value)| (name, value)).collect(),
         };
-        let job = Job::new(&self.job, &options)?;
+        let job = programs.make(&self.job, &options)?;
         if let Some(size) = self.chunk_size {
             let (what, most) = match by {
                 By::Value => ("--chunk-size (of what travels by value)", MAX_RECORD_BYTES),
@@ -373,7 +375,7 @@ impl JobArgs {
 
 impl OutputArgs {
     /// The job is not known yet where one is asked about that others made.
-    fn check(self, job: Option<&Job>) -> Result<OutputConfig, UsageError> {
+    fn check(self, job: Option<&NamedProgram>) -> Result<OutputConfig, UsageError> {
         let top = self.top.map(|rows| NonZeroUsize::new(rows).ok_or(UsageError::TopNone)).transpose()?;
         let order = match (self.sort, top) {
             (Some(args::Sort::Key), Some(_)) => return Err(UsageError::TopByKey),

@@ -21,6 +21,7 @@ use crate::{failure, named, print_text, source_names};
 use bytes::{Bytes, BytesMut};
 use rabbit_reduce_core::id::JobId;
 use rabbit_reduce_core::message::{Answer, Ask, Letter, MAX_BODY_BYTES, MAX_HEADER_BYTES};
+use rabbit_reduce_core::program::Programs;
 use rabbit_reduce_core::spec::ProgramSpec;
 use rabbit_reduce_runtime::process::clock;
 use rabbit_reduce_runtime::process::exit::Exit;
@@ -40,12 +41,12 @@ const DROPPED_AT_ONCE: usize = 500;
 ///
 /// # Errors
 /// With the exit code that the failure means.
-pub(crate) async fn execute(dead: Dead, quiet: bool, shutdown: Shutdown) -> Result<Exit, Failure> {
+pub(crate) async fn execute(dead: Dead, programs: Programs, quiet: bool, shutdown: Shutdown) -> Result<Exit, Failure> {
     let Dead { broker, owner, selection, action } = dead;
     if let Action::Export { folder } = &action {
         export::check(folder).map_err(export_failure)?;
     }
-    let session = crate::session(&broker, quiet, shutdown).await?;
+    let session = crate::session(&broker, programs, quiet, shutdown).await?;
     let job = match owner {
         Owner::Job(job) => Some(named(job, &broker)?),
         Owner::Nobody => None,

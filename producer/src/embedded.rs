@@ -4,6 +4,7 @@
 //! RabbitMQ; what differs is told to them here.
 
 use rabbit_reduce_aggregator as aggregator;
+use rabbit_reduce_core::program::Programs;
 use rabbit_reduce_core::spec::SEGMENT_BYTES;
 use rabbit_reduce_core::topology::{QUEUE_BYTES, REDUCE_QUEUES, Topology};
 use rabbit_reduce_runtime::broker::embedded::EmbeddedBroker;
@@ -65,7 +66,12 @@ impl Embedded {
     ///
     /// # Errors
     /// If there is no room for temporary files.
-    pub async fn start(threads: usize, memory_bytes: u64, scratch: PathBuf) -> Result<Self, EmbeddedError> {
+    pub async fn start(
+        threads: usize,
+        memory_bytes: u64,
+        scratch: PathBuf,
+        programs: Programs,
+    ) -> Result<Self, EmbeddedError> {
         let broker: Arc<dyn Broker> = Arc::new(EmbeddedBroker::new());
         let queue_bytes = (memory_bytes / 64).clamp(1 << 20, QUEUE_BYTES);
         broker.declare(&Topology::new(NAMESPACE, queue_bytes)).await?;
@@ -80,6 +86,7 @@ impl Embedded {
             segment_bytes,
             keep: None,
             max_runs: aggregator::MAX_RUNS,
+            programs: programs.clone(),
         };
         let (to, kept, until) = (Arc::clone(&broker), Arc::clone(&store), shutdown.clone());
         roles.spawn(async move { Ok(aggregator::run(config, to, kept, until).await?) });
@@ -92,6 +99,7 @@ impl Embedded {
             scratch,
             exit_when_idle: false,
             program: None,
+            programs,
         };
         let (to, until) = (Arc::clone(&broker), shutdown.clone());
         roles.spawn(async move { Ok(worker::run(config, to, until).await?) });
@@ -144,6 +152,7 @@ mod tests {
                 segment_bytes,
                 max_runs: aggregator::MAX_RUNS,
                 keep: None,
+                programs: Programs::built_in(),
             };
             assert!(config.prefetch().is_ok(), "{memory_bytes}");
         }

@@ -14,12 +14,13 @@ pub mod publishing;
 pub mod reader;
 pub mod remote_part;
 pub mod report;
+pub mod roles;
 pub mod screen;
 pub mod session;
 pub mod shown;
 pub mod sources;
 
-use crate::cli::{Command, JobName, OutputConfig};
+use crate::cli::{Cli, Command, JobName, OutputConfig};
 use crate::client::{Client, ClientError, SHORT};
 use crate::embedded::Embedded;
 use crate::last_job::LastJob;
@@ -27,8 +28,10 @@ use crate::output::destination::{Destination, Printed};
 use crate::publishing::{Packing, PublishError};
 use crate::screen::Screen;
 use crate::session::{Known, Session, SessionError};
+use clap::Parser;
 use rabbit_reduce_core::id::JobId;
 use rabbit_reduce_core::message::{Answer, Ask, End, Losses, Outcome};
+use rabbit_reduce_core::program::Programs;
 use rabbit_reduce_core::spec::{By, Mappers, SEGMENT_BYTES};
 use rabbit_reduce_runtime::broker::Broker;
 use rabbit_reduce_runtime::process::args::BrokerArgs;
@@ -36,25 +39,41 @@ use rabbit_reduce_runtime::process::broker::{connect, connect_and_declare, failu
 use rabbit_reduce_runtime::process::clock;
 use rabbit_reduce_runtime::process::exit::Exit;
 use rabbit_reduce_runtime::process::shutdown::Shutdown;
-use rabbit_reduce_runtime::process::start::Failure;
-use rabbit_reduce_runtime::process::tell;
+use rabbit_reduce_runtime::process::start::{self, Failure};
+use rabbit_reduce_runtime::process::{complain, tell};
+use std::ffi::OsString;
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::sync::Arc;
 
 /// Losses that are listed of a job that failed: enough to see what is wrong.
 const FAILED_LOSSES: usize = 100;
 
+/// A producer that knows these programs, from its command line (with a name first) to its exit code.
+#[must_use]
+pub fn main_with(programs: Programs, line: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = Cli::parse_from(line);
+    let logs = cli.log().clone();
+    match cli.into_command(&programs) {
+        Ok(command) => start::run(&logs, |shutdown| execute(command, programs, logs.quiet, shutdown)),
+        Err(error) => {
+            complain(&shown::one_line(&error));
+            Exit::Usage.into()
+        }
+    }
+}
+
 /// Does what was asked for.
 ///
 /// # Errors
 /// With the exit code that the failure means.
-pub async fn execute(command: Command, quiet: bool, shutdown: Shutdown) -> Result<Exit, Failure> {
+pub async fn execute(command: Command, programs: Programs, quiet: bool, shutdown: Shutdown) -> Result<Exit, Failure> {
     match command {
-        Command::Run(run) => run_here(run, Screen::new(quiet), shutdown).await,
-        Command::Push(push) => push_out(push, quiet, shutdown).await,
-        Command::Resume(resume) => take_up(resume, quiet, shutdown).await,
+        Command::Run(run) => run_here(run, programs, Screen::new(quiet), shutdown).await,
+        Command::Push(push) => push_out(push, programs, quiet, shutdown).await,
+        Command::Resume(resume) => take_up(resume, programs, quiet, shutdown).await,
         Command::Jobs(jobs) => {
-            let session = session(&jobs.broker, quiet, shutdown).await?;
+            let session = session(&jobs.broker, programs, quiet, shutdown).await?;
             let (Answer::Jobs(found), _) = session.ask(Ask::Jobs, &[]).await.map_err(failure)? else {
                 return Err(failure(ClientError::Confused.into()));
             };
@@ -65,7 +84,7 @@ pub async fn execute(command: Command, quiet: bool, shutdown: Shutdown) -> Resul
             })
         }
         Command::Status(status) => {
-            let session = session(&status.broker, quiet, shutdown).await?;
+            let session = session(&status.broker, programs, quiet, shutdown).await?;
             let job = named(status.job, &status.broker)?;
             let found = session.status(job).await.map_err(failure)?;
             let names = session.find(job).await.map(|known| source_names(&known)).unwrap_or_default();
@@ -76,7 +95,7 @@ pub async fn execute(command: Command, quiet: bool, shutdown: Shutdown) -> Resul
             })
         }
         Command::Results(results) => {
-            let session = session(&results.broker, quiet, shutdown).await?;
+            let session = session(&results.broker, programs, quiet, shutdown).await?;
             let job = named(results.job, &results.broker)?;
             let status = session.status(job).await.map_err(failure)?;
             let Some(end) = status.end else {
@@ -88,9 +107,13 @@ pub async fn execute(command: Command, quiet: bool, shutdown: Shutdown) -> Resul
             let to = open(&results.output)?;
             conclude(&session, &known, &end, to, &results.output).await
         }
-        Command::Cancel(change) => change_job(change, quiet, shutdown, |job| Ask::Cancel { job }, "cancelled").await,
-        Command::Remove(change) => change_job(change, quiet, shutdown, |job| Ask::Remove { job }, "removed").await,
-        Command::Dead(dead) => dead::execute(dead, quiet, shutdown).await,
+        Command::Cancel(change) => {
+            change_job(change, programs, quiet, shutdown, |job| Ask::Cancel { job }, "cancelled").await
+        }
+        Command::Remove(change) => {
+            change_job(change, programs, quiet, shutdown, |job| Ask::Remove { job }, "removed").await
+        }
+        Command::Dead(dead) => dead::execute(dead, programs, quiet, shutdown).await,
         Command::Teardown(teardown) => {
             let broker = tokio::select! {
                 broker = connect(&teardown.broker) => broker?,
@@ -103,10 +126,10 @@ pub async fn execute(command: Command, quiet: bool, shutdown: Shutdown) -> Resul
     }
 }
 
-async fn run_here(run: cli::Run, screen: Screen, shutdown: Shutdown) -> Result<Exit, Failure> {
+async fn run_here(run: cli::Run, programs: Programs, screen: Screen, shutdown: Shutdown) -> Result<Exit, Failure> {
     let sources = collect(&run.inputs, &screen)?;
     let to = open(&run.output)?;
-    let started = Embedded::start(run.threads, run.memory_bytes, std::env::temp_dir()).await;
+    let started = Embedded::start(run.threads, run.memory_bytes, std::env::temp_dir(), programs.clone()).await;
     let mut embedded = started.map_err(|error| Failure::new(Exit::InputOutput, error))?;
     let session = Session {
         client: Client::new(Arc::clone(&embedded.broker)),
@@ -114,6 +137,7 @@ async fn run_here(run: cli::Run, screen: Screen, shutdown: Shutdown) -> Result<E
         screen,
         patience: None,
         packing: Packing::None,
+        programs,
     };
     let segment_bytes = embedded.segment_bytes;
     let mappers = Mappers { threads: run.threads, memory_bytes: run.memory_bytes };
@@ -138,11 +162,12 @@ async fn run_here(run: cli::Run, screen: Screen, shutdown: Shutdown) -> Result<E
     concluded
 }
 
-async fn push_out(push: cli::Push, quiet: bool, shutdown: Shutdown) -> Result<Exit, Failure> {
+async fn push_out(push: cli::Push, programs: Programs, quiet: bool, shutdown: Shutdown) -> Result<Exit, Failure> {
     let screen = Screen::new(quiet);
     let sources = collect(&push.inputs, &screen)?;
     let to = open(&push.output)?;
-    let session = Session { patience: None, packing: push.packing, ..session(&push.broker, quiet, shutdown).await? };
+    let session =
+        Session { patience: None, packing: push.packing, ..session(&push.broker, programs, quiet, shutdown).await? };
     let known = session.submit(&push.job, push.by, SEGMENT_BYTES, None, sources).await.map_err(failure)?;
     let job = known.spec.job;
     remember(job, &push.broker, &session.screen);
@@ -150,9 +175,12 @@ async fn push_out(push: cli::Push, quiet: bool, shutdown: Shutdown) -> Result<Ex
     drive(&session, &known, None, push.detach, to, &push.output).await
 }
 
-async fn take_up(resume: cli::Resume, quiet: bool, shutdown: Shutdown) -> Result<Exit, Failure> {
-    let session =
-        Session { patience: None, packing: resume.packing, ..session(&resume.broker, quiet, shutdown).await? };
+async fn take_up(resume: cli::Resume, programs: Programs, quiet: bool, shutdown: Shutdown) -> Result<Exit, Failure> {
+    let session = Session {
+        patience: None,
+        packing: resume.packing,
+        ..session(&resume.broker, programs, quiet, shutdown).await?
+    };
     let job = named(resume.job, &resume.broker)?;
     let known = session.find(job).await.map_err(failure)?;
     resume.output.options.check(&known.job).map_err(|error| Failure::new(Exit::Usage, error))?;
@@ -264,25 +292,26 @@ fn open(output: &OutputConfig) -> Result<Destination, Failure> {
 
 async fn change_job(
     change: cli::Change,
+    programs: Programs,
     quiet: bool,
     shutdown: Shutdown,
     ask: fn(JobId) -> Ask,
     done: &str,
 ) -> Result<Exit, Failure> {
-    let session = session(&change.broker, quiet, shutdown).await?;
+    let session = session(&change.broker, programs, quiet, shutdown).await?;
     let job = named(change.job, &change.broker)?;
     session.ask(ask(job), &[]).await.map_err(failure)?;
     tell(&format!("job {job} is {done}"));
     Ok(Exit::Done)
 }
 
-async fn session(args: &BrokerArgs, quiet: bool, shutdown: Shutdown) -> Result<Session, Failure> {
+async fn session(args: &BrokerArgs, programs: Programs, quiet: bool, shutdown: Shutdown) -> Result<Session, Failure> {
     let broker = tokio::select! {
         broker = connect_and_declare(args) => broker?,
         () = shutdown.graceful() => return Err(failure(SessionError::Interrupted)),
     };
     let (client, screen) = (Client::new(broker), Screen::new(quiet));
-    Ok(Session { client, shutdown, screen, patience: Some(SHORT), packing: Packing::None })
+    Ok(Session { client, shutdown, screen, patience: Some(SHORT), packing: Packing::None, programs })
 }
 
 fn collect(inputs: &[PathBuf], screen: &Screen) -> Result<Vec<rabbit_reduce_core::spec::Source>, Failure> {

@@ -1,20 +1,9 @@
 //! The producer's process.
 
-use clap::Parser;
-use rabbit_reduce_producer::cli::Cli;
-use rabbit_reduce_producer::{execute, shown};
-use rabbit_reduce_runtime::process::exit::Exit;
-use rabbit_reduce_runtime::process::{complain, start};
+use rabbit_reduce_core::program::Programs;
+use rabbit_reduce_producer::main_with;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let logs = cli.log().clone();
-    match cli.into_command() {
-        Ok(command) => start::run(&logs, |shutdown| execute(command, logs.quiet, shutdown)),
-        Err(error) => {
-            complain(&shown::one_line(&error));
-            Exit::Usage.into()
-        }
-    }
+    main_with(Programs::built_in(), std::env::args_os())
 }

@@ -8,9 +8,9 @@ mod ranking;
 
 use self::ranking::Ranking;
 use rabbit_reduce_core::job::{Value, ValueError};
-use rabbit_reduce_core::jobs::Job;
 use rabbit_reduce_core::merge::Merge;
 use rabbit_reduce_core::pairs::Cursor;
+use rabbit_reduce_core::program::NamedProgram;
 use rabbit_reduce_core::rows::format::{self, Format};
 use rabbit_reduce_core::run::RunReader;
 use rabbit_reduce_core::table::Scratch;
@@ -49,7 +49,7 @@ pub enum Order {
 )]
 pub struct OrderError {
     /// The job.
-    pub job: &'static str,
+    pub job: String,
 }
 
 impl OutputOptions {
@@ -57,8 +57,8 @@ impl OutputOptions {
     ///
     /// # Errors
     /// Names the job if not.
-    pub fn check(&self, job: &Job) -> Result<(), OrderError> {
-        if self.order != Order::Key && !job.ranked() { Err(OrderError { job: job.name() }) } else { Ok(()) }
+    pub fn check(&self, job: &NamedProgram) -> Result<(), OrderError> {
+        if self.order != Order::Key && !job.ranked() { Err(OrderError { job: job.name().to_owned() }) } else { Ok(()) }
     }
 }
 
@@ -69,7 +69,7 @@ impl OutputOptions {
 /// Fails where parts come from, rows go or scratch files lie; names a part that is damaged. To tell a failed `out` from the
 /// rest, see [`destination`].
 pub fn print_result(
-    job: &Job,
+    job: &NamedProgram,
     sources: &[Vec<u8>],
     parts: Vec<Box<dyn Read + Send>>,
     options: &OutputOptions,
@@ -81,7 +81,7 @@ pub fn print_result(
 
 fn print_within(
     ranking_bytes: usize,
-    job: &Job,
+    job: &NamedProgram,
     sources: &[Vec<u8>],
     parts: Vec<Box<dyn Read + Send>>,
     options: &OutputOptions,

@@ -11,8 +11,8 @@ use crate::publishing::{Packing, PublishError, Publishing, Purpose};
 use crate::remote_part::RemotePart;
 use crate::screen::Screen;
 use rabbit_reduce_core::id::JobId;
-use rabbit_reduce_core::jobs::Job;
 use rabbit_reduce_core::message::{Answer, Ask, End, Status};
+use rabbit_reduce_core::program::{NamedProgram, Programs};
 use rabbit_reduce_core::spec::{By, Mappers, OUTPUT_BYTES, Source, SourceList, Spec, SpecError, chunk_bytes_for};
 use rabbit_reduce_core::topology::queue;
 use rabbit_reduce_runtime::crash_point;
@@ -82,6 +82,8 @@ pub struct Session {
     pub patience: Option<Duration>,
     /// How it sends the bytes of chunks.
     pub packing: Packing,
+    /// What jobs can be of.
+    pub programs: Programs,
 }
 
 /// A job that this session knows everything about.
@@ -90,7 +92,7 @@ pub struct Known {
     /// Its spec.
     pub spec: Arc<Spec>,
     /// Its program.
-    pub job: Job,
+    pub job: NamedProgram,
     /// The store it lives in.
     pub store: String,
     /// Its sources.
@@ -155,7 +157,7 @@ impl Session {
             created_ms: clock::now_ms(),
             owner: std::env::var("USER").ok(),
         };
-        let program = spec.check()?;
+        let program = spec.check(&self.programs)?;
         for (page, bytes) in (0..).zip(&pages) {
             self.ask(Ask::PutSources { job, page }, bytes).await?;
             crash_point::reached("producer.sources_put");
@@ -183,7 +185,7 @@ impl Session {
             let page: Vec<Source> = serde_json::from_slice(&body).map_err(|_| ClientError::Confused)?;
             sources.extend(page);
         }
-        let program = spec.check()?;
+        let program = spec.check(&self.programs)?;
         Ok(Known { spec: Arc::new(*spec), job: program, store, sources: sources.into() })
     }
 

@@ -156,7 +156,7 @@ impl Order {
         Self { by: By::Reference, ..self }
     }
 
-    /// The program, built.
+    /// The program, if it is a built-in one.
     ///
     /// # Panics
     /// If there is no such job.
@@ -169,7 +169,7 @@ impl Order {
     #[must_use]
     pub fn config(&self) -> JobConfig {
         JobConfig {
-            job: self.program(),
+            job: rabbit_reduce_examples::programs().make(&self.job, &self.options).expect("the job exists"),
             options: self.options.clone(),
             chunk_bytes: Some(self.chunk_bytes),
             partitions: self.partitions,
@@ -226,7 +226,14 @@ impl Cluster {
     pub async fn session(&self) -> Session {
         let client = Client::new(self.crew.connect().await);
         let (shutdown, screen) = (Shutdown::new(), Screen::new(true));
-        Session { client, shutdown, screen, patience: None, packing: Packing::None }
+        Session {
+            client,
+            shutdown,
+            screen,
+            patience: None,
+            packing: Packing::None,
+            programs: rabbit_reduce_examples::programs(),
+        }
     }
 
     /// Writes sources to files in a folder of their own: what a job reads, under the names that the sources have.

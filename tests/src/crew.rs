@@ -187,6 +187,7 @@ fn run(
                 scratch: std::env::temp_dir(),
                 exit_when_idle: false,
                 program: None,
+                programs: rabbit_reduce_examples::programs(),
             };
             Box::pin(async move { worker::run(config, broker, until).await.map_err(|error| error.to_string()) })
         }
@@ -194,7 +195,15 @@ fn run(
             let window = u64::from(REDUCE_QUEUES) * segment_bytes as u64 * setup.prefetch;
             let memory_bytes = 4 * (window + MAX_BODY_BYTES as u64);
             let (max_runs, keep) = (aggregator::MAX_RUNS, None);
-            let config = aggregator::Config { name, memory_bytes, threads, segment_bytes, max_runs, keep };
+            let config = aggregator::Config {
+                name,
+                memory_bytes,
+                threads,
+                segment_bytes,
+                max_runs,
+                keep,
+                programs: rabbit_reduce_examples::programs(),
+            };
             Box::pin(
                 async move { aggregator::run(config, broker, store, until).await.map_err(|error| error.to_string()) },
             )

@@ -13,6 +13,7 @@ pub mod front;
 pub mod home;
 pub mod namespaces;
 pub mod node;
+pub mod oracle;
 pub mod processes;
 pub mod seen;
 pub mod simulation;

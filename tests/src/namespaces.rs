@@ -5,7 +5,7 @@
 
 use crate::processes::{Outcome, Room, Running, counted, words};
 use crate::rabbit;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use uuid::Uuid;
 
@@ -40,7 +40,16 @@ impl Namespace {
     /// A command that finds the broker and the namespace in its environment.
     #[must_use]
     pub fn command(&self, name: &str, args: &[&str]) -> Command {
-        let mut command = self.room.command(name);
+        self.with_environment(self.room.command(name), args)
+    }
+
+    /// The same of any program.
+    #[must_use]
+    pub fn command_of(&self, program: &Path, args: &[&str]) -> Command {
+        self.with_environment(self.room.command_of(program), args)
+    }
+
+    fn with_environment(&self, mut command: Command, args: &[&str]) -> Command {
         command.args(args).env("AMQP_URL", &self.url).env("RABBIT_REDUCE_NAMESPACE", &self.name);
         // What `resume` takes and `worker` needs is the same in every test.
         command.env("RABBIT_REDUCE_MEMORY", "300MiB");

@@ -73,7 +73,13 @@ impl Room {
     /// A command that works in the room and sees nothing of the environment's flags, homes and temporary folders.
     #[must_use]
     pub fn command(&self, name: &str) -> Command {
-        let mut command = Command::new(binary(name));
+        self.command_of(&binary(name))
+    }
+
+    /// The same for any program.
+    #[must_use]
+    pub fn command_of(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
         for (variable, _) in std::env::vars_os() {
             let text = variable.to_string_lossy();
             if text.starts_with("RABBIT_REDUCE_") || ["AMQP_URL", "NO_COLOR"].contains(&&*text) {

@@ -32,6 +32,7 @@ use inputs::Inputs;
 use plan::Plan;
 use producer::Stage;
 use rabbit_reduce_core::id::JobId;
+use rabbit_reduce_core::skip::said;
 use rabbit_reduce_runtime::mistake::{self, Mistake};
 use rabbit_reduce_runtime::process::{chance, clock, compute};
 use rabbit_reduce_runtime::scratch as runtime_scratch;
@@ -101,7 +102,7 @@ impl Case {
         let world = runtime.block_on(World::new(self.seed, plan, self.overwrites(), self.kept));
         let lived = catch_unwind(AssertUnwindSafe(|| runtime.block_on(live(&world, self.seed))));
         if let Err(panic) = lived {
-            world.wrong(format!("panicked: {}", compute::said(&*panic)));
+            world.wrong(format!("panicked: {}", said(&*panic)));
         }
         // Whoever is left is dropped while the thread is still simulated.
         drop(runtime);

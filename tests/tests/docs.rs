@@ -10,8 +10,10 @@ mod markdown;
 
 use clap::{CommandFactory, Parser};
 use markdown::{Block, Page};
+use rabbit_reduce_core::jobs::Job;
 use rabbit_reduce_core::local::{self, LocalSource};
 use rabbit_reduce_core::message::Losses;
+use rabbit_reduce_core::program::Programs;
 use rabbit_reduce_core::rows::format::Format;
 use rabbit_reduce_producer::cli::{Command, Run};
 use rabbit_reduce_producer::output::Order;
@@ -225,7 +227,7 @@ fn the_examples_print_what_the_jobs_print() {
     let mut jobs = BTreeSet::new();
     for (command, shown) in page.examples() {
         let run = parsed_run(&command);
-        jobs.insert(run.job.job.name());
+        jobs.insert(run.job.job.name().to_owned());
         assert_eq!(printed(&run, &files), shown, "what `{command}` prints is not what README.md shows");
     }
     assert_eq!(jobs.len(), rabbit_reduce_core::jobs::NAMES.len(), "a job has no example: {jobs:?}");
@@ -243,7 +245,7 @@ fn the_table_of_jobs_has_every_job_with_its_columns() {
             "count --by-source" => r#"{"by_source":true}"#,
             _ => "{}",
         };
-        let job = rabbit_reduce_core::jobs::Job::new(name, &serde_json::from_str(options).unwrap()).unwrap();
+        let job = Job::new(name, &serde_json::from_str(options).unwrap()).unwrap();
         let columns: Vec<&str> = row[1].split(", ").map(|column| column.trim_matches('`')).collect();
         let source = LocalSource { name: b"x".to_vec(), bytes: Vec::new() };
         let sources = [source];
@@ -375,7 +377,7 @@ fn check_ours(program: &str, words: &[String]) -> Result<(), String> {
     match program {
         "producer" => {
             let cli = rabbit_reduce_producer::cli::Cli::try_parse_from(words).map_err(|error| error.to_string())?;
-            cli.into_command().map(drop).map_err(|error| error.to_string())
+            cli.into_command(&Programs::built_in()).map(drop).map_err(|error| error.to_string())
         }
         "worker" => rabbit_reduce_worker::cli::Cli::try_parse_from(words).map(drop).map_err(|error| error.to_string()),
         _ => rabbit_reduce_aggregator::cli::Cli::try_parse_from(words).map(drop).map_err(|error| error.to_string()),
@@ -410,7 +412,7 @@ fn check_services(words: &[String]) -> Result<(), String> {
 fn parsed_run(command: &str) -> Run {
     let words = markdown::pipeline(command).unwrap().remove(0);
     let cli = rabbit_reduce_producer::cli::Cli::try_parse_from(words).unwrap();
-    match cli.into_command().unwrap() {
+    match cli.into_command(&Programs::built_in()).unwrap() {
         Command::Run(run) => run,
         other => panic!("an example runs without a broker, this is {other:?}"),
     }
@@ -424,9 +426,9 @@ fn printed(run: &Run, files: &BTreeMap<String, Vec<u8>>) -> String {
         LocalSource { name: name.as_bytes().to_vec(), bytes }
     };
     let sources: Vec<LocalSource> = run.inputs.iter().map(source).collect();
-    let (job, options) = (&run.job.job, &run.output.options);
-    let result = local::run(job, &sources);
-    let bytes = local::print(job, &sources, &result, options.format).unwrap();
+    let (job, options) = (Job::new(run.job.job.name(), &run.job.options).unwrap(), &run.output.options);
+    let result = local::run(&job, &sources);
+    let bytes = local::print(&job, &sources, &result, options.format).unwrap();
     let mut text = String::from_utf8(bytes).unwrap().replace("\r\n", "\n");
     if let Order::Value { top } = options.order {
         assert_eq!(options.format, Format::Tsv, "this test sorts lines");

@@ -7,6 +7,7 @@ use futures_util::future::join_all;
 use rabbit_reduce_aggregator as aggregator;
 use rabbit_reduce_core::local::{self, LocalSource};
 use rabbit_reduce_core::message::{Ask, Outcome};
+use rabbit_reduce_core::program::Programs;
 use rabbit_reduce_core::rows::format::Format;
 use rabbit_reduce_core::topology::queue;
 use rabbit_reduce_producer::client::ClientError;
@@ -191,6 +192,7 @@ async fn a_second_store_is_refused_by_both_names(home: Home) {
         segment_bytes: 4096,
         keep: None,
         max_runs: aggregator::MAX_RUNS,
+        programs: Programs::built_in(),
     };
     let broker = cluster.crew.home.connect().await;
     let running = aggregator::run(config, broker, second, Shutdown::new());

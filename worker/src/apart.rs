@@ -138,10 +138,11 @@ fn map_into(task: &Bytes, config: &Config, notes: &mut Notes, output: &mut impl 
     };
     let scratch = ScratchFolder(config.scratch.clone());
     let memory = usize::try_from(config.memory_bytes).unwrap_or(usize::MAX);
-    let mapped = match map_task(&task, &input, &Kept::default(), &config.roots, &scratch, memory, notes) {
-        Ok(mapped) => mapped,
-        Err(error) => return failed(error.to_string(), error.may_pass()),
-    };
+    let mapped =
+        match map_task(&task, &input, &Kept::new(config.programs.clone()), &config.roots, &scratch, memory, notes) {
+            Ok(mapped) => mapped,
+            Err(error) => return failed(error.to_string(), error.may_pass()),
+        };
     // From here on no record is to blame.
     notes.clear()?;
     for message in partials::messages(task, mapped, config.name.clone()) {

@@ -3,14 +3,17 @@
 use crate::{Config, LEAST_BUDGET_BYTES, Roots, apart, run};
 use clap::Parser;
 use clap::builder::FalseyValueParser;
+use rabbit_reduce_core::program::Programs;
 use rabbit_reduce_runtime::process::args::{BrokerArgs, ByteSize, LogArgs, memory_default};
 use rabbit_reduce_runtime::process::broker::{connect_and_declare, failure};
 use rabbit_reduce_runtime::process::exit::Exit;
 use rabbit_reduce_runtime::process::identity;
 use rabbit_reduce_runtime::process::shutdown::Shutdown;
-use rabbit_reduce_runtime::process::start::Failure;
+use rabbit_reduce_runtime::process::start::{self, Failure};
+use std::ffi::OsString;
 use std::num::NonZeroU16;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 /// Maps chunks for rabbit-reduce: start as many as you like, on as many machines, and stop them whenever you like
 ///
@@ -46,12 +49,20 @@ pub struct Cli {
     pub logs: LogArgs,
 }
 
+/// A worker that knows these programs, from its command line (with a name first) to its exit code.
+#[must_use]
+pub fn main(programs: Programs, line: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = Cli::parse_from(line);
+    let logs = cli.logs.clone();
+    start::run(&logs, |shutdown| cli.work(programs, shutdown))
+}
+
 impl Cli {
     /// Connects and works.
     ///
     /// # Errors
     /// With the exit code that the failure means.
-    pub async fn work(self, shutdown: Shutdown) -> Result<Exit, Failure> {
+    pub async fn work(self, programs: Programs, shutdown: Shutdown) -> Result<Exit, Failure> {
         let roots = Roots::beneath(&self.input_roots)
             .map_err(|error| Failure::new(Exit::Usage, format!("--input-root {error}")))?;
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
@@ -65,6 +76,7 @@ impl Cli {
             exit_when_idle: self.exit_when_idle,
             // This very program, even where another release lies under its name by now.
             program: Some(PathBuf::from("/proc/self/exe")),
+            programs,
         };
         if let Some((parent, notes)) = self.map_apart.zip(self.notes) {
             let config = Config { name: parent, ..config };

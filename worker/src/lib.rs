@@ -16,6 +16,7 @@ pub use input::Roots;
 
 use rabbit_reduce_core::id::JobId;
 use rabbit_reduce_core::message::{self, News};
+use rabbit_reduce_core::program::Programs;
 use rabbit_reduce_core::topology::queue;
 use rabbit_reduce_runtime::broker::stored::pause_before;
 use rabbit_reduce_runtime::broker::{Broker, BrokerError, Delivery};
@@ -53,6 +54,8 @@ pub struct Config {
     pub exit_when_idle: bool,
     /// The worker's program, to map suspects in a process of their own; without it they are mapped like all others.
     pub program: Option<PathBuf>,
+    /// What it can map.
+    pub programs: Programs,
 }
 
 impl Config {
@@ -89,7 +92,7 @@ struct Shared {
 pub async fn run(config: Config, broker: Arc<dyn Broker>, shutdown: Shutdown) -> Result<(), BrokerError> {
     let shared = Arc::new(Shared {
         compute: Semaphore::new(config.threads),
-        kept: mapping::Kept::default(),
+        kept: mapping::Kept::new(config.programs.clone()),
         ended: Mutex::default(),
         heard: Notify::new(),
         broker,

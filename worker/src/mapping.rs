@@ -5,17 +5,16 @@
 use crate::input::{InputError, Roots, check_stamp, read_range, unreadable};
 use bytes::Bytes;
 use rabbit_reduce_core::job::Piece;
-use rabbit_reduce_core::jobs::{Job, JobError};
-use rabbit_reduce_core::map::{LeftOut, Limits, MapError, Mapped, Watch, map_chunk};
+use rabbit_reduce_core::jobs::JobError;
+use rabbit_reduce_core::map::{LeftOut, Limits, MapError, Mapped, Watch};
 use rabbit_reduce_core::message::{FalseClaim, Task, TaskPiece};
-use rabbit_reduce_core::skip::Place;
+use rabbit_reduce_core::program::{NamedProgram, Programs};
+use rabbit_reduce_core::skip::{Place, said};
 use rabbit_reduce_core::spec::{DEFAULT_REFERENCE_BYTES, ProgramSpec};
 use rabbit_reduce_core::table::Scratch;
-use rabbit_reduce_core::with_program;
 use rabbit_reduce_runtime::crash_point;
 use rabbit_reduce_runtime::mistake::{self, Mistake};
-use rabbit_reduce_runtime::process::compute;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 
 /// Programs that stay built: as many as jobs are likely to run side by side.
 const KEPT_PROGRAMS: usize = 16;
@@ -57,26 +56,31 @@ impl TaskError {
 }
 
 /// What one task leaves for the next: built programs, and memory to read into.
-#[derive(Default)]
 pub(crate) struct Kept {
+    known: Programs,
     /// The latest first.
-    programs: Mutex<Vec<(ProgramSpec, Arc<Job>)>>,
+    programs: Mutex<Vec<(ProgramSpec, NamedProgram)>>,
     /// As many as tasks were mapped at once. Memory that was never written to costs its first use.
     buffers: Mutex<Vec<Vec<u8>>>,
 }
 
 impl Kept {
-    fn program(&self, spec: &ProgramSpec) -> Result<Arc<Job>, JobError> {
+    /// Nothing yet but what programs there are.
+    pub(crate) fn new(known: Programs) -> Self {
+        Self { known, programs: Mutex::default(), buffers: Mutex::default() }
+    }
+
+    fn program(&self, spec: &ProgramSpec) -> Result<NamedProgram, JobError> {
         let mut kept = self.programs.lock().expect("nobody panics with it");
         if let Some(place) = kept.iter().position(|(known, _)| known == spec) {
             let found = kept.remove(place);
-            let job = Arc::clone(&found.1);
+            let job = found.1.clone();
             kept.insert(0, found);
             return Ok(job);
         }
-        let job = Arc::new(Job::new(&spec.name, &spec.options)?);
+        let job = self.known.make(&spec.name, &spec.options)?;
         kept.truncate(KEPT_PROGRAMS - 1);
-        kept.insert(0, (spec.clone(), Arc::clone(&job)));
+        kept.insert(0, (spec.clone(), job.clone()));
         Ok(job)
     }
 
@@ -119,7 +123,7 @@ pub(crate) fn map_task(
     roots: &Roots,
     scratch: &dyn Scratch,
     budget_bytes: usize,
-    watch: &mut impl Watch,
+    watch: &mut dyn Watch,
 ) -> Result<Mapped, TaskError> {
     task.check().map_err(|FalseClaim(claim)| TaskError::Malformed(claim))?;
     let job = kept.program(&task.program)?;
@@ -133,7 +137,7 @@ pub(crate) fn map_task(
     };
     let agreed = if mistake::makes(Mistake::AgreedIsMapped) { &[][..] } else { &task.skips };
     let left_out = LeftOut { too_long: &task.too_long, agreed };
-    let mapping = || with_program!(&*job, program => map_chunk(program, &pieces, left_out, limits, scratch, watch));
+    let mapping = || job.map_chunk(&pieces, left_out, limits, scratch, watch);
     let mapped = std::panic::catch_unwind(std::panic::AssertUnwindSafe(mapping));
     drop(pieces);
     kept.give_back(buffer);
@@ -145,7 +149,7 @@ pub(crate) fn map_task(
             }
             mapped => Ok(mapped),
         },
-        Err(panic) => Err(TaskError::Panic(compute::said(&*panic))),
+        Err(panic) => Err(TaskError::Panic(said(&*panic))),
     }
 }
 
@@ -199,7 +203,7 @@ mod tests {
 
     #[test]
     fn a_buffer_serves_the_next_task_unless_it_is_unusually_large() {
-        let kept = Kept::default();
+        let kept = Kept::new(Programs::built_in());
         kept.give_back(vec![7; 100]);
         assert_eq!(kept.buffer(60), [7; 100], "it is as it was");
         kept.give_back(vec![7; 100]);

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use futures_util::stream::{self, FuturesUnordered, StreamExt, TryStreamExt};
 use rabbit_reduce_core::map::{MapError, Mapped};
 use rabbit_reduce_core::message::{self, Attempt};
-use rabbit_reduce_core::skip::{Place, short_reason};
+use rabbit_reduce_core::skip::{Place, said, short_reason};
 use rabbit_reduce_core::spec::PROGRAM_VERSION;
 use rabbit_reduce_core::topology::queue;
 use rabbit_reduce_runtime::broker::stored::{pause_before, publish_stored};
@@ -128,6 +128,11 @@ async fn handle(
     if task.program.version != PROGRAM_VERSION {
         // By way of `retry`, since a return is counted, and enough of them would be taken for a failure.
         tracing::error!(%job, theirs = task.program.version, ours = PROGRAM_VERSION, "a task of another release goes back");
+        return shared.publish(queue::RETRY, raw.clone()).await.map(|()| true);
+    }
+    if !shared.config.programs.knows(&task.program.name) {
+        let program = task.program.name;
+        tracing::error!(%job, program, "a task of a program that is not known here goes back: start workers that know it");
         return shared.publish(queue::RETRY, raw.clone()).await.map(|()| true);
     }
     if task.rounds > 0 {
@@ -253,7 +258,7 @@ async fn map(shared: &Arc<Shared>, task: &message::Task, input: &Bytes) -> Resul
         let mut wanted = While(|| shared.wants(&task));
         map_task(&task, &input, &shared.kept, &config.roots, &scratch, config.budget_bytes(), &mut wanted)
     });
-    mapping.await.unwrap_or_else(|panic| Err(TaskError::Panic(compute::said(&*panic))))
+    mapping.await.unwrap_or_else(|panic| Err(TaskError::Panic(said(&*panic))))
 }
 
 /// Maps in a process of its own. What that has said before it died does no harm: it would be said again.

@@ -32,7 +32,7 @@ pub(crate) fn job_file() -> JobFile {
         created_ms: 0,
         owner: None,
     };
-    JobFile { spec, program, given_up: AtomicBool::new(false) }
+    JobFile { spec, program: program.into(), given_up: AtomicBool::new(false) }
 }
 
 /// The job as a look-up finds it.

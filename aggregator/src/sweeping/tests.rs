@@ -4,6 +4,7 @@ use super::*;
 use crate::archive::Seal;
 use crate::folding::tests::job_file;
 use rabbit_reduce_core::message::End;
+use rabbit_reduce_core::program::Programs;
 use rabbit_reduce_runtime::store::memory::MemoryStore;
 use std::sync::Arc;
 use uuid::{NoContext, Timestamp};
@@ -14,7 +15,13 @@ const NOW_MS: u64 = 4_102_444_800_000;
 
 fn archive() -> Archive {
     let store = Arc::new(MemoryStore::default());
-    Archive { store, store_id: "s".to_owned(), writer: "w".to_owned(), max_runs: crate::MAX_RUNS }
+    Archive {
+        store,
+        store_id: "s".to_owned(),
+        writer: "w".to_owned(),
+        max_runs: crate::MAX_RUNS,
+        programs: Programs::built_in(),
+    }
 }
 
 fn sweep(archive: &Archive, keep: Option<Duration>, now_ms: u64) -> Vec<Event> {

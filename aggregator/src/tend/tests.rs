@@ -4,6 +4,7 @@ use super::*;
 use crate::folding::tests::{JOB, job_file};
 use rabbit_reduce_core::id::ChunkNumber;
 use rabbit_reduce_core::ledger::{Commit, CommitChunk};
+use rabbit_reduce_core::program::Programs;
 use rabbit_reduce_runtime::store::memory::MemoryStore;
 
 /// A sealed partition whose ledger names two runs that have no files.
@@ -26,6 +27,7 @@ fn archive() -> Archive {
         store_id: "store".to_owned(),
         writer: "test".to_owned(),
         max_runs: crate::MAX_RUNS,
+        programs: Programs::built_in(),
     }
 }
 

@@ -5,6 +5,7 @@ use crate::folding::tests::{JOB, job_file};
 use rabbit_reduce_core::id::ChunkNumber;
 use rabbit_reduce_core::ledger::{Commit, CommitChunk, Entry, Finish};
 use rabbit_reduce_core::message::Outcome;
+use rabbit_reduce_core::program::Programs;
 use rabbit_reduce_core::run::RunSize;
 use rabbit_reduce_runtime::store::memory::MemoryStore;
 use uuid::Uuid;
@@ -53,7 +54,13 @@ fn files(archive: &Archive) -> Vec<Uuid> {
 
 fn archive() -> Archive {
     let store = Arc::new(MemoryStore::default());
-    Archive { store, store_id: "s".to_owned(), writer: "w".to_owned(), max_runs: crate::MAX_RUNS }
+    Archive {
+        store,
+        store_id: "s".to_owned(),
+        writer: "w".to_owned(),
+        max_runs: crate::MAX_RUNS,
+        programs: Programs::built_in(),
+    }
 }
 
 #[test]

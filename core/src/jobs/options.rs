@@ -6,6 +6,7 @@ use super::JobError;
 use crate::tokens::Tokens;
 use regex::bytes::Regex;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
@@ -32,6 +33,9 @@ pub struct Options {
     /// Whether `count` counts every source by itself.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub by_source: bool,
+    /// What programs that are not built in are told.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub set: BTreeMap<String, String>,
 }
 
 /// A rule for tokens that has a name.
@@ -78,9 +82,17 @@ pub enum Flag {
     Pattern,
     /// `--by-source`
     BySource,
+    /// `--set`
+    Set,
 }
 
 impl Flag {
+    /// Whether any program may use it, but those built in.
+    #[must_use]
+    pub const fn is_for_any(self) -> bool {
+        matches!(self, Self::Set)
+    }
+
     /// The jobs that use it.
     #[must_use]
     pub const fn takers(self) -> &'static [&'static str] {
@@ -89,6 +101,7 @@ impl Flag {
             Self::Lowercase => &["word-count", "letter-count", "index"],
             Self::Pattern => &["grep"],
             Self::BySource => &["count"],
+            Self::Set => &["programs that are not built in"],
         }
     }
 }
@@ -101,19 +114,21 @@ impl fmt::Display for Flag {
             Self::Lowercase => "--lowercase",
             Self::Pattern => "--pattern",
             Self::BySource => "--by-source",
+            Self::Set => "--set",
         })
     }
 }
 
 impl Options {
     /// The options that are said.
-    pub(super) fn given(&self) -> impl Iterator<Item = Flag> {
+    pub(crate) fn given(&self) -> impl Iterator<Item = Flag> {
         let said = [
             (self.tokens.is_some(), Flag::Tokens),
             (self.token_regex.is_some(), Flag::TokenRegex),
             (self.lowercase, Flag::Lowercase),
             (self.pattern.is_some(), Flag::Pattern),
             (self.by_source, Flag::BySource),
+            (!self.set.is_empty(), Flag::Set),
         ];
         said.into_iter().filter_map(|(said, flag)| said.then_some(flag))
     }

@@ -39,7 +39,9 @@ pub(crate) fn run(
     let (mut pairs, mut losses) = (Vec::new(), Vec::new());
     for (number, (name, bytes)) in sources.iter().enumerate() {
         let mut starts = vec![(0, false)];
-        starts.extend(allowed(job.boundary(), bytes).into_iter().filter(|(at, _)| cut(*at)));
+        starts.extend(
+            allowed(with_program!(job, program => program.boundary()), bytes).into_iter().filter(|(at, _)| cut(*at)),
+        );
         let ends = starts.iter().skip(1).map(|(at, _)| *at).chain([bytes.len()]);
         for (&(start, continues), end) in starts.iter().zip(ends) {
             let source = SourceNumber(number.try_into().unwrap());

@@ -14,6 +14,7 @@ use rabbit_reduce_core::rows::format::Format;
 use rabbit_reduce_core::spec::{By, DEFAULT_MAX_LOSSES, DEFAULT_PARTITIONS};
 use rabbit_reduce_runtime::process::args::{BrokerArgs, ByteSize, LogArgs};
 use std::path::PathBuf;
+use std::str::FromStr;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -226,6 +227,9 @@ pub(super) struct JobArgs {
     /// A row for every source (count)
     #[arg(long, env = "RABBIT_REDUCE_BY_SOURCE", value_parser = FalseyValueParser::new())]
     pub(super) by_source: bool,
+    /// What a program that is not built in is told; give it again for more
+    #[arg(long, env = "RABBIT_REDUCE_SET", value_name = "NAME=VALUE", allow_hyphen_values = true)]
+    pub(super) set: Vec<Setting>,
     /// Bytes of a chunk, 64 to 64MiB, by value to 8MiB [default: by the size of the input]
     #[arg(long, env = "RABBIT_REDUCE_CHUNK_SIZE", value_name = "SIZE")]
     pub(super) chunk_size: Option<ByteSize>,
@@ -235,6 +239,24 @@ pub(super) struct JobArgs {
     /// Losses beyond which the job fails early; 0: at the first
     #[arg(long, env = "RABBIT_REDUCE_MAX_LOSSES", value_name = "N", default_value_t = DEFAULT_MAX_LOSSES)]
     pub(super) max_losses: u64,
+}
+
+/// A setting: its name and its value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Setting(pub(super) String, pub(super) String);
+
+/// Text without a name before it.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("a setting is NAME=VALUE")]
+pub(super) struct NoSetting;
+
+impl FromStr for Setting {
+    type Err = NoSetting;
+
+    fn from_str(text: &str) -> Result<Self, NoSetting> {
+        let (name, value) = text.split_once('=').filter(|(name, _)| !name.is_empty()).ok_or(NoSetting)?;
+        Ok(Self(name.to_owned(), value.to_owned()))
+    }
 }
 
 /// Where the answer goes.

@@ -3,11 +3,12 @@
 use super::*;
 use crate::shown::one_line;
 use clap::{CommandFactory, Parser};
+use rabbit_reduce_core::program::Programs;
 use rabbit_reduce_core::rows::format::Format;
 
 fn read(line: &str) -> Result<Command, String> {
     let cli = Cli::try_parse_from(line.split_whitespace()).map_err(|error| error.to_string())?;
-    cli.into_command().map_err(|error| one_line(&error))
+    cli.into_command(&Programs::built_in()).map_err(|error| one_line(&error))
 }
 
 fn refused(line: &str, part: &str) {

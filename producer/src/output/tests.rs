@@ -2,9 +2,10 @@
 
 use super::*;
 use proptest::prelude::*;
-use rabbit_reduce_core::jobs::Options;
+use rabbit_reduce_core::jobs::{Job, Options};
 use rabbit_reduce_core::local::{self, LocalSource};
 use rabbit_reduce_core::partition;
+use rabbit_reduce_core::program::Programs;
 use rabbit_reduce_core::run::RunWriter;
 use rabbit_reduce_core::table::ScratchFile;
 use std::cell::Cell;
@@ -33,8 +34,12 @@ fn parts(pairs: &BTreeMap<Vec<u8>, Vec<u8>>, count: u32) -> Vec<Box<dyn Read + S
     (0..count).map(part).collect()
 }
 
-fn word_count() -> Job {
-    Job::new("word-count", &Options::default()).unwrap()
+fn program(name: &str, options: &Options) -> NamedProgram {
+    Programs::built_in().make(name, options).unwrap()
+}
+
+fn word_count() -> NamedProgram {
+    program("word-count", &Options::default())
 }
 
 fn counts(pairs: &[(&str, u64)]) -> BTreeMap<Vec<u8>, Vec<u8>> {
@@ -64,13 +69,14 @@ fn every_job_prints_what_the_plain_run_prints() {
         .collect();
     for name in rabbit_reduce_core::jobs::NAMES {
         let pattern = (name == "grep").then(|| "b".to_owned());
-        let job = Job::new(name, &Options { pattern, by_source: name == "count", ..Options::default() }).unwrap();
-        let result = local::run(&job, &local);
+        let options = Options { pattern, by_source: name == "count", ..Options::default() };
+        let (job, plain) = (program(name, &options), Job::new(name, &options).unwrap());
+        let result = local::run(&plain, &local);
         for format in [Format::Tsv, Format::Json, Format::Ndjson, Format::Csv] {
             let (mut out, options) = (Vec::new(), OutputOptions { format, order: Order::Key });
             let scratch = Memory::default();
             print_result(&job, &names, parts(&result.pairs, 4), &options, &scratch, &mut out).unwrap();
-            assert_eq!(out, local::print(&job, &local, &result, format).unwrap(), "{name} {format:?}");
+            assert_eq!(out, local::print(&plain, &local, &result, format).unwrap(), "{name} {format:?}");
             assert_eq!(scratch.files.get(), 0);
         }
     }
@@ -95,7 +101,7 @@ fn a_small_top_of_many_needs_no_file() {
 
 #[test]
 fn only_counts_are_ranked() {
-    let job = Job::new("sum", &Options::default()).unwrap();
+    let job = program("sum", &Options::default());
     let options = OutputOptions { order: Order::Value { top: None }, ..OutputOptions::default() };
     let refused = print_result(&job, &[], vec![], &options, &Memory::default(), &mut Vec::new()).unwrap_err();
     assert!(refused.to_string().contains("the job `sum` has other rows"), "{refused}");

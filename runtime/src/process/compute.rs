@@ -3,7 +3,6 @@
 //! What would surprise: a simulation has one thread only. It puts a [`Bench`] there, which runs such work in the middle of the
 //! thread's tasks and takes it up again where it waits.
 
-use std::any::Any;
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::{Pin, pin};
@@ -62,13 +61,6 @@ pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'stat
     caught(work).await.unwrap_or_else(|panic| resume_unwind(panic))
 }
 
-/// What a panic said.
-#[must_use]
-pub fn said(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "without a word".to_owned())
-}
-
 /// Waits, from within blocking work, for something that is not.
 ///
 /// # Panics
@@ -95,6 +87,6 @@ mod tests {
             7
         );
         let panic = caught(|| panic!("at work")).await.expect_err("it panicked");
-        assert_eq!(said(&*panic), "at work");
+        assert_eq!(rabbit_reduce_core::skip::said(&*panic), "at work");
     }
 }

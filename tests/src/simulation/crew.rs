@@ -12,6 +12,7 @@ use crate::crew::Role;
 use futures_util::future::BoxFuture;
 use rabbit_reduce_aggregator as aggregator;
 use rabbit_reduce_core::message::MAX_BODY_BYTES;
+use rabbit_reduce_core::program::Programs;
 use rabbit_reduce_core::topology::REDUCE_QUEUES;
 use rabbit_reduce_runtime::broker::Broker;
 use rabbit_reduce_runtime::process::shutdown::{Shutdown, Urgency};
@@ -139,6 +140,7 @@ fn run(role: Role, life: &Arc<Life>, until: Shutdown) -> BoxFuture<'static, Resu
                 scratch: PathBuf::from("/nonexistent"),
                 exit_when_idle: false,
                 program: None,
+                programs: Programs::built_in(),
             };
             let memory_bytes = 2 * config.hands() * plan.budget_bytes as u64;
             let config = worker::Config { memory_bytes, ..config };
@@ -152,6 +154,7 @@ fn run(role: Role, life: &Arc<Life>, until: Shutdown) -> BoxFuture<'static, Resu
                 threads: plan.threads,
                 segment_bytes: plan.segment_bytes,
                 max_runs: plan.max_runs,
+                programs: Programs::built_in(),
                 keep: plan.keep,
             };
             let store = Arc::new(Disk { life: Arc::clone(life) });

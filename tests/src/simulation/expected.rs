@@ -106,7 +106,8 @@ impl Expected {
             budget_bytes: usize::MAX,
         };
         let (mut chunks, mut ranges, mut alone) = (Vec::new(), Vec::new(), BTreeMap::new());
-        let mut splitter = Splitter::new(program.boundary(), plan.order.chunk_bytes);
+        let mut splitter =
+            Splitter::new(with_program!(&program, program => program.boundary()), plan.order.chunk_bytes);
         while let Some(chunk) = splitter.next(&mut InMemory(&plan.sources)).expect("memory can be read") {
             let pieces: Vec<Piece<'_>> = chunk
                 .pieces
@@ -133,7 +134,8 @@ impl Expected {
             ranges.extend(pieces.iter().map(|piece| (number, piece.source, range(piece))));
             for (chunk, place) in again.iter().filter(|(chunk, _)| *chunk == number) {
                 let of_source = pieces.iter().filter(|piece| piece.source == place.source);
-                let mut records = of_source.flat_map(|piece| RecordIter::new(program.records(), *piece));
+                let mut records = of_source
+                    .flat_map(|piece| RecordIter::new(with_program!(&program, program => program.records()), *piece));
                 let record = records.find(|record| record.offset == place.offset).expect("it is a record of its chunk");
                 let record = Piece { continues: false, ends: false, ..record };
                 alone.insert((*chunk, *place), map(&program, &[record], LeftOut::default(), limits));

@@ -12,6 +12,7 @@ use super::shown::without_paths;
 use super::world::{World, locked};
 use rabbit_reduce_core::id::{ChunkNumber, JobId};
 use rabbit_reduce_core::message::{Answer, Ask, End, PutBack};
+use rabbit_reduce_core::program::Programs;
 use rabbit_reduce_core::skip::{Place, Skip};
 use rabbit_reduce_core::spec::Source;
 use rabbit_reduce_producer::client::{Client, ClientError};
@@ -64,7 +65,7 @@ impl Stage {
 pub fn session(life: &Arc<Life>) -> Session {
     let client = Client::new(Arc::new(Line { life: Arc::clone(life) }));
     let (shutdown, screen) = (Shutdown::new(), Screen::new(true));
-    Session { client, shutdown, screen, patience: None, packing: Packing::Lz4 }
+    Session { client, shutdown, screen, patience: None, packing: Packing::Lz4, programs: Programs::built_in() }
 }
 
 /// Brings a job to its end, whoever dies.

@@ -6,7 +6,8 @@
 use crate::{BOUND, agrees, is_spent, side_by_side};
 use deadpool_lapin::lapin::options::QueuePurgeOptions;
 use deadpool_lapin::lapin::{Connection, ConnectionProperties};
-use rabbit_reduce_core::jobs::{Job, Options};
+use rabbit_reduce_core::jobs::Options;
+use rabbit_reduce_core::program::Programs;
 use rabbit_reduce_core::spec::Source;
 use rabbit_reduce_core::split::Splitter;
 use rabbit_reduce_core::topology::queue;
@@ -239,7 +240,7 @@ const POLICIES: [Policy; 6] = [
 fn chunks(namespace: &Namespace, chunk_bytes: u64) -> Vec<String> {
     let text = std::fs::read(namespace.room.path("in.txt")).unwrap();
     let sources: Arc<[Source]> = collect(&[namespace.room.path("in.txt")]).unwrap().sources.into();
-    let program = Job::new("word-count", &Options::default()).unwrap();
+    let program = Programs::built_in().make("word-count", &Options::default()).unwrap();
     let (mut reader, mut splitter) = (Reader::new(sources), Splitter::new(program.boundary(), chunk_bytes));
     let mut chunks = Vec::new();
     while let Some(plan) = splitter.next(&mut reader).unwrap() {
