@@ -15,6 +15,7 @@ use rabbit_reduce_runtime::process::chance;
 use rabbit_reduce_runtime::store::{Put, Store, StoreError};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use uuid::Uuid;
@@ -34,6 +35,8 @@ pub(crate) struct Archive {
     pub(crate) writer: String,
     /// Live runs of a partition that are none too many.
     pub(crate) max_runs: usize,
+    /// For what a reduce cannot hold in memory.
+    pub(crate) scratch: PathBuf,
     /// What jobs can be of.
     pub(crate) programs: Programs,
 }

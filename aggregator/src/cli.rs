@@ -4,7 +4,8 @@ use crate::{AggregatorError, Config, least_memory_bytes, run};
 use clap::Parser;
 use rabbit_reduce_core::program::Programs;
 use rabbit_reduce_core::spec::SEGMENT_BYTES;
-use rabbit_reduce_runtime::process::args::{BrokerArgs, ByteSize, LogArgs, memory_default};
+use rabbit_reduce_runtime::command::with_commands;
+use rabbit_reduce_runtime::process::args::{AllowArgs, BrokerArgs, ByteSize, LogArgs, memory_default};
 use rabbit_reduce_runtime::process::broker::{connect_and_declare, failure as broker_failure};
 use rabbit_reduce_runtime::process::exit::Exit;
 use rabbit_reduce_runtime::process::identity;
@@ -22,6 +23,10 @@ use std::process::ExitCode;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// To jobs that bring a reducer.
+const NO_COMMANDS: &str =
+    "its reducer would run on an aggregator that runs no commands: start it with --allow-commands";
 
 /// Where the store is.
 #[derive(Clone, Debug)]
@@ -54,6 +59,11 @@ pub struct Cli {
     /// Also messages that were set aside. What is older is removed. A job that its producer leaves unpublished for so long fails.
     #[arg(long, env = "RABBIT_REDUCE_KEEP", value_name = "DURATION", value_parser = humantime::parse_duration)]
     keep: Option<Duration>,
+    /// Folder for what a reduce cannot hold in memory [default: the system's]
+    #[arg(long, env = "RABBIT_REDUCE_TEMPORARY", value_name = "DIR")]
+    temporary: Option<PathBuf>,
+    #[command(flatten)]
+    commands: AllowArgs,
     #[command(flatten)]
     broker: BrokerArgs,
     /// How much is logged.
@@ -76,6 +86,7 @@ impl Cli {
     /// With the exit code that the failure means.
     pub async fn work(self, programs: Programs, shutdown: Shutdown) -> Result<Exit, Failure> {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let scratch = self.temporary.clone().unwrap_or_else(std::env::temp_dir);
         let config = Config {
             name: identity::name(),
             memory_bytes: self
@@ -86,7 +97,8 @@ impl Cli {
             segment_bytes: SEGMENT_BYTES,
             keep: self.keep,
             max_runs: crate::MAX_RUNS,
-            programs,
+            programs: with_commands(programs, self.commands.permission(NO_COMMANDS, &scratch)),
+            scratch,
         };
         config.prefetch().map_err(failure)?;
         let ready = async {

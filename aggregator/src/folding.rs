@@ -368,6 +368,7 @@ impl Folding {
             Some(Trouble::Disagreement(disagreement)) => {
                 effects.push(Effect::Fail { job, reason: disagreement.to_string() });
             }
+            Some(Trouble::Program(reason)) => effects.push(Effect::Fail { job, reason }),
             Some(Trouble::Removed) => self.removed(job, effects),
             Some(Trouble::GivenUp) => {}
         }

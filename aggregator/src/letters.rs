@@ -285,12 +285,16 @@ impl Read<'_> {
                 Ok(Buried { send: None, events: vec![Event::Look(job)] })
             }
             Some(Trouble::Archive(error)) => Err(error.into()),
-            Some(Trouble::Disagreement(disagreement)) => {
-                let end = self.archive.end_without_result(job, Outcome::Failed(disagreement.to_string()))?;
-                Ok(Buried { send: None, events: vec![Event::Ended(job, Ok(Some(end)))] })
-            }
+            Some(Trouble::Disagreement(disagreement)) => fail(self.archive, job, disagreement.to_string()),
+            Some(Trouble::Program(reason)) => fail(self.archive, job, reason),
         }
     }
+}
+
+/// The job fails, whatever else is known of it.
+fn fail(archive: &Archive, job: JobId, reason: String) -> Result<Buried, Refusal> {
+    let end = archive.end_without_result(job, Outcome::Failed(reason))?;
+    Ok(Buried { send: None, events: vec![Event::Ended(job, Ok(Some(end)))] })
 }
 
 /// One that says more of itself than a message can carry is never sent again.

@@ -42,6 +42,7 @@ use rabbit_reduce_runtime::process::compute::blocking;
 use rabbit_reduce_runtime::process::joined::joined;
 use rabbit_reduce_runtime::process::shutdown::Shutdown;
 use rabbit_reduce_runtime::store::{Store, StoreError};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
@@ -79,6 +80,8 @@ pub struct Config {
     pub keep: Option<Duration>,
     /// Live runs of a partition beyond which the smallest are merged.
     pub max_runs: usize,
+    /// For what a reduce cannot hold in memory.
+    pub scratch: PathBuf,
     /// What it can merge and reduce.
     pub programs: Programs,
 }
@@ -167,6 +170,7 @@ pub async fn run(
         store_id: store_id.clone(),
         writer: config.name.clone(),
         max_runs: config.max_runs,
+        scratch: config.scratch.clone(),
         programs: config.programs.clone(),
     };
     let mut prefetches = vec![prefetch; REDUCE_QUEUES as usize];

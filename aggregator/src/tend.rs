@@ -6,18 +6,23 @@
 use crate::archive::{Appended, Archive, ArchiveError, JobFile};
 use crate::received::{Expected, Received, is_readable};
 use rabbit_reduce_core::id::{Origin, PartitionNumber};
+use rabbit_reduce_core::job::ProgramFailed;
 use rabbit_reduce_core::ledger::delta::{Delta, Held};
 use rabbit_reduce_core::ledger::{Disagreement, Entry, Finish, Invalid, Ledger};
 use rabbit_reduce_core::merge::Merge;
 use rabbit_reduce_core::message;
 use rabbit_reduce_core::pairs::{Cursor, PairReader};
-use rabbit_reduce_core::program::AnyProgram;
+use rabbit_reduce_core::program::{AnyProgram, ReducePlace};
 use rabbit_reduce_core::run::{RunReader, RunSize, RunWriter};
+use rabbit_reduce_core::skip::said;
 use rabbit_reduce_runtime::crash_point;
 use rabbit_reduce_runtime::mistake::{self, Mistake};
 use rabbit_reduce_runtime::process::chance;
+use rabbit_reduce_runtime::scratch::ScratchFolder;
 use rabbit_reduce_runtime::store::{StoreError, Upload};
+use std::any::Any;
 use std::io::{self, BufReader, BufWriter};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use uuid::Uuid;
@@ -62,6 +67,8 @@ pub(crate) enum Trouble {
     Archive(ArchiveError),
     /// The program is not deterministic: the job fails.
     Disagreement(Disagreement),
+    /// The program failed, and would again: the job fails.
+    Program(String),
     /// The job was removed: everything of it is dropped.
     Removed,
     /// The job was given up meanwhile.
@@ -357,10 +364,17 @@ impl<R> Tend<R> {
         let given_up = &self.job.given_up;
         let program = &*self.job.program;
         let cursors = cursors.into_iter().map(|pairs| Received { program, expected, pairs }).collect();
-        let merged = merge_into(program, cursors, reduced, upload, given_up);
+        let scratch = ScratchFolder(self.archive.scratch.clone());
+        let at = ReducePlace {
+            job: self.job.spec.job,
+            partition: self.partition,
+            scratch: &scratch,
+            stops: &|| given_up.load(Ordering::Relaxed),
+        };
+        let merged = merge_into(program, cursors, reduced.then_some(&at), upload, given_up);
         let (upload, size) = merged.map_err(|error| match given_up.load(Ordering::Relaxed) {
             true => Trouble::GivenUp,
-            false => damaged_or_full(&path, error).into(),
+            false => failed(&path, error),
         })?;
         crash_point::reached("aggregator.run_written");
         upload.finish()?;
@@ -380,7 +394,7 @@ type OpenRun = RunReader<BufReader<Box<dyn io::Read + Send>>>;
 fn merge_into<C: Cursor>(
     program: &dyn AnyProgram,
     cursors: Vec<C>,
-    reduced: bool,
+    reduced: Option<&ReducePlace<'_>>,
     upload: Box<dyn Upload>,
     given_up: &AtomicBool,
 ) -> io::Result<(Box<dyn Upload>, RunSize)> {
@@ -392,8 +406,11 @@ fn merge_into<C: Cursor>(
         }
         writer.put(key, value)
     };
-    if reduced {
-        program.reduce(&mut merged, &mut put)?;
+    if let Some(at) = reduced {
+        let reducing = AssertUnwindSafe(|| program.reduce(at, &mut merged, &mut put));
+        let panicked =
+            |panic: Box<dyn Any + Send>| Err(ProgramFailed(format!("reducing panicked: {}", said(&*panic))).into());
+        catch_unwind(reducing).unwrap_or_else(panicked)?;
     } else {
         while merged.advance()? {
             put(merged.key(), merged.value())?;
@@ -401,6 +418,13 @@ fn merge_into<C: Cursor>(
     }
     let (upload, size) = writer.finish()?;
     Ok((upload.into_inner().map_err(io::IntoInnerError::into_error)?, size))
+}
+
+fn failed(path: &str, error: io::Error) -> Trouble {
+    match error.downcast::<ProgramFailed>() {
+        Ok(ProgramFailed(reason)) => Trouble::Program(reason),
+        Err(error) => damaged_or_full(path, error).into(),
+    }
 }
 
 fn damaged_or_full(path: &str, error: io::Error) -> ArchiveError {

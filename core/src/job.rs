@@ -73,6 +73,17 @@ impl RecordError {
     }
 }
 
+/// A reduce failed by the program's fault: it would fail again. It travels as an [`io::Error`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ProgramFailed(pub String);
+
+impl From<ProgramFailed> for io::Error {
+    fn from(failed: ProgramFailed) -> Self {
+        Self::other(failed)
+    }
+}
+
 /// A value with a byte form. The form is canonical: equal values have equal bytes. Its default stands where no value is, and is
 /// never merged.
 pub trait Value: Clone + Default + fmt::Debug + Send + Sync + 'static {

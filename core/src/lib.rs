@@ -12,6 +12,7 @@ pub mod job;
 pub mod jobs;
 pub mod key;
 pub mod ledger;
+pub mod lines;
 pub mod local;
 pub mod map;
 pub mod map_reduce;

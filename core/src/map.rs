@@ -3,19 +3,22 @@
 //! Runs on a compute thread; knows nothing of queues. The same chunk and limits always give the same segments, byte for byte,
 //! whatever the memory: budgets change where pairs wait, never what comes out.
 
-use crate::id::PartitionNumber;
+mod building;
+mod segments;
+
+pub use self::building::Building;
+
+use self::segments::Spool;
 use crate::job::{Pair, Piece, Program, RecordError, Records, TakePair, Value};
 use crate::message::{MAX_BODY_BYTES, RefusedRecord};
-use crate::pairs::PairWriter;
 use crate::records::RecordIter;
 use crate::short::{Key, ShortKey};
-use crate::skip::{LISTED_SKIPS, Place, Skip, SkipList, said};
-use crate::table::{Scratch, ScratchFile, Table};
+use crate::skip::{Place, Skip, SkipList, said};
+use crate::table::Scratch;
 use bytes::Bytes;
 use std::collections::BTreeMap;
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io;
 use std::panic::{self, AssertUnwindSafe};
-use xxhash_rust::xxh3::Xxh3;
 
 /// The longest pair, key and value together, in bytes: a message's body holds it and its lengths.
 pub const MAX_PAIR_BYTES: usize = MAX_BODY_BYTES - LENGTHS_BYTES;
@@ -120,6 +123,22 @@ pub enum MapError {
         /// What it said.
         reason: String,
     },
+    /// The program failed.
+    #[error("{reason}")]
+    Program {
+        /// What happened.
+        reason: String,
+        /// Elsewhere it may not.
+        may_pass: bool,
+    },
+    /// The program fails on one record, and all others may be mapped without it.
+    #[error("{reason}")]
+    Record {
+        /// Which.
+        place: Place,
+        /// What happened.
+        reason: String,
+    },
     /// Scratch files failed.
     #[error("temporary files failed")]
     Scratch(#[from] io::Error),
@@ -166,42 +185,15 @@ pub fn map_chunk<P: Program, W: Watch + ?Sized>(
     scratch: &dyn Scratch,
     watch: &mut W,
 ) -> Result<Mapped, MapError> {
-    let mut skips = SkipList::default();
-    left_out.too_long.iter().cloned().for_each(|skip| skips.push(skip));
-    let mut digest = Xxh3::new();
-    for piece in pieces {
-        digest.update(piece.bytes);
-    }
-    // Who wants keys to collide in the table would have to know the hash of an input that they are a part of.
-    let table = Table::new(program, limits.partitions, limits.budget_bytes, digest.digest());
-    let (agreed, refused) = (left_out.agreed, Refusals::default());
+    let building = Building::new(program, pieces, left_out.too_long, limits);
     let glance = Glance { watch, pairs: 0 };
-    let mut mapping = Mapping { program, table, limits, skips, agreed, refused, glance };
-    let mut records = 0;
+    let mut mapping = Mapping { program, building, limits, agreed: left_out.agreed, glance };
     for piece in pieces {
-        records += mapping.piece(piece, scratch)?;
+        let records = mapping.piece(piece, scratch)?;
+        mapping.building.count("records", records);
     }
-    let Mapping { table, skips, refused, mut glance, .. } = mapping;
-    let pairs = table.pairs();
-    let mut segments = Segments::new(limits, scratch);
-    table.drain(scratch, |partition, key, pairs, value| {
-        glance.pair()?;
-        segments.put(partition, key, pairs, value)
-    })?;
-    let (partials, spool, output_digest) = segments.finish()?;
-    for skip in &skips.listed {
-        digest.update(&skip.source.0.to_le_bytes());
-        digest.update(&skip.offset.to_le_bytes());
-        digest.update(&(skip.reason.len() as u64).to_le_bytes());
-        digest.update(skip.reason.as_bytes());
-    }
-    digest.update(&skips.more.to_le_bytes());
-    digest.update(&output_digest.to_le_bytes());
-    let counters = BTreeMap::from([
-        ("bytes".to_owned(), pieces.iter().map(|piece| piece.bytes.len() as u64).sum()),
-        ("records".to_owned(), records),
-    ]);
-    Ok(Mapped { partials, skips, refused, pairs, counters, digest: digest.digest(), spool })
+    let Mapping { building, mut glance, .. } = mapping;
+    building.finish(scratch, || glance.pair())
 }
 
 /// A record's pairs, or why it is not counted.
@@ -229,11 +221,9 @@ impl<W: Watch + ?Sized> Glance<'_, W> {
 
 struct Mapping<'p, 'c, P: Program, W: ?Sized> {
     program: &'p P,
-    table: Table<'p, P>,
+    building: Building<'p, P>,
     limits: Limits,
-    skips: SkipList,
     agreed: &'c [Skip],
-    refused: Refusals,
     glance: Glance<'c, W>,
 }
 
@@ -285,7 +275,7 @@ impl<'p, P: Program, W: Watch + ?Sized> Mapping<'p, '_, P, W> {
                         self.add(Key::of(&pair.key), pair.value, scratch)?;
                     }
                 }
-                Err(error) => self.skip(Skip::new(piece.source, record.offset, error.reason), record.bytes),
+                Err(error) => self.building.skip(Skip::new(piece.source, record.offset, error.reason), record.bytes),
             }
         }
         Ok(number)
@@ -298,18 +288,11 @@ impl<'p, P: Program, W: Watch + ?Sized> Mapping<'p, '_, P, W> {
         if !self.agreed.is_empty()
             && let Some(skip) = self.agreed.iter().find(|skip| skip.place() == place)
         {
-            self.skip(skip.clone(), record.bytes);
+            self.building.skip(skip.clone(), record.bytes);
             return true;
         }
         self.glance.watch.record(Some(place), record.bytes);
         false
-    }
-
-    fn skip(&mut self, skip: Skip, record: &[u8]) {
-        if self.skips.listed.len() < LISTED_SKIPS {
-            self.refused.push(skip.clone(), record);
-        }
-        self.skips.push(skip);
     }
 
     /// A record's pairs, held until its iterator ends, so that a record counts wholly or not at all; one on which the program
@@ -341,156 +324,11 @@ impl<'p, P: Program, W: Watch + ?Sized> Mapping<'p, '_, P, W> {
         held.unwrap_or_else(|panic| Ok(Err(RecordError { reason: format!("mapping panicked: {}", said(&*panic)) })))
     }
 
+    /// Adds a pair, and looks now and then whether to stop.
     #[inline(always)]
     fn add(&mut self, key: Key<'_>, value: P::Value, scratch: &dyn Scratch) -> Result<(), MapError> {
-        if let Key::Long(key) = key
-            && key.len() > MAX_PAIR_BYTES
-        {
-            return Err(MapError::Pair { bytes: key.len() });
-        }
-        if self.table.add(key, value) {
-            self.spill(scratch)?;
-        }
-        if self.table.pairs().is_multiple_of(GLANCE_PAIRS) { self.glance.look() } else { Ok(()) }
-    }
-
-    /// Bounds the scratch files. They tell a hopeless chunk early only where the limit is far behind: [`Segments::put`] decides.
-    fn spill(&mut self, scratch: &dyn Scratch) -> Result<(), MapError> {
-        self.table.spill(scratch)?;
-        let limit = self.limits.output_bytes;
-        let most = limit.saturating_mul(SCRATCH_FACTOR).saturating_add(LEAST_SCRATCH_BYTES);
-        if self.table.bytes() > most {
-            self.table.compact(scratch)?;
-            if self.table.bytes() > most {
-                return Err(MapError::Output { limit });
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Cuts sorted pairs into segments, and partitions.
-struct Segments<'s> {
-    limits: Limits,
-    spool: Spool,
-    scratch: &'s dyn Scratch,
-    partials: Vec<Vec<Segment>>,
-    body: Vec<u8>,
-    writer: PairWriter,
-    pairs: u64,
-    output_bytes: u64,
-    digest: Xxh3,
-}
-
-impl<'s> Segments<'s> {
-    fn new(limits: Limits, scratch: &'s dyn Scratch) -> Self {
-        Self {
-            limits,
-            spool: Spool::new(limits.budget_bytes),
-            scratch,
-            partials: vec![Vec::new()],
-            body: Vec::new(),
-            writer: PairWriter::default(),
-            pairs: 0,
-            output_bytes: 0,
-            digest: Xxh3::new(),
-        }
-    }
-
-    fn put(&mut self, partition: PartitionNumber, key: &[u8], pairs: u64, value: &[u8]) -> Result<(), MapError> {
-        let bytes = key.len() + value.len();
-        if bytes > MAX_PAIR_BYTES {
-            return Err(MapError::Pair { bytes });
-        }
-        self.output_bytes += bytes as u64;
-        if self.output_bytes > self.limits.output_bytes {
-            return Err(MapError::Output { limit: self.limits.output_bytes });
-        }
-        while self.partials.len() <= partition.index() {
-            self.end_partial()?;
-            self.partials.push(Vec::new());
-        }
-        // The most that its lengths may take, so that what is shared with the key before decides nothing.
-        let size = bytes + LENGTHS_BYTES;
-        if !self.body.is_empty() && self.body.len() + size > self.limits.segment_bytes {
-            self.end_segment()?;
-        }
-        self.writer.put(&mut self.body, key, value);
-        self.pairs += pairs;
-        Ok(())
-    }
-
-    fn end_segment(&mut self) -> io::Result<()> {
-        self.digest.update(&(self.partials.len() as u64).to_le_bytes());
-        self.digest.update(&(self.body.len() as u64).to_le_bytes());
-        self.digest.update(&self.body);
-        let begin = self.spool.append(&self.body, self.scratch)?;
-        let segment = Segment { pairs: std::mem::take(&mut self.pairs), begin, length: self.body.len() };
-        self.partials.last_mut().expect("there is a partial from the start").push(segment);
-        self.body.clear();
-        self.writer = PairWriter::default();
-        Ok(())
-    }
-
-    /// A partial is sent even when it is empty.
-    fn end_partial(&mut self) -> io::Result<()> {
-        let none_yet = self.partials.last().is_none_or(Vec::is_empty);
-        if none_yet || !self.body.is_empty() { self.end_segment() } else { Ok(()) }
-    }
-
-    fn finish(mut self) -> io::Result<(Vec<Vec<Segment>>, Spool, u64)> {
-        while self.partials.len() < self.limits.partitions as usize {
-            self.end_partial()?;
-            self.partials.push(Vec::new());
-        }
-        self.end_partial()?;
-        Ok((self.partials, self.spool, self.digest.digest()))
-    }
-}
-
-/// Bytes put one after the other: in memory up to a budget, beyond it in a scratch file.
-struct Spool {
-    budget_bytes: usize,
-    memory: Vec<Bytes>,
-    memory_starts: Vec<u64>,
-    length: u64,
-    file: Option<(u64, Box<dyn ScratchFile>)>,
-}
-
-impl Spool {
-    const fn new(budget_bytes: usize) -> Self {
-        Self { budget_bytes, memory: Vec::new(), memory_starts: Vec::new(), length: 0, file: None }
-    }
-
-    fn append(&mut self, bytes: &[u8], scratch: &dyn Scratch) -> io::Result<u64> {
-        let begin = self.length;
-        self.length += bytes.len() as u64;
-        if self.file.is_none() && self.length <= self.budget_bytes as u64 {
-            self.memory.push(Bytes::copy_from_slice(bytes));
-            self.memory_starts.push(begin);
-            return Ok(begin);
-        }
-        if self.file.is_none() {
-            self.file = Some((begin, scratch.create()?));
-        }
-        let (_, file) = self.file.as_mut().expect("just made");
-        file.write_all(bytes)?;
-        Ok(begin)
-    }
-
-    fn read(&mut self, begin: u64, length: usize) -> io::Result<Bytes> {
-        if let Some((first, file)) = &mut self.file
-            && begin >= *first
-        {
-            let mut bytes = vec![0; length];
-            file.seek(SeekFrom::Start(begin - *first))?;
-            file.read_exact(&mut bytes)?;
-            return Ok(bytes.into());
-        }
-        // An empty segment begins where the next one does, and is as empty there.
-        let place = self.memory_starts.partition_point(|&start| start <= begin);
-        let found = place.checked_sub(1).map(|place| self.memory[place].slice(..length));
-        Ok(found.expect("a segment begins where it was put"))
+        self.building.add(key, value, scratch)?;
+        if self.building.pairs().is_multiple_of(GLANCE_PAIRS) { self.glance.look() } else { Ok(()) }
     }
 }
 

@@ -4,6 +4,7 @@
 //! for a pair that is merged, never for a record or a pair that is mapped: [`crate::map`] is compiled for each program.
 
 use crate::boundary::Boundary;
+use crate::id::{ChunkNumber, JobId, PartitionNumber};
 use crate::job::{PairTaker, Piece, Program, ValueError};
 use crate::jobs::{Job, JobError, Names, Options};
 use crate::map::{LeftOut, Limits, MapError, Mapped, Watch, map_chunk};
@@ -18,6 +19,27 @@ use std::io;
 use std::ops::Deref;
 use std::sync::Arc;
 
+/// Whose chunk is mapped.
+#[derive(Clone, Copy, Debug)]
+pub struct MapPlace {
+    /// The job.
+    pub job: JobId,
+    /// The chunk.
+    pub chunk: ChunkNumber,
+}
+
+/// Whose partition is reduced, and with what.
+pub struct ReducePlace<'a> {
+    /// The job.
+    pub job: JobId,
+    /// The partition.
+    pub partition: PartitionNumber,
+    /// For what does not fit in memory.
+    pub scratch: &'a dyn Scratch,
+    /// Whether nobody wants it any more.
+    pub stops: &'a dyn Fn() -> bool,
+}
+
 /// What the roles ask of a program. A [`Program`] is one; what is not mapped record by record in this process implements it
 /// itself.
 pub trait AnyProgram: Send + Sync + 'static {
@@ -30,6 +52,7 @@ pub trait AnyProgram: Send + Sync + 'static {
     /// Fails as a whole or not at all.
     fn map_chunk(
         &self,
+        at: &MapPlace,
         pieces: &[Piece<'_>],
         left_out: LeftOut<'_>,
         limits: Limits,
@@ -56,7 +79,7 @@ pub trait AnyProgram: Send + Sync + 'static {
     ///
     /// # Errors
     /// As [`Program::reduce`].
-    fn reduce(&self, pairs: &mut dyn PairSource, out: &mut PairTaker<'_>) -> io::Result<()>;
+    fn reduce(&self, at: &ReducePlace<'_>, pairs: &mut dyn PairSource, out: &mut PairTaker<'_>) -> io::Result<()>;
 
     /// [`Program::columns`]
     fn columns(&self) -> &'static [&'static str];
@@ -78,6 +101,7 @@ impl<P: Program> AnyProgram for P {
 
     fn map_chunk(
         &self,
+        _: &MapPlace,
         pieces: &[Piece<'_>],
         left_out: LeftOut<'_>,
         limits: Limits,
@@ -103,7 +127,7 @@ impl<P: Program> AnyProgram for P {
         Program::groups(self)
     }
 
-    fn reduce(&self, pairs: &mut dyn PairSource, out: &mut PairTaker<'_>) -> io::Result<()> {
+    fn reduce(&self, _: &ReducePlace<'_>, pairs: &mut dyn PairSource, out: &mut PairTaker<'_>) -> io::Result<()> {
         Program::reduce(self, pairs, out)
     }
 

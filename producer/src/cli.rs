@@ -15,10 +15,11 @@ use crate::output::{Order, OrderError, OutputOptions};
 use crate::publishing::Packing;
 use crate::sources::STANDARD_INPUT;
 use rabbit_reduce_core::id::JobId;
-use rabbit_reduce_core::jobs::{JobError, Options};
+use rabbit_reduce_core::jobs::{JobError, Options, Streaming};
 use rabbit_reduce_core::program::{NamedProgram, Programs};
 use rabbit_reduce_core::spec::{self, By, PROGRAM_VERSION, ProgramSpec};
 use rabbit_reduce_core::split::{MAX_RECORD_BYTES, MAX_REFERENCE_BYTES};
+use rabbit_reduce_runtime::command::{self, Limits};
 use rabbit_reduce_runtime::process::args::{BrokerArgs, ByteSize, LogArgs, memory_default};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -27,6 +28,8 @@ use std::str::FromStr;
 pub use self::args::Cli;
 pub use self::dead::{Action, Dead, Owner};
 
+/// What is done if nothing else is asked for.
+const DEFAULT_JOB: &str = "word-count";
 /// The most compute threads: more than any machine uses, and few enough to start.
 const MAX_THREADS: usize = 1024;
 
@@ -66,6 +69,8 @@ pub struct Run {
     pub threads: usize,
     /// What all of it may use, in bytes.
     pub memory_bytes: u64,
+    /// What commands may take.
+    pub commands: Limits,
     /// As typed.
     pub inputs: Vec<PathBuf>,
 }
@@ -301,6 +306,7 @@ impl Cli {
                     job,
                     threads: threads(args.threads)?,
                     memory_bytes: memory_bytes(args.memory)?,
+                    commands: args.commands.limits(),
                     inputs: inputs(args.inputs, By::Value)?,
                 })
             }
@@ -350,8 +356,29 @@ impl Cli {
 }
 
 impl JobArgs {
+    /// What is said of commands.
+    fn streaming(&self) -> Option<Streaming> {
+        let streaming = Streaming {
+            mapper: self.mapper.clone(),
+            combiner: self.combiner.clone(),
+            reducer: self.reducer.clone(),
+            separator: self.separator.clone(),
+            key_fields: self.key_fields,
+            partition_fields: self.partition_fields.clone(),
+            sort_fields: self.sort_fields.clone(),
+        };
+        (streaming != Streaming::default()).then_some(streaming)
+    }
+
     fn check(self, by: By, programs: &Programs) -> Result<JobConfig, UsageError> {
+        let streaming = self.streaming();
+        let name = match (self.job, &streaming) {
+            (Some(job), _) => job,
+            (None, Some(_)) => command::NAME.to_owned(),
+            (None, None) => DEFAULT_JOB.to_owned(),
+        };
         let options = Options {
+            streaming,
             tokens: self.tokens,
             token_regex: self.token_regex,
             lowercase: self.lowercase,
@@ -359,7 +386,7 @@ impl JobArgs {
             by_source: self.by_source,
             set: self.set.into_iter().map(|Setting(name, value)| (name, value)).collect(),
         };
-        let job = programs.make(&self.job, &options)?;
+        let job = programs.make(&name, &options)?;
         if let Some(size) = self.chunk_size {
             let (what, most) = match by {
                 By::Value => ("--chunk-size (of what travels by value)", MAX_RECORD_BYTES),

@@ -86,6 +86,7 @@ impl Embedded {
             segment_bytes,
             keep: None,
             max_runs: aggregator::MAX_RUNS,
+            scratch: std::env::temp_dir(),
             programs: programs.clone(),
         };
         let (to, kept, until) = (Arc::clone(&broker), Arc::clone(&store), shutdown.clone());
@@ -100,6 +101,7 @@ impl Embedded {
             exit_when_idle: false,
             program: None,
             programs,
+            commands: None,
         };
         let (to, until) = (Arc::clone(&broker), shutdown.clone());
         roles.spawn(async move { Ok(worker::run(config, to, until).await?) });
@@ -152,6 +154,7 @@ mod tests {
                 segment_bytes,
                 max_runs: aggregator::MAX_RUNS,
                 keep: None,
+                scratch: std::env::temp_dir(),
                 programs: Programs::built_in(),
             };
             assert!(config.prefetch().is_ok(), "{memory_bytes}");

@@ -34,6 +34,7 @@ use rabbit_reduce_core::message::{Answer, Ask, End, Losses, Outcome};
 use rabbit_reduce_core::program::Programs;
 use rabbit_reduce_core::spec::{By, Mappers, SEGMENT_BYTES};
 use rabbit_reduce_runtime::broker::Broker;
+use rabbit_reduce_runtime::command::{Host, Permission, with_commands};
 use rabbit_reduce_runtime::process::args::BrokerArgs;
 use rabbit_reduce_runtime::process::broker::{connect, connect_and_declare, failure as broker_failure, topology};
 use rabbit_reduce_runtime::process::clock;
@@ -53,8 +54,9 @@ const FAILED_LOSSES: usize = 100;
 #[must_use]
 pub fn main_with(programs: Programs, line: impl IntoIterator<Item = OsString>) -> ExitCode {
     let cli = Cli::parse_from(line);
+    let printing = with_commands(programs.clone(), Permission::NeverAsked);
     let logs = cli.log().clone();
-    match cli.into_command(&programs) {
+    match cli.into_command(&printing) {
         Ok(command) => start::run(&logs, |shutdown| execute(command, programs, logs.quiet, shutdown)),
         Err(error) => {
             complain(&shown::one_line(&error));
@@ -129,7 +131,12 @@ pub async fn execute(command: Command, programs: Programs, quiet: bool, shutdown
 async fn run_here(run: cli::Run, programs: Programs, screen: Screen, shutdown: Shutdown) -> Result<Exit, Failure> {
     let sources = collect(&run.inputs, &screen)?;
     let to = open(&run.output)?;
-    let started = Embedded::start(run.threads, run.memory_bytes, std::env::temp_dir(), programs.clone()).await;
+    let scratch = std::env::temp_dir();
+    let working = with_commands(
+        programs,
+        Permission::Allowed(Host { scratch: scratch.clone(), limits: run.commands, alone: true }),
+    );
+    let started = Embedded::start(run.threads, run.memory_bytes, scratch, working.clone()).await;
     let mut embedded = started.map_err(|error| Failure::new(Exit::InputOutput, error))?;
     let session = Session {
         client: Client::new(Arc::clone(&embedded.broker)),
@@ -137,7 +144,7 @@ async fn run_here(run: cli::Run, programs: Programs, screen: Screen, shutdown: S
         screen,
         patience: None,
         packing: Packing::None,
-        programs,
+        programs: working,
     };
     let segment_bytes = embedded.segment_bytes;
     let mappers = Mappers { threads: run.threads, memory_bytes: run.memory_bytes };
@@ -311,6 +318,7 @@ async fn session(args: &BrokerArgs, programs: Programs, quiet: bool, shutdown: S
         () = shutdown.graceful() => return Err(failure(SessionError::Interrupted)),
     };
     let (client, screen) = (Client::new(broker), Screen::new(quiet));
+    let programs = with_commands(programs, Permission::NeverAsked);
     Ok(Session { client, shutdown, screen, patience: Some(SHORT), packing: Packing::None, programs })
 }
 

@@ -2,6 +2,7 @@
 #![warn(missing_docs)]
 
 pub mod broker;
+pub mod command;
 pub mod crash_point;
 pub mod process;
 pub mod scratch;

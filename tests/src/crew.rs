@@ -187,6 +187,7 @@ fn run(
                 scratch: std::env::temp_dir(),
                 exit_when_idle: false,
                 program: None,
+                commands: None,
                 programs: rabbit_reduce_examples::programs(),
             };
             Box::pin(async move { worker::run(config, broker, until).await.map_err(|error| error.to_string()) })
@@ -202,6 +203,7 @@ fn run(
                 segment_bytes,
                 max_runs,
                 keep,
+                scratch: std::env::temp_dir(),
                 programs: rabbit_reduce_examples::programs(),
             };
             Box::pin(

@@ -63,6 +63,11 @@ impl Apart {
         for root in config.roots.folders() {
             command.arg("--input-root").arg(root);
         }
+        if let Some(limits) = config.commands {
+            command.arg("--allow-commands");
+            command.arg("--command-silence").arg(format!("{}ms", limits.silence.as_millis()));
+            command.arg("--command-memory").arg(limits.memory_bytes.to_string());
+        }
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn()?;
         let mut input = child.stdin.take().expect("it was piped");
@@ -131,7 +136,7 @@ fn leave_with_parent() {
 }
 
 fn map_into(task: &Bytes, config: &Config, notes: &mut Notes, output: &mut impl Write) -> io::Result<Verdict> {
-    let failed = |reason: String, may_pass| Ok(Verdict::Failed { reason, may_pass });
+    let failed = |reason: String, may_pass| Ok(Verdict::Failed { reason, may_pass, record: None });
     let (task, input) = match message::decode::<Task>(task) {
         Ok(decoded) => decoded,
         Err(error) => return failed(error.to_string(), false),
@@ -141,7 +146,10 @@ fn map_into(task: &Bytes, config: &Config, notes: &mut Notes, output: &mut impl 
     let mapped =
         match map_task(&task, &input, &Kept::new(config.programs.clone()), &config.roots, &scratch, memory, notes) {
             Ok(mapped) => mapped,
-            Err(error) => return failed(error.to_string(), error.may_pass()),
+            Err(error) => {
+                let (may_pass, record) = (error.may_pass(), error.record());
+                return Ok(Verdict::Failed { reason: error.to_string(), may_pass, record });
+            }
         };
     // From here on no record is to blame.
     notes.clear()?;

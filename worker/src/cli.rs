@@ -4,7 +4,8 @@ use crate::{Config, LEAST_BUDGET_BYTES, Roots, apart, run};
 use clap::Parser;
 use clap::builder::FalseyValueParser;
 use rabbit_reduce_core::program::Programs;
-use rabbit_reduce_runtime::process::args::{BrokerArgs, ByteSize, LogArgs, memory_default};
+use rabbit_reduce_runtime::command::with_commands;
+use rabbit_reduce_runtime::process::args::{AllowArgs, BrokerArgs, ByteSize, LogArgs, memory_default};
 use rabbit_reduce_runtime::process::broker::{connect_and_declare, failure};
 use rabbit_reduce_runtime::process::exit::Exit;
 use rabbit_reduce_runtime::process::identity;
@@ -43,6 +44,8 @@ pub struct Cli {
     #[arg(long, value_name = "FILE", hide = true, requires = "map_apart")]
     notes: Option<PathBuf>,
     #[command(flatten)]
+    commands: AllowArgs,
+    #[command(flatten)]
     broker: BrokerArgs,
     /// How much is logged.
     #[command(flatten)]
@@ -66,17 +69,22 @@ impl Cli {
         let roots = Roots::beneath(&self.input_roots)
             .map_err(|error| Failure::new(Exit::Usage, format!("--input-root {error}")))?;
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let scratch = self.temporary.unwrap_or_else(std::env::temp_dir);
+        // Without them, tasks of commands go back like those of any program that is not known here.
+        let allowed = self.commands.allow_commands;
+        let programs = if allowed { with_commands(programs, self.commands.limits.allowed(&scratch)) } else { programs };
         let config = Config {
             name: identity::name(),
             threads: self.threads.map_or(processors, |threads| usize::from(threads.get())),
             memory_bytes: self.memory.unwrap_or_else(memory_default).0,
             least_budget_bytes: LEAST_BUDGET_BYTES,
             roots,
-            scratch: self.temporary.unwrap_or_else(std::env::temp_dir),
+            scratch,
             exit_when_idle: self.exit_when_idle,
             // This very program, even where another release lies under its name by now.
             program: Some(PathBuf::from("/proc/self/exe")),
             programs,
+            commands: allowed.then(|| self.commands.limits.limits()),
         };
         if let Some((parent, notes)) = self.map_apart.zip(self.notes) {
             let config = Config { name: parent, ..config };

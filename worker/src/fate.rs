@@ -35,6 +35,13 @@ pub(crate) fn failed(mut task: Task, attempt: Attempt, may_pass: bool) -> Fate {
     Fate::Retry(Box::new(task))
 }
 
+/// Decides, after a task failed on one of its records for good: everything else may still be mapped, if there are not too many such
+/// records.
+pub(crate) fn failed_on(task: &Task, attempt: Attempt, place: Place) -> Fate {
+    let record = Some(place).filter(|_| task.record.is_none() && task.skips.len() < AGREED_SKIPS);
+    Fate::Dead(Failure { record, ..failure(task, attempt) })
+}
+
 /// Decides, after a task came back too often from the broker. Whose fault that is nobody knows yet.
 pub(crate) fn returned(mut task: Task, attempt: Attempt) -> Fate {
     task.note(attempt);
@@ -48,8 +55,11 @@ pub(crate) fn crashed(mut task: Task, attempt: Attempt, place: Option<Place>) ->
     task.crashes += 1;
     if task.crashes >= CRASHES {
         let reason = short_reason(format!("{} processes died with it, alone: {}", task.crashes, attempt.reason));
-        let record = task.died_at.filter(|_| task.record.is_none() && task.skips.len() < AGREED_SKIPS);
-        return Fate::Dead(Failure { record, ..failure(&task, Attempt { reason, ..attempt }) });
+        let attempt = Attempt { reason, ..attempt };
+        return match task.died_at {
+            Some(place) => failed_on(&task, attempt, place),
+            None => Fate::Dead(failure(&task, attempt)),
+        };
     }
     task.note(attempt);
     Fate::Suspect(Box::new(task))

@@ -6,6 +6,7 @@
 
 use bytes::Bytes;
 use rabbit_reduce_core::message::{MAX_BODY_BYTES, MAX_HEADER_BYTES};
+use rabbit_reduce_core::skip::Place;
 use serde::{Deserialize, Serialize};
 use std::io::{self, Write};
 use tokio::io::{AsyncRead, AsyncReadExt};
@@ -27,6 +28,9 @@ pub(crate) enum Verdict {
         reason: String,
         /// Another attempt may succeed.
         may_pass: bool,
+        /// The one record that is at fault.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        record: Option<Place>,
     },
 }
 

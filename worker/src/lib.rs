@@ -20,6 +20,7 @@ use rabbit_reduce_core::program::Programs;
 use rabbit_reduce_core::topology::queue;
 use rabbit_reduce_runtime::broker::stored::pause_before;
 use rabbit_reduce_runtime::broker::{Broker, BrokerError, Delivery};
+use rabbit_reduce_runtime::command::Limits;
 use rabbit_reduce_runtime::process::joined::joined;
 use rabbit_reduce_runtime::process::shutdown::Shutdown;
 use std::collections::VecDeque;
@@ -56,6 +57,8 @@ pub struct Config {
     pub program: Option<PathBuf>,
     /// What it can map.
     pub programs: Programs,
+    /// What commands may take, if it runs any.
+    pub commands: Option<Limits>,
 }
 
 impl Config {

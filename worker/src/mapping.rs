@@ -8,7 +8,7 @@ use rabbit_reduce_core::job::Piece;
 use rabbit_reduce_core::jobs::JobError;
 use rabbit_reduce_core::map::{LeftOut, Limits, MapError, Mapped, Watch};
 use rabbit_reduce_core::message::{FalseClaim, Task, TaskPiece};
-use rabbit_reduce_core::program::{NamedProgram, Programs};
+use rabbit_reduce_core::program::{MapPlace, NamedProgram, Programs};
 use rabbit_reduce_core::skip::{Place, said};
 use rabbit_reduce_core::spec::{DEFAULT_REFERENCE_BYTES, ProgramSpec};
 use rabbit_reduce_core::table::Scratch;
@@ -50,7 +50,18 @@ impl TaskError {
         match self {
             Self::Input(error) => error.may_pass(),
             Self::Map(MapError::Scratch(_)) => true,
+            Self::Map(MapError::Program { may_pass, .. }) => *may_pass,
             Self::Map(_) | Self::Program(_) | Self::Refused(_) | Self::Malformed(_) | Self::Panic(_) => false,
+        }
+    }
+}
+
+impl TaskError {
+    /// The one record that is at fault, if all others can be mapped without it.
+    pub(crate) const fn record(&self) -> Option<Place> {
+        match self {
+            Self::Map(MapError::Record { place, .. }) => Some(*place),
+            _ => None,
         }
     }
 }
@@ -137,7 +148,8 @@ pub(crate) fn map_task(
     };
     let agreed = if mistake::makes(Mistake::AgreedIsMapped) { &[][..] } else { &task.skips };
     let left_out = LeftOut { too_long: &task.too_long, agreed };
-    let mapping = || job.map_chunk(&pieces, left_out, limits, scratch, watch);
+    let at = MapPlace { job: task.job, chunk: task.chunk };
+    let mapping = || job.map_chunk(&at, &pieces, left_out, limits, scratch, watch);
     let mapped = std::panic::catch_unwind(std::panic::AssertUnwindSafe(mapping));
     drop(pieces);
     kept.give_back(buffer);

@@ -48,8 +48,19 @@ enum Tried {
     Unwanted,
     /// It failed for this reason; another attempt may succeed.
     Failed(String, bool),
+    /// It failed on this record, and would again.
+    FailedOn(String, Place),
     /// Who had it alone died, at this record if anybody knows.
     Crashed(String, Option<Place>),
+}
+
+impl Tried {
+    fn of_failure(reason: String, may_pass: bool, record: Option<Place>) -> Self {
+        match record {
+            Some(place) => Self::FailedOn(reason, place),
+            None => Self::Failed(reason, may_pass),
+        }
+    }
 }
 
 impl Task {
@@ -160,6 +171,7 @@ async fn handle(
             }
             Tried::Stopped => return Ok(false),
             Tried::Failed(reason, may_pass) => fate::failed(task, attempt(reason), may_pass),
+            Tried::FailedOn(reason, place) => fate::failed_on(&task, attempt(reason), place),
             Tried::Crashed(reason, place) => fate::crashed(task, attempt(reason), place),
         }
     };
@@ -245,7 +257,7 @@ async fn try_task(
             shared.publish_all(messages).await
         }
         Err(TaskError::Map(MapError::Stopped)) => Ok(Tried::Unwanted),
-        Err(error) => Ok(Tried::Failed(error.to_string(), error.may_pass())),
+        Err(error) => Ok(Tried::of_failure(error.to_string(), error.may_pass(), error.record())),
     }
 }
 
@@ -282,7 +294,9 @@ async fn try_apart(shared: &Arc<Shared>, program: &Path, raw: &Bytes) -> Result<
                 publishing.try_collect::<()>().await?;
                 return Ok(Tried::Published);
             }
-            Ok(Said::Verdict(Verdict::Failed { reason, may_pass })) => return Ok(Tried::Failed(reason, may_pass)),
+            Ok(Said::Verdict(Verdict::Failed { reason, may_pass, record })) => {
+                return Ok(Tried::of_failure(reason, may_pass, record));
+            }
             Ok(Said::Died(how, place)) => return Ok(Tried::Crashed(how, place)),
             Err(error) => return unable(error),
         }

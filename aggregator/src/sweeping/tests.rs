@@ -20,6 +20,7 @@ fn archive() -> Archive {
         store_id: "s".to_owned(),
         writer: "w".to_owned(),
         max_runs: crate::MAX_RUNS,
+        scratch: std::env::temp_dir(),
         programs: Programs::built_in(),
     }
 }

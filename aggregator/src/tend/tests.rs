@@ -27,6 +27,7 @@ fn archive() -> Archive {
         store_id: "store".to_owned(),
         writer: "test".to_owned(),
         max_runs: crate::MAX_RUNS,
+        scratch: std::env::temp_dir(),
         programs: Programs::built_in(),
     }
 }

@@ -3,6 +3,7 @@
 //! Knows no command line parser. What would surprise: this is what a job's spec carries, so a name here is part of the protocol.
 
 use super::JobError;
+use crate::lines::{LineFormat, MOST_FIELDS, SortField};
 use crate::tokens::Tokens;
 use regex::bytes::Regex;
 use serde::{Deserialize, Serialize};
@@ -33,9 +34,64 @@ pub struct Options {
     /// Whether `count` counts every source by itself.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub by_source: bool,
+    /// What a program of commands is made of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub streaming: Option<Streaming>,
     /// What programs that are not built in are told.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub set: BTreeMap<String, String>,
+}
+
+/// Commands, and how they read and write lines.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Streaming {
+    /// The command that maps; without one every line is a pair as it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mapper: Option<String>,
+    /// The command that combines the pairs of a chunk.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub combiner: Option<String>,
+    /// The command that reduces a partition; without one its pairs are the result.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reducer: Option<String>,
+    /// One character between key and value, and between the fields of a key; a tab if it is not said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub separator: Option<String>,
+    /// How many fields the key is; one if it is not said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key_fields: Option<usize>,
+    /// Fields that choose the partition.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub partition_fields: Vec<usize>,
+    /// Fields that order keys, as in `2nr`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sort_fields: Vec<String>,
+}
+
+impl Streaming {
+    /// How lines are read.
+    ///
+    /// # Errors
+    /// Names the option that is wrong, and what would be right.
+    pub fn line_format(&self) -> Result<LineFormat, String> {
+        let separator = match self.separator.as_deref().map(str::as_bytes) {
+            None => b'\t',
+            Some([byte]) if *byte != b'\n' => *byte,
+            Some(_) => return Err("--separator is one ASCII character, and no line feed".to_owned()),
+        };
+        let key_fields = self.key_fields.unwrap_or(1);
+        let fields = 1..=MOST_FIELDS;
+        if !fields.contains(&key_fields) || !self.partition_fields.iter().all(|field| fields.contains(field)) {
+            return Err(format!("fields are numbered from 1 to {MOST_FIELDS}"));
+        }
+        if self.partition_fields.len() > MOST_FIELDS || self.sort_fields.len() > MOST_FIELDS {
+            return Err(format!("there are more than {MOST_FIELDS} fields"));
+        }
+        let sort_fields = self.sort_fields.iter().map(|field| field.parse::<SortField>());
+        let sort_fields = sort_fields.collect::<Result<_, _>>().map_err(|error| format!("--sort-fields: {error}"))?;
+        Ok(LineFormat { separator, key_fields, partition_fields: self.partition_fields.clone(), sort_fields })
+    }
 }
 
 /// A rule for tokens that has a name.
@@ -82,6 +138,8 @@ pub enum Flag {
     Pattern,
     /// `--by-source`
     BySource,
+    /// `--mapper`, `--combiner`, `--reducer` and what belongs to them
+    Streaming,
     /// `--set`
     Set,
 }
@@ -101,6 +159,7 @@ impl Flag {
             Self::Lowercase => &["word-count", "letter-count", "index"],
             Self::Pattern => &["grep"],
             Self::BySource => &["count"],
+            Self::Streaming => &["command"],
             Self::Set => &["programs that are not built in"],
         }
     }
@@ -114,6 +173,7 @@ impl fmt::Display for Flag {
             Self::Lowercase => "--lowercase",
             Self::Pattern => "--pattern",
             Self::BySource => "--by-source",
+            Self::Streaming => "--mapper or --reducer",
             Self::Set => "--set",
         })
     }
@@ -128,6 +188,7 @@ impl Options {
             (self.lowercase, Flag::Lowercase),
             (self.pattern.is_some(), Flag::Pattern),
             (self.by_source, Flag::BySource),
+            (self.streaming.is_some(), Flag::Streaming),
             (!self.set.is_empty(), Flag::Set),
         ];
         said.into_iter().filter_map(|(said, flag)| said.then_some(flag))

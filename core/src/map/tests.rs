@@ -5,6 +5,7 @@ use crate::id::SourceNumber;
 use crate::jobs::{Grep, Sum, WordCount};
 use crate::pairs::{PairReader, PairSource};
 use crate::skip::{LISTED_SKIPS, MAX_REASON_BYTES};
+use crate::table::ScratchFile;
 use crate::tokens::Tokens;
 
 struct InMemory;

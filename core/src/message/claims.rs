@@ -17,10 +17,10 @@ const MAX_STORE_BYTES: usize = 128;
 /// The longest name of a worker; `runtime::process::identity` makes them half as long.
 const MAX_WORKER_BYTES: usize = 128;
 /// The most counters of a chunk, and the longest name of one: they are kept for every chunk of a job.
-const MAX_COUNTERS: usize = 64;
-const MAX_COUNTER_BYTES: usize = 64;
+pub(crate) const MAX_COUNTERS: usize = 64;
+pub(crate) const MAX_COUNTER_BYTES: usize = 64;
 /// What is counted of one chunk is far below, and as many chunks as there can be do not reach the end of a `u64`.
-const MAX_COUNT: u64 = 1 << 40;
+pub(crate) const MAX_COUNT: u64 = 1 << 40;
 /// More attempts, suspicions or rounds than anybody makes.
 const MAX_ATTEMPTS: u32 = 1000;
 /// What a pair may take of a segment for each byte that the output limit counts, at the most.

@@ -12,7 +12,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use rabbit_reduce_core::jobs::TokensName;
 use rabbit_reduce_core::rows::format::Format;
 use rabbit_reduce_core::spec::{By, DEFAULT_MAX_LOSSES, DEFAULT_PARTITIONS};
-use rabbit_reduce_runtime::process::args::{BrokerArgs, ByteSize, LogArgs};
+use rabbit_reduce_runtime::process::args::{BrokerArgs, ByteSize, CommandLimitArgs, LogArgs};
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -96,6 +96,8 @@ pub(super) struct RunArgs {
     /// Memory to use [default: a quarter of the machine's]
     #[arg(long, env = "RABBIT_REDUCE_MEMORY", value_name = "SIZE", help_heading = "Resources")]
     pub(super) memory: Option<ByteSize>,
+    #[command(flatten)]
+    pub(super) commands: CommandLimitArgs,
     #[command(flatten)]
     pub(super) output: OutputArgs,
     #[command(flatten)]
@@ -209,9 +211,9 @@ pub(super) struct TeardownArgs {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Job options")]
 pub(super) struct JobArgs {
-    /// What to do: word-count, letter-count, count, sum, index or grep
-    #[arg(long, env = "RABBIT_REDUCE_JOB", value_name = "NAME", default_value = "word-count")]
-    pub(super) job: String,
+    /// What to do: word-count, letter-count, count, sum, index or grep [default: word-count]
+    #[arg(long, env = "RABBIT_REDUCE_JOB", value_name = "NAME")]
+    pub(super) job: Option<String>,
     /// What a word is (word-count, index) [default: whitespace]
     #[arg(long, env = "RABBIT_REDUCE_TOKENS", value_name = "RULE", value_parser = tokens())]
     pub(super) tokens: Option<TokensName>,
@@ -227,6 +229,27 @@ pub(super) struct JobArgs {
     /// A row for every source (count)
     #[arg(long, env = "RABBIT_REDUCE_BY_SOURCE", value_parser = FalseyValueParser::new())]
     pub(super) by_source: bool,
+    /// A command of your own that reads lines and writes lines of a key, a tab and a value; no shell is asked
+    #[arg(long, env = "RABBIT_REDUCE_MAPPER", value_name = "COMMAND", allow_hyphen_values = true)]
+    pub(super) mapper: Option<String>,
+    /// The same for the pairs of a chunk, in order of keys
+    #[arg(long, env = "RABBIT_REDUCE_COMBINER", value_name = "COMMAND", allow_hyphen_values = true)]
+    pub(super) combiner: Option<String>,
+    /// The same for all pairs of a partition, in order of keys
+    #[arg(long, env = "RABBIT_REDUCE_REDUCER", value_name = "COMMAND", allow_hyphen_values = true)]
+    pub(super) reducer: Option<String>,
+    /// The character between key and value, and between fields of a key (commands) [default: a tab]
+    #[arg(long, env = "RABBIT_REDUCE_SEPARATOR", value_name = "CHARACTER", allow_hyphen_values = true)]
+    pub(super) separator: Option<String>,
+    /// How many fields of a line are its key (commands) [default: 1]
+    #[arg(long, env = "RABBIT_REDUCE_KEY_FIELDS", value_name = "N")]
+    pub(super) key_fields: Option<usize>,
+    /// Fields of the key that choose its partition, as 1,2 (commands) [default: all of it]
+    #[arg(long, env = "RABBIT_REDUCE_PARTITION_FIELDS", value_name = "N,…", value_delimiter = ',')]
+    pub(super) partition_fields: Vec<usize>,
+    /// Fields that order keys, as 1,2nr: n for numeric, r for reverse (commands) [default: all of it, as bytes]
+    #[arg(long, env = "RABBIT_REDUCE_SORT_FIELDS", value_name = "N[n][r],…", value_delimiter = ',')]
+    pub(super) sort_fields: Vec<String>,
     /// What a program that is not built in is told; give it again for more
     #[arg(long, env = "RABBIT_REDUCE_SET", value_name = "NAME=VALUE", allow_hyphen_values = true)]
     pub(super) set: Vec<Setting>,

@@ -5,14 +5,19 @@
 
 pub use super::byte_size::ByteSize;
 pub use super::memory::memory_default;
+use crate::command::{Host, Limits, Permission};
 use std::convert::Infallible;
 use std::fmt;
+use std::path::Path;
 use std::str::FromStr;
 use std::sync::LazyLock;
+use std::time::Duration;
 
 const DEFAULT_URL: &str = "amqp://guest:guest@127.0.0.1:5672/%2f";
 const DEFAULT_NAMESPACE: &str = "rabbit-reduce";
 const MAX_NAMESPACE_BYTES: usize = 64;
+/// Processes that one command may be: more than any pipeline, and few enough to be killed.
+const MOST_PROCESSES: usize = 256;
 
 /// The URL when neither the flag nor `AMQP_URL` gives one; clap reads a single variable per flag.
 static FALLBACK_URL: LazyLock<String> = LazyLock::new(|| fallback_url(std::env::var("RABBIT_REDUCE_BROKER_URL").ok()));
@@ -44,6 +49,52 @@ pub struct BrokerArgs {
         value_parser = parse_namespace
     )]
     pub namespace: String,
+}
+
+/// Whether commands that come with jobs are run, and what they may take.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Commands")]
+pub struct AllowArgs {
+    /// Run the commands that jobs bring with them: whoever may start jobs may then do anything here that you may
+    #[arg(long, env = "RABBIT_REDUCE_ALLOW_COMMANDS", value_parser = clap::builder::FalseyValueParser::new())]
+    pub allow_commands: bool,
+    /// What they may take.
+    #[command(flatten)]
+    pub limits: CommandLimitArgs,
+}
+
+impl AllowArgs {
+    /// As it is asked for; with these words where it is not.
+    #[must_use]
+    pub fn permission(&self, refused: &'static str, scratch: &Path) -> Permission {
+        if self.allow_commands { self.limits.allowed(scratch) } else { Permission::Refused(refused) }
+    }
+}
+
+/// What a command may take.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Commands")]
+pub struct CommandLimitArgs {
+    /// How long a command may neither read nor write before it is killed, as 30s or 10m
+    #[arg(long, env = "RABBIT_REDUCE_COMMAND_SILENCE", value_name = "DURATION", default_value = "10m", value_parser = humantime::parse_duration)]
+    pub command_silence: Duration,
+    /// Memory that a command may take, for each that runs
+    #[arg(long, env = "RABBIT_REDUCE_COMMAND_MEMORY", value_name = "SIZE", default_value_t = ByteSize(1 << 30))]
+    pub command_memory: ByteSize,
+}
+
+impl CommandLimitArgs {
+    /// As limits.
+    #[must_use]
+    pub const fn limits(&self) -> Limits {
+        Limits { silence: self.command_silence, memory_bytes: self.command_memory.0, processes: MOST_PROCESSES }
+    }
+
+    /// Commands run within these, in folders beneath this one.
+    #[must_use]
+    pub fn allowed(&self, scratch: &Path) -> Permission {
+        Permission::Allowed(Host { scratch: scratch.to_owned(), limits: self.limits(), alone: false })
+    }
 }
 
 /// How much is logged.

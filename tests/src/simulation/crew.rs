@@ -140,6 +140,7 @@ fn run(role: Role, life: &Arc<Life>, until: Shutdown) -> BoxFuture<'static, Resu
                 scratch: PathBuf::from("/nonexistent"),
                 exit_when_idle: false,
                 program: None,
+                commands: None,
                 programs: Programs::built_in(),
             };
             let memory_bytes = 2 * config.hands() * plan.budget_bytes as u64;
@@ -154,6 +155,7 @@ fn run(role: Role, life: &Arc<Life>, until: Shutdown) -> BoxFuture<'static, Resu
                 threads: plan.threads,
                 segment_bytes: plan.segment_bytes,
                 max_runs: plan.max_runs,
+                scratch: std::env::temp_dir(),
                 programs: Programs::built_in(),
                 keep: plan.keep,
             };

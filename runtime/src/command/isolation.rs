@@ -1,0 +1,158 @@
+//! Which line of a chunk a mapper fails on, found by giving it ever fewer of them.
+//!
+//! What would surprise: what it writes meanwhile is thrown away. A chunk is mapped as a whole once the lines at fault are known
+//! and agreed to be left out, since a mapper may remember what it read before.
+
+use super::exchange::{ExchangeError, Sides};
+use super::{CommandProgram, GIVEN_BYTES, Given, variables_of};
+use rabbit_reduce_core::job::{Piece, Records};
+use rabbit_reduce_core::lines::Lines;
+use rabbit_reduce_core::map::{Building, LeftOut, MapError, Watch};
+use rabbit_reduce_core::program::MapPlace;
+use rabbit_reduce_core::records::RecordIter;
+use rabbit_reduce_core::skip::{Place, Skip};
+use std::convert::Infallible;
+use std::io;
+
+/// Lines that are tried alone before a mapper is taken to fail on everything: the first, the middle and the last.
+const TRIED: usize = 3;
+
+/// Lines on their way into a process.
+pub(super) struct GivenLines<'l> {
+    lines: Vec<&'l [u8]>,
+    next: usize,
+}
+
+impl Given for GivenLines<'_> {
+    fn give(&mut self, input: &mut Vec<u8>) -> io::Result<()> {
+        while input.len() < GIVEN_BYTES
+            && let Some(line) = self.lines.get(self.next)
+        {
+            input.extend_from_slice(line);
+            input.push(b'\n');
+            self.next += 1;
+        }
+        Ok(())
+    }
+}
+
+/// The lines of pieces, but for those that are agreed to be left out, which are noted.
+pub(super) fn lines_of<'l>(
+    pieces: &[Piece<'l>],
+    agreed: &[Skip],
+    building: &mut Building<'_, Lines>,
+) -> GivenLines<'l> {
+    let (mut lines, mut records) = (Vec::new(), 0);
+    for piece in pieces {
+        for record in RecordIter::new(Records::Lines, *piece) {
+            records += 1;
+            match left_out(agreed, &record) {
+                Some(skip) => building.skip(skip.clone(), record.bytes),
+                None => lines.push(record.bytes),
+            }
+        }
+    }
+    building.count("records", records);
+    GivenLines { lines, next: 0 }
+}
+
+fn place(record: &Piece<'_>) -> Place {
+    Place { source: record.source, offset: record.offset }
+}
+
+fn left_out<'s>(agreed: &'s [Skip], record: &Piece<'_>) -> Option<&'s Skip> {
+    if agreed.is_empty() { None } else { agreed.iter().find(|skip| skip.place() == place(record)) }
+}
+
+/// A mapper that is only watched.
+struct Trial<'l, 'w> {
+    given: GivenLines<'l>,
+    watch: &'w mut dyn Watch,
+}
+
+impl Sides for Trial<'_, '_> {
+    type Error = Infallible;
+
+    fn give(&mut self, input: &mut Vec<u8>) -> io::Result<()> {
+        self.given.give(input)
+    }
+
+    fn take(&mut self, _: &[u8]) -> Result<(), Infallible> {
+        Ok(())
+    }
+
+    fn hear(&mut self, line: &[u8]) -> bool {
+        super::Report::of(line).is_some()
+    }
+
+    fn stops(&mut self) -> bool {
+        self.watch.stops()
+    }
+}
+
+/// Says on which line the mapper fails, or that it fails otherwise.
+pub(super) fn isolate(
+    program: &CommandProgram,
+    at: &MapPlace,
+    words: &[String],
+    pieces: &[Piece<'_>],
+    out: LeftOut<'_>,
+    watch: &mut dyn Watch,
+    (how, said): (String, String),
+) -> MapError {
+    let records = pieces.iter().flat_map(|piece| RecordIter::new(Records::Lines, *piece));
+    let records: Vec<Piece<'_>> = records.filter(|record| left_out(out.agreed, record).is_none()).collect();
+    let first = program.failure("the mapper", ExchangeError::Failed { how, said });
+    // `None` if it is well; otherwise why not.
+    let mut fails = |lines: &[Piece<'_>]| -> Result<Option<String>, MapError> {
+        for source in lines.chunk_by(|left, right| left.source == right.source) {
+            let given = GivenLines { lines: source.iter().map(|record| record.bytes).collect(), next: 0 };
+            let mut trial = Trial { given, watch: &mut *watch };
+            match program.run(words, variables_of(at, &source[0]), &mut trial) {
+                Ok(()) => {}
+                Err(ExchangeError::Failed { how, said }) => {
+                    let error: ExchangeError<MapError> = ExchangeError::Failed { how, said };
+                    return Ok(Some(program.failure("the mapper", error).to_string()));
+                }
+                Err(ExchangeError::Stopped) => return Err(MapError::Stopped),
+                Err(ExchangeError::Pipe(error)) => return Err(MapError::Scratch(error)),
+                Err(error) => return Err(MapError::Program { reason: error.to_string(), may_pass: false }),
+            }
+        }
+        Ok(None)
+    };
+    match one_line(&records, &mut fails) {
+        Ok(Some((record, reason))) => MapError::Record { place: record, reason },
+        Ok(None) => first,
+        Err(error) => error,
+    }
+}
+
+/// The line at fault, and why; none if no line alone is.
+fn one_line<'r>(
+    records: &[Piece<'r>],
+    fails: &mut dyn FnMut(&[Piece<'r>]) -> Result<Option<String>, MapError>,
+) -> Result<Option<(Place, String)>, MapError> {
+    let Some(last) = records.len().checked_sub(1) else { return Ok(None) };
+    if records.len() > TRIED {
+        let mut well = false;
+        for tried in [0, last / 2, last] {
+            well |= fails(&records[tried..=tried])?.is_none();
+        }
+        if !well {
+            return Ok(None);
+        }
+    }
+    let mut lines = records;
+    while lines.len() > 1 {
+        let (left, right) = lines.split_at(lines.len() / 2);
+        lines = if fails(left)?.is_some() {
+            left
+        } else if fails(right)?.is_some() {
+            right
+        } else {
+            return Ok(None);
+        };
+    }
+    Ok(fails(lines)?.map(|reason| (place(&lines[0]), reason)))
+}

@@ -1,0 +1,148 @@
+//! Commands that behave, and commands that do not.
+
+use super::*;
+use std::convert::Infallible;
+use std::time::Duration;
+
+/// Gives some lines, and keeps what is written.
+#[derive(Default)]
+struct Kept {
+    input: Vec<u8>,
+    output: Vec<u8>,
+    reports: Vec<Report>,
+    stops: bool,
+}
+
+impl Sides for Kept {
+    type Error = Infallible;
+
+    fn give(&mut self, input: &mut Vec<u8>) -> io::Result<()> {
+        input.append(&mut self.input);
+        Ok(())
+    }
+
+    fn take(&mut self, output: &[u8]) -> Result<(), Infallible> {
+        self.output.extend_from_slice(output);
+        Ok(())
+    }
+
+    fn hear(&mut self, line: &[u8]) -> bool {
+        Report::of(line).map(|report| self.reports.push(report)).is_some()
+    }
+
+    fn stops(&mut self) -> bool {
+        self.stops
+    }
+}
+
+const LIMITS: Limits = Limits { silence: Duration::from_secs(60), memory_bytes: 1 << 30, processes: 64 };
+
+/// Runs a script within limits; what it wrote, or why it failed.
+fn run_within(limits: Limits, script: &str, sides: &mut Kept) -> Result<String, String> {
+    let words = ["sh", "-c", script].map(str::to_owned);
+    let folder = tempfile::tempdir().unwrap();
+    let variables = [("PATH".to_owned(), "/usr/bin:/bin".to_owned())];
+    let invocation = Invocation { words: &words, folder: folder.path(), variables: &variables, limits };
+    let ran = exchange(&invocation, sides);
+    ran.map(|()| String::from_utf8(std::mem::take(&mut sides.output)).unwrap()).map_err(|error| error.to_string())
+}
+
+fn run(script: &str) -> Result<String, String> {
+    run_within(LIMITS, script, &mut Kept::default())
+}
+
+#[test]
+fn what_is_given_is_read_and_what_is_written_is_taken() {
+    let lines = "a line\n".repeat(300_000);
+    let mut sides = Kept { input: lines.clone().into_bytes(), ..Kept::default() };
+    assert_eq!(run_within(LIMITS, "cat", &mut sides).unwrap(), lines, "more than any pipe holds");
+    assert_eq!(run("pwd | grep -c tmp; ls -A; env | cut -d= -f1 | sort | tr '\\n' ' '").unwrap(), "1\nPATH PWD ");
+}
+
+#[test]
+fn who_has_read_enough_may_stop_reading() {
+    let mut sides = Kept { input: b"first\n".repeat(500_000), ..Kept::default() };
+    assert_eq!(run_within(LIMITS, "head -n 1", &mut sides).unwrap(), "first\n");
+}
+
+#[test]
+fn how_it_ended_is_told_with_the_end_of_what_it_said() {
+    let failed = run("seq 10000 >&2; printf 'why\\033[31m not' >&2; exit 7").unwrap_err();
+    assert!(failed.starts_with("it ended with exit status 7: "), "{failed}");
+    assert!(failed.ends_with("9999 | 10000 | why[31m not") && failed.len() < 4000, "{failed}");
+    assert!(run("kill -SEGV $$").unwrap_err().contains("it was killed (signal: 11"), "by itself");
+    assert_eq!(run("exit 1").unwrap_err(), "it ended with exit status 1");
+}
+
+#[test]
+fn reports_are_heard_and_not_shown() {
+    let mut sides = Kept::default();
+    let script = "echo reporter:counter:My Group,bad lines,12 >&2; echo reporter:status:half >&2; echo oh >&2;
+        printf 'reporter:counter:a,b,1' >&2; exit 1";
+    assert_eq!(run_within(LIMITS, script, &mut sides).unwrap_err(), "it ended with exit status 1: oh");
+    let counter = |name: &str, more| Report::Counter { name: name.to_owned(), more };
+    assert_eq!(sides.reports, [counter("My Group.bad lines", 12), Report::Status, counter("a.b", 1)]);
+    assert_eq!(Report::of(b"reporter:counter:a,b,c"), None);
+    assert_eq!(Report::of(b"reporter:counter:a,1"), None);
+}
+
+#[test]
+fn who_neither_reads_nor_writes_is_killed_even_if_it_ignores_that_it_should_end() {
+    let limits = Limits { silence: Duration::from_millis(300), ..LIMITS };
+    let failed = run_within(limits, "trap '' TERM INT HUP; echo started >&2; sleep 600", &mut Kept::default());
+    assert_eq!(failed.unwrap_err(), "it neither read nor wrote for 0.3 s and was killed: started");
+}
+
+#[test]
+fn what_it_has_left_behind_ends_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("left");
+    let script = format!("(trap '' HUP; sleep 601) & echo $! > {}; echo done", file.display());
+    assert_eq!(run(&script).unwrap(), "done\n");
+    let left = std::fs::read_to_string(file).unwrap();
+    let alive = std::fs::read_to_string(format!("/proc/{}/stat", left.trim()));
+    // Dead, or a zombie that nobody has asked after.
+    assert!(alive.is_err() || alive.unwrap().contains(") Z "), "{left}");
+}
+
+#[test]
+fn who_takes_too_much_memory_or_too_many_processes_is_killed() {
+    let limits = Limits { memory_bytes: 64 << 20, ..LIMITS };
+    let bomb = "awk 'BEGIN { x = \"x\"; while (1) x = x x }'";
+    let failed = run_within(limits, bomb, &mut Kept::default()).unwrap_err();
+    assert!(failed.contains("memory") || failed.contains("exit status"), "{failed}");
+    let limits = Limits { processes: 8, ..LIMITS };
+    let failed = run_within(limits, "for i in $(seq 40); do sleep 602 & done; wait", &mut Kept::default());
+    assert_eq!(failed.unwrap_err(), "it started more than 8 processes and was killed");
+}
+
+#[test]
+fn it_ends_when_nobody_wants_it() {
+    let mut sides = Kept { stops: true, ..Kept::default() };
+    assert_eq!(run_within(LIMITS, "sleep 603", &mut sides).unwrap_err(), "nobody wants it any more");
+}
+
+#[test]
+fn what_cannot_be_started_is_named() {
+    let words = ["no-such-program".to_owned()];
+    let folder = tempfile::tempdir().unwrap();
+    let invocation = Invocation { words: &words, folder: folder.path(), variables: &[], limits: LIMITS };
+    let failed = exchange(&invocation, &mut Kept::default()).unwrap_err();
+    assert_eq!(failed.to_string(), "cannot start `no-such-program`");
+}
+
+#[test]
+fn lines_come_whole_however_the_bytes_come() {
+    for size in 1..12 {
+        let (mut splitting, mut lines) = (Splitting::default(), Vec::new());
+        let mut each = |line: &[u8]| {
+            lines.push(String::from_utf8(line.to_vec()).unwrap());
+            Ok::<(), MapError>(())
+        };
+        for bytes in b"one\n\ntwo three\nfour".chunks(size) {
+            splitting.take(bytes, &mut each).unwrap();
+        }
+        splitting.finish(&mut each).unwrap();
+        assert_eq!(lines, ["one", "", "two three", "four"]);
+    }
+}
