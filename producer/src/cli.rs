@@ -167,6 +167,8 @@ pub struct JobConfig {
     pub chunk_bytes: Option<u64>,
     /// P.
     pub partitions: u32,
+    /// The most bytes of one chunk's pairs.
+    pub output_bytes: u64,
     /// Losses beyond which the job fails early.
     pub max_losses: u64,
 }
@@ -395,8 +397,9 @@ impl JobArgs {
             within(what, size, ByteSize(spec::MIN_CHUNK_BYTES), ByteSize(most))?;
         }
         let partitions = within("--partitions", self.partitions, 1, spec::MAX_PARTITIONS)?;
+        let output = within("--max-output", self.max_output, ByteSize(1), ByteSize(spec::OUTPUT_BYTES))?;
         let chunk_bytes = self.chunk_size.map(|size| size.0);
-        Ok(JobConfig { job, options, chunk_bytes, partitions, max_losses: self.max_losses })
+        Ok(JobConfig { job, options, chunk_bytes, partitions, output_bytes: output.0, max_losses: self.max_losses })
     }
 }
 

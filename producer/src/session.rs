@@ -13,7 +13,7 @@ use crate::screen::Screen;
 use rabbit_reduce_core::id::JobId;
 use rabbit_reduce_core::message::{Answer, Ask, End, Status};
 use rabbit_reduce_core::program::{NamedProgram, Programs};
-use rabbit_reduce_core::spec::{By, Mappers, OUTPUT_BYTES, Source, SourceList, Spec, SpecError, chunk_bytes_for};
+use rabbit_reduce_core::spec::{By, Mappers, Source, SourceList, Spec, SpecError, chunk_bytes_for};
 use rabbit_reduce_core::topology::queue;
 use rabbit_reduce_runtime::crash_point;
 use rabbit_reduce_runtime::process::chance;
@@ -150,7 +150,7 @@ impl Session {
             by,
             chunk_bytes: config.chunk_bytes.unwrap_or_else(|| chunk_bytes_for(list.bytes, by, mappers)),
             segment_bytes,
-            output_bytes: OUTPUT_BYTES,
+            output_bytes: config.output_bytes,
             partitions: config.partitions,
             max_losses: config.max_losses,
             sources: list,

@@ -15,7 +15,7 @@ use crate::process::start::chain;
 use rabbit_reduce_core::boundary::Boundary;
 use rabbit_reduce_core::id::PartitionNumber;
 use rabbit_reduce_core::job::{PairTaker, Piece, Program, ProgramFailed, ValueError};
-use rabbit_reduce_core::jobs::{JobError, Options};
+use rabbit_reduce_core::jobs::{Flag, JobError, Options};
 use rabbit_reduce_core::lines::{LineFormat, LinePlace, Lines};
 use rabbit_reduce_core::map::{self, Building, LeftOut, MapError, Mapped, Watch, map_chunk};
 use rabbit_reduce_core::pairs::{Cursor, PairReader, PairSource};
@@ -75,6 +75,9 @@ struct CommandProgram {
 impl CommandProgram {
     fn of(options: &Options, permission: &Permission) -> Result<Self, JobError> {
         let refused = |reason: String| JobError::Setting { job: NAME.to_owned(), reason };
+        if let Some(flag) = options.given().find(|flag| *flag != Flag::Streaming) {
+            return Err(JobError::Unused { job: NAME.to_owned(), flag });
+        }
         let streaming = options.streaming.clone().unwrap_or_default();
         let words = |flag: &str, command: &Option<String>| {
             let Some(command) = command else { return Ok(None) };
@@ -108,6 +111,7 @@ impl CommandProgram {
         &self,
         words: &[String],
         mut variables: Vec<(String, String)>,
+        output_bytes: u64,
         sides: &mut S,
     ) -> Result<(), ExchangeError<S::Error>> {
         let host = self.host();
@@ -118,7 +122,8 @@ impl CommandProgram {
         variables.extend(common.map(|(name, value)| (name.to_owned(), value)));
         let separator = char::from(self.format().separator).to_string();
         variables.push(("RABBIT_REDUCE_SEPARATOR".to_owned(), separator));
-        let invocation = Invocation { words, folder: folder.path(), variables: &variables, limits: host.limits };
+        let invocation =
+            Invocation { words, folder: folder.path(), variables: &variables, limits: host.limits, output_bytes };
         exchange(&invocation, sides)
     }
 
@@ -147,7 +152,7 @@ impl CommandProgram {
                 scratch,
                 watch,
             };
-            self.run(words, variables_of(at, &source[0]), &mut sides)?;
+            self.run(words, variables_of(at, &source[0]), limits.output_bytes, &mut sides)?;
             sides.finish()?;
         }
         Ok(building)
@@ -197,7 +202,8 @@ impl CommandProgram {
             scratch,
             watch,
         };
-        let ran = self.run(words, variables_of(at, first), &mut sides).and_then(|()| sides.finish());
+        let ran =
+            self.run(words, variables_of(at, first), limits.output_bytes, &mut sides).and_then(|()| sides.finish());
         let Combinable { mapped: Mapped { skips, refused, .. }, .. } = sides.given;
         ran.map_err(|error| self.failure("the combiner", error))?;
         let mut combined = building.finish(scratch, || if watch.stops() { Err(MapError::Stopped) } else { Ok(()) })?;
@@ -404,7 +410,16 @@ impl AnyProgram for CommandProgram {
                     building.finish(scratch, || if watch.stops() { Err(MapError::Stopped) } else { Ok(()) })?
                 }
                 Err(ExchangeError::Failed { how, said }) => {
-                    return Err(isolation::isolate(self, at, words, pieces, left_out, watch, (how, said)));
+                    return Err(isolation::isolate(
+                        self,
+                        at,
+                        words,
+                        pieces,
+                        left_out,
+                        limits.output_bytes,
+                        watch,
+                        (how, said),
+                    ));
                 }
                 Err(error) => return Err(self.failure("the mapper", error)),
             },
@@ -449,7 +464,7 @@ impl AnyProgram for CommandProgram {
             ("RABBIT_REDUCE_PARTITION".to_owned(), at.partition.to_string()),
             ("mapreduce_task_partition".to_owned(), at.partition.to_string()),
         ];
-        let ran = self.run(words, variables.to_vec(), &mut sides).and_then(|()| sides.finish());
+        let ran = self.run(words, variables.to_vec(), u64::MAX, &mut sides).and_then(|()| sides.finish());
         ran.map_err(|error| match error {
             ExchangeError::Pipe(error) => error,
             ExchangeError::Stopped => io::Error::other("nobody wants it any more"),

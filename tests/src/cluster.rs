@@ -14,7 +14,7 @@ use rabbit_reduce_core::jobs::{Job, Options};
 use rabbit_reduce_core::local::LocalSource;
 use rabbit_reduce_core::message::End;
 use rabbit_reduce_core::rows::format::Format;
-use rabbit_reduce_core::spec::{By, ByteText, Source};
+use rabbit_reduce_core::spec::{By, ByteText, OUTPUT_BYTES, Source};
 use rabbit_reduce_core::topology::{QUEUE_BYTES, Topology};
 use rabbit_reduce_producer::cli::JobConfig;
 use rabbit_reduce_producer::client::Client;
@@ -173,6 +173,7 @@ impl Order {
             options: self.options.clone(),
             chunk_bytes: Some(self.chunk_bytes),
             partitions: self.partitions,
+            output_bytes: OUTPUT_BYTES,
             max_losses: self.max_losses,
         }
     }

@@ -18,6 +18,7 @@ use rabbit_reduce_core::rows::format::Format;
 use rabbit_reduce_producer::cli::{Command, Run};
 use rabbit_reduce_producer::output::Order;
 use rabbit_reduce_producer::report::losses_text;
+use rabbit_reduce_runtime::command::{Permission, with_commands};
 use rabbit_reduce_runtime::process::exit::Exit;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -25,7 +26,13 @@ use std::path::{Path, PathBuf};
 /// Commands of others that the pages may use; what they do is theirs.
 const OTHERS: [&str; 9] = ["cargo", "docker", "export", "cat", "curl", "git", "sudo", "cd", ".ci/run"];
 /// Variables that no flag has.
-const VARIABLES: [&str; 10] = [
+const VARIABLES: [&str; 16] = [
+    "RABBIT_REDUCE_JOB",
+    "RABBIT_REDUCE_CHUNK",
+    "RABBIT_REDUCE_SOURCE",
+    "RABBIT_REDUCE_OFFSET",
+    "RABBIT_REDUCE_SEPARATOR",
+    "RABBIT_REDUCE_PARTITION",
     "RABBIT_REDUCE_LOG",
     "RABBIT_REDUCE_BROKER_GROUP",
     "RABBIT_REDUCE_SEEDS",
@@ -64,6 +71,7 @@ fn pages() -> Vec<Page> {
             "README.md",
             "docs/faults.md",
             "docs/performance.md",
+            "docs/programs.md",
             "docs/protocol.md",
             "docs/scale.md",
             "docs/stores.md"
@@ -377,7 +385,9 @@ fn check_ours(program: &str, words: &[String]) -> Result<(), String> {
     match program {
         "producer" => {
             let cli = rabbit_reduce_producer::cli::Cli::try_parse_from(words).map_err(|error| error.to_string())?;
-            cli.into_command(&Programs::built_in()).map(drop).map_err(|error| error.to_string())
+            cli.into_command(&with_commands(Programs::built_in(), Permission::NeverAsked))
+                .map(drop)
+                .map_err(|error| error.to_string())
         }
         "worker" => rabbit_reduce_worker::cli::Cli::try_parse_from(words).map(drop).map_err(|error| error.to_string()),
         _ => rabbit_reduce_aggregator::cli::Cli::try_parse_from(words).map(drop).map_err(|error| error.to_string()),
@@ -412,7 +422,7 @@ fn check_services(words: &[String]) -> Result<(), String> {
 fn parsed_run(command: &str) -> Run {
     let words = markdown::pipeline(command).unwrap().remove(0);
     let cli = rabbit_reduce_producer::cli::Cli::try_parse_from(words).unwrap();
-    match cli.into_command(&Programs::built_in()).unwrap() {
+    match cli.into_command(&with_commands(Programs::built_in(), Permission::NeverAsked)).unwrap() {
         Command::Run(run) => run,
         other => panic!("an example runs without a broker, this is {other:?}"),
     }

@@ -181,7 +181,7 @@ impl fmt::Display for Flag {
 
 impl Options {
     /// The options that are said.
-    pub(crate) fn given(&self) -> impl Iterator<Item = Flag> {
+    pub fn given(&self) -> impl Iterator<Item = Flag> {
         let said = [
             (self.tokens.is_some(), Flag::Tokens),
             (self.token_regex.is_some(), Flag::TokenRegex),

@@ -11,7 +11,7 @@ use clap::builder::{FalseyValueParser, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use rabbit_reduce_core::jobs::TokensName;
 use rabbit_reduce_core::rows::format::Format;
-use rabbit_reduce_core::spec::{By, DEFAULT_MAX_LOSSES, DEFAULT_PARTITIONS};
+use rabbit_reduce_core::spec::{By, DEFAULT_MAX_LOSSES, DEFAULT_PARTITIONS, OUTPUT_BYTES};
 use rabbit_reduce_runtime::process::args::{BrokerArgs, ByteSize, CommandLimitArgs, LogArgs};
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -259,6 +259,9 @@ pub(super) struct JobArgs {
     /// Parts of the result, made side by side, 1 to 1024
     #[arg(long, env = "RABBIT_REDUCE_PARTITIONS", value_name = "P", default_value_t = DEFAULT_PARTITIONS)]
     pub(super) partitions: u32,
+    /// What one chunk may map to; beyond it the chunk is lost
+    #[arg(long, env = "RABBIT_REDUCE_MAX_OUTPUT", value_name = "SIZE", default_value_t = ByteSize(OUTPUT_BYTES))]
+    pub(super) max_output: ByteSize,
     /// Losses beyond which the job fails early; 0: at the first
     #[arg(long, env = "RABBIT_REDUCE_MAX_LOSSES", value_name = "N", default_value_t = DEFAULT_MAX_LOSSES)]
     pub(super) max_losses: u64,

@@ -54,6 +54,8 @@ pub(super) struct Invocation<'i> {
     pub variables: &'i [(String, String)],
     /// What it may take.
     pub limits: Limits,
+    /// What it may write, in bytes.
+    pub output_bytes: u64,
 }
 
 /// Why it did not end well. Everything but the last two is the program's fault.
@@ -124,7 +126,7 @@ pub(super) trait Sides {
 /// If it does not end well.
 pub(super) fn exchange<S: Sides>(invocation: &Invocation<'_>, sides: &mut S) -> Result<(), ExchangeError<S::Error>> {
     let mut running = Running::start(invocation)?;
-    let talked = running.talk(invocation.limits, sides);
+    let talked = running.talk(invocation, sides);
     let ended = running.end();
     let said = || running.tail.text();
     match talked {
@@ -166,7 +168,7 @@ struct Running {
 
 impl Running {
     fn start<E: Debug>(invocation: &Invocation<'_>) -> Result<Self, ExchangeError<E>> {
-        let Invocation { words, folder, variables, limits } = invocation;
+        let Invocation { words, folder, variables, limits, .. } = invocation;
         let (program, arguments) = words.split_first().expect("a command has a word");
         let mut command = Command::new(located(program, folder));
         command.args(arguments).current_dir(folder).env_clear().envs(variables.iter().cloned()).process_group(0);
@@ -180,13 +182,14 @@ impl Running {
         Ok(Self { child, group, ended: false, tail: Tail::default() })
     }
 
-    fn talk<S: Sides>(&mut self, limits: Limits, sides: &mut S) -> Result<(), Ended<S::Error>> {
+    fn talk<S: Sides>(&mut self, invocation: &Invocation<'_>, sides: &mut S) -> Result<(), Ended<S::Error>> {
         let mut stdin = Some(pipe(self.child.stdin.take().expect("it was piped").into())?);
         let mut stdout = Some(pipe(self.child.stdout.take().expect("it was piped").into())?);
         let mut stderr = Some(pipe(self.child.stderr.take().expect("it was piped").into())?);
         let (mut input, mut given, mut buffer) = (Vec::new(), 0, vec![0; BUFFER_BYTES]);
         let (mut heard, mut looked) = (clock::instant(), clock::instant());
         let mut gone: Option<Instant> = None;
+        let (limits, mut left) = (invocation.limits, invocation.output_bytes);
         while stdout.is_some() || stderr.is_some() {
             if stdin.is_some() && given == input.len() {
                 input.clear();
@@ -210,6 +213,9 @@ impl Running {
                 }
             }
             if readable && let Some(read) = read_from(&mut stdout, &mut buffer)? {
+                left = left.checked_sub(read as u64).ok_or_else(|| {
+                    Ended::Broken(format!("it wrote more than {} bytes and was killed", invocation.output_bytes))
+                })?;
                 sides.take(&buffer[..read]).map_err(|error| Ended::Error(ExchangeError::Taker(error)))?;
                 heard = clock::instant();
             }

@@ -97,6 +97,7 @@ pub(super) fn isolate(
     words: &[String],
     pieces: &[Piece<'_>],
     out: LeftOut<'_>,
+    output_bytes: u64,
     watch: &mut dyn Watch,
     (how, said): (String, String),
 ) -> MapError {
@@ -108,7 +109,7 @@ pub(super) fn isolate(
         for source in lines.chunk_by(|left, right| left.source == right.source) {
             let given = GivenLines { lines: source.iter().map(|record| record.bytes).collect(), next: 0 };
             let mut trial = Trial { given, watch: &mut *watch };
-            match program.run(words, variables_of(at, &source[0]), &mut trial) {
+            match program.run(words, variables_of(at, &source[0]), output_bytes, &mut trial) {
                 Ok(()) => {}
                 Err(ExchangeError::Failed { how, said }) => {
                     let error: ExchangeError<MapError> = ExchangeError::Failed { how, said };

@@ -42,7 +42,8 @@ fn run_within(limits: Limits, script: &str, sides: &mut Kept) -> Result<String, 
     let words = ["sh", "-c", script].map(str::to_owned);
     let folder = tempfile::tempdir().unwrap();
     let variables = [("PATH".to_owned(), "/usr/bin:/bin".to_owned())];
-    let invocation = Invocation { words: &words, folder: folder.path(), variables: &variables, limits };
+    let invocation =
+        Invocation { words: &words, folder: folder.path(), variables: &variables, limits, output_bytes: 16 << 20 };
     let ran = exchange(&invocation, sides);
     ran.map(|()| String::from_utf8(std::mem::take(&mut sides.output)).unwrap()).map_err(|error| error.to_string())
 }
@@ -117,6 +118,11 @@ fn who_takes_too_much_memory_or_too_many_processes_is_killed() {
 }
 
 #[test]
+fn who_writes_without_end_is_killed() {
+    assert_eq!(run("yes").unwrap_err(), "it wrote more than 16777216 bytes and was killed");
+}
+
+#[test]
 fn it_ends_when_nobody_wants_it() {
     let mut sides = Kept { stops: true, ..Kept::default() };
     assert_eq!(run_within(LIMITS, "sleep 603", &mut sides).unwrap_err(), "nobody wants it any more");
@@ -126,7 +132,8 @@ fn it_ends_when_nobody_wants_it() {
 fn what_cannot_be_started_is_named() {
     let words = ["no-such-program".to_owned()];
     let folder = tempfile::tempdir().unwrap();
-    let invocation = Invocation { words: &words, folder: folder.path(), variables: &[], limits: LIMITS };
+    let invocation =
+        Invocation { words: &words, folder: folder.path(), variables: &[], limits: LIMITS, output_bytes: 1 };
     let failed = exchange(&invocation, &mut Kept::default()).unwrap_err();
     assert_eq!(failed.to_string(), "cannot start `no-such-program`");
 }

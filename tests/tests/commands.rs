@@ -1,0 +1,278 @@
+//! Commands as mappers, combiners and reducers: the documented behaviour of Hadoop Streaming, with answers worked out by hand, in
+//! one process and through RabbitMQ; and commands that fail or mean harm.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use rabbit_reduce_tests::namespaces::Namespace;
+use rabbit_reduce_tests::processes::{Outcome, Room, Running};
+use rabbit_reduce_tests::seen;
+
+/// A job of commands, what it is given, and what it answers.
+struct Case {
+    what: &'static str,
+    args: &'static [&'static str],
+    input: &'static str,
+    rows: &'static str,
+}
+
+/// Sums what follows a tab, key by key, as long as equal keys come together.
+const SUM: &str = r#"awk -F '\t' 'NR > 1 && $1 != key { print key "\t" sum; sum = 0 } { key = $1; sum += $2 } END { if (NR) print key "\t" sum }'"#;
+/// A pair of every word and a one.
+const WORDS: &str = r#"awk '{ for (i = 1; i <= NF; i++) print $i "\t1" }'"#;
+
+const CASES: [Case; 10] = [
+    Case {
+        what: "the identity keeps lines, those without a tab and those without a key too, in order of keys",
+        args: &["--mapper", "cat"],
+        input: "b\t2\na\t1\nno tab\n\tempty key\na\t0\n\nb\tx\ty\n",
+        // Of equal keys, in the order of the input.
+        rows: "\tempty key\n\t\na\t1\na\t0\nb\t2\nb\tx\\ty\nno tab\t\n",
+    },
+    Case {
+        what: "without a mapper, lines are pairs as they are",
+        args: &["--reducer", "cat"],
+        input: "b\t2\na\t1\nc",
+        rows: "a\t1\nb\t2\nc\t\n",
+    },
+    Case {
+        what: "cut",
+        args: &["--mapper", "cut -d : -f 1"],
+        input: "root:x:0\nbin:x:1\nroot:y:2\n",
+        rows: "bin\t\nroot\t\nroot\t\n",
+    },
+    Case {
+        what: "tr and uniq count words, as in Hadoop's own example",
+        args: &["--mapper", "tr ' ' '\\n'", "--reducer", "uniq", "--partitions", "1"],
+        input: "roses.are.red violets.are.blue\nbunnies.are.pink roses.are.red\n",
+        rows: "bunnies.are.pink\t\nroses.are.red\t\nviolets.are.blue\t\n",
+    },
+    Case {
+        what: "a word count with a combiner",
+        args: &["--mapper", WORDS, "--combiner", SUM, "--reducer", SUM],
+        input: "to be or\nnot to be\n\nto\n",
+        rows: "be\t2\nnot\t1\nor\t1\nto\t3\n",
+    },
+    Case {
+        what: "another separator",
+        args: &["--mapper", "cat", "--separator", ":", "--reducer", "sed s/:/=/"],
+        input: "a:1\nb:2:3\n",
+        rows: "a=1\t\nb=2\t3\n",
+    },
+    Case {
+        what: "a key of four fields, ordered by the second as a number, the largest first, as in Hadoop's page on comparators",
+        args: &["--mapper", "cat", "--separator", ".", "--key-fields", "4", "--sort-fields", "2nr"],
+        input: "11.12.1.2\n11.14.2.3\n11.11.4.1\n11.12.1.1\n11.14.2.2\n",
+        // What is equal there is ordered by the whole key.
+        rows: "11.14.2.2\t\n11.14.2.3\t\n11.12.1.1\t\n11.12.1.2\t\n11.11.4.1\t\n",
+    },
+    Case {
+        what: "a secondary sort: keys that begin alike meet in one reducer, ordered by the rest of the key",
+        args: &[
+            "--mapper",
+            "cat",
+            "--separator",
+            ".",
+            "--key-fields",
+            "2",
+            "--partition-fields",
+            "1",
+            "--sort-fields",
+            "1,2n",
+            "--reducer",
+            // The first of each key's fields: its least second field.
+            "awk -F . '!seen[$1]++ { print $1 \".\" $2 \".\" $3 }'",
+        ],
+        input: "x.10.a\ny.9.b\nx.9.c\ny.10.d\nx.-1.e\nz.3.f\n",
+        rows: "x.-1\te\ny.9\tb\nz.3\tf\n",
+    },
+    Case {
+        what: "a reducer may write any keys: they are put in order over all partitions",
+        args: &["--mapper", "cat", "--reducer", "rev"],
+        input: "ab\ncd\nxa\nza\n",
+        rows: "",
+    },
+    Case { what: "nothing at all", args: &["--mapper", "cat"], input: "", rows: "" },
+];
+
+/// `rev` gives the tab first, so that the key is empty.
+const REVERSED: &str = "\tax\n\taz\n\tba\n\tdc\n";
+
+fn rows_of(case: &Case) -> &'static str {
+    if case.rows.is_empty() && !case.input.is_empty() { REVERSED } else { case.rows }
+}
+
+/// Rows of one key may come from several partitions; their order among each other is that of the partitions.
+fn sorted(text: &str) -> Vec<&str> {
+    let mut lines: Vec<&str> = text.lines().collect();
+    lines.sort_unstable();
+    lines
+}
+
+fn is(case: &Case, outcome: &Outcome) {
+    let (found, expected) = (outcome.text(0), rows_of(case));
+    if expected == REVERSED {
+        assert_eq!(sorted(&found), sorted(expected), "{}", case.what);
+    } else {
+        assert_eq!(found, expected, "{}", case.what);
+    }
+}
+
+#[test]
+fn what_hadoop_streaming_documents_holds_in_one_process() {
+    for case in &CASES {
+        let room = Room::default();
+        room.write("in.txt", case.input);
+        let args = [&["run", "--chunk-size", "64"], case.args, &["in.txt"]].concat();
+        is(case, &room.run("producer", &args));
+        assert!(room.is_clean(), "{}", case.what);
+    }
+}
+
+#[test]
+fn what_hadoop_streaming_documents_holds_through_rabbitmq_while_workers_are_killed() {
+    let namespace = Namespace::default();
+    let aggregator = ["--store", "store", "--allow-commands"];
+    let _aggregator = Running::start(&mut namespace.command("aggregator", &aggregator));
+    for case in &CASES {
+        namespace.room.write("in.txt", case.input);
+        let worker = namespace.worker(&["--allow-commands"]);
+        let push = namespace.producer(&[&["push", "--chunk-size", "64"], case.args, &["in.txt"]].concat());
+        worker.kill();
+        let _worker = namespace.worker(&["--allow-commands"]);
+        is(case, &push.ended());
+    }
+}
+
+#[test]
+fn commands_run_only_where_they_are_allowed() {
+    let namespace = Namespace::default();
+    namespace.room.write("in.txt", "b\na\n");
+    let aggregator = namespace.aggregator();
+    let refused = namespace.ask(&["push", "--mapper", "cat", "--reducer", "cat", "in.txt"]);
+    refused.refused(1, &["its reducer would run on an aggregator that runs no commands", "--allow-commands"]);
+    // Without a reducer it has nothing to run.
+    let mut stranger = namespace.worker(&[]);
+    let push = namespace.producer(&["push", "--mapper", "cat", "in.txt"]);
+    stranger.says("a program that is not known here goes back");
+    let _worker = namespace.worker(&["--allow-commands"]);
+    assert_eq!(push.ended().text(0), "a\t\nb\t\n");
+    drop(aggregator);
+}
+
+#[test]
+fn a_command_sees_where_it_is_and_nothing_of_who_runs_it() {
+    let namespace = Namespace::default();
+    namespace.room.write("one", "x\n");
+    namespace.room.write("two", "y\n");
+    let secret = "RABBIT_REDUCE_TEST_SECRET";
+    let mut worker = namespace.command("worker", &["--threads", "1", "--allow-commands"]);
+    let _worker = Running::start(worker.env(secret, "hunter2"));
+    let aggregator = ["--store", "store", "--allow-commands"];
+    let _aggregator = Running::start(&mut namespace.command("aggregator", &aggregator));
+    let mapper = r#"sh -c 'read line; echo "$line $RABBIT_REDUCE_SOURCE $map_input_file $RABBIT_REDUCE_CHUNK"; env; pwd; ls -A'"#;
+    let told = namespace.ask(&["push", "--mapper", mapper, "one", "two"]).text(0);
+    assert!(told.contains("x one one 0\t\n") && told.contains("y two two 0\t\n"), "a process for each source: {told}");
+    for hidden in [secret, "hunter2", "AMQP", "RABBIT_REDUCE_NAMESPACE", "guest"] {
+        assert!(!told.contains(hidden), "{hidden} in {told}");
+    }
+    seen::fault("a command looks for credentials in its environment", "there are none");
+}
+
+/// A hundred records of 20 KB; three crash the mapper.
+fn bad_records() -> String {
+    let record = |number: usize| {
+        let kind = if [13, 50, 99].contains(&number) { "BAD" } else { "good" };
+        format!("{number:03}\t{kind} {}\n", "x".repeat(20 << 10))
+    };
+    (0..100).map(record).collect()
+}
+
+/// Dies of a bad record, with some of it written.
+const CRASHES: &str = r#"awk -F '\t' '/BAD/ { print "half"; print "cannot read " $1 > "/dev/stderr"; exit 3 }
+    { print $1 "\tok"; print "reporter:counter:test,good,1" > "/dev/stderr" }'"#;
+
+fn without_bad_records(outcome: &Outcome, status: &str) {
+    let rows = outcome.text(3);
+    let expected: Vec<String> =
+        (0..100).filter(|number| ![13, 50, 99].contains(number)).map(|number| format!("{number:03}\tok\n")).collect();
+    assert_eq!(rows, expected.concat());
+    for number in ["013", "050", "099"] {
+        let reason = format!("the mapper: it ended with exit status 3: cannot read {number}");
+        assert!(outcome.stderr.contains(&reason), "{}", outcome.stderr);
+    }
+    let status: serde_json::Value = serde_json::from_str(status).unwrap();
+    let counters = &status["end"]["counters"];
+    assert_eq!((counters["records"].as_u64(), counters["test.good"].as_u64()), (Some(100), Some(97)), "{status}");
+}
+
+#[test]
+fn the_records_that_crash_a_mapper_are_left_out_and_all_others_count() {
+    let namespace = Namespace::default();
+    namespace.room.write("in.txt", bad_records());
+    let _aggregator = namespace.aggregator();
+    let _worker = namespace.worker(&["--allow-commands"]);
+    let outcome = namespace.ask(&["push", "--mapper", CRASHES, "in.txt"]);
+    without_bad_records(&outcome, &namespace.ask(&["status", "--format", "json"]).text(0));
+    let letters = namespace.ask(&["dead", "ls"]).text(0);
+    assert!(letters.contains("cannot read 050"), "{letters}");
+    seen::fault("a command crashes on some records", "they are left out and named, all others count once");
+}
+
+#[test]
+fn a_mapper_that_fails_on_everything_ends_the_job_early_and_says_why() {
+    let room = Room::default();
+    room.write("in.txt", "a line\n".repeat(400));
+    let mapper = "sh -c 'echo never >&2; exit 9'";
+    let outcome =
+        room.run("producer", &["run", "--chunk-size", "64", "--max-losses", "3", "--mapper", mapper, "in.txt"]);
+    outcome.refused(1, &["more than 3 losses", "the mapper: it ended with exit status 9: never"]);
+    assert!(outcome.stderr.matches("lost: ").count() < 10, "the first few reasons do: {}", outcome.stderr);
+    assert!(room.is_clean());
+}
+
+#[test]
+fn a_reducer_that_fails_ends_the_job_and_says_why() {
+    let room = Room::default();
+    room.write("in.txt", "a\t1\n");
+    let reducer = "sh -c 'cat > /dev/null; echo no >&2; exit 4'";
+    let outcome = room.run("producer", &["run", "--mapper", "cat", "--reducer", reducer, "in.txt"]);
+    outcome.refused(1, &["the reducer of partition ", "it ended with exit status 4: no"]);
+    assert!(room.is_clean());
+}
+
+#[test]
+fn a_hostile_command_costs_one_clear_failure_and_nothing_else() {
+    let hostile = [
+        ("sh -c 'trap \"\" TERM; cat > /dev/null; sleep 600'", "neither read nor wrote for 2 s and was killed"),
+        ("yes", "it wrote more than 1048576 bytes and was killed"),
+        ("sh -c 'cat > /dev/null; for i in $(seq 400); do sleep 604 & done; wait'", "started more than 256 processes"),
+        ("awk 'BEGIN { x = \"x\"; while (1) x = x x }'", "the mapper: it"),
+        ("no-such-program", "cannot start `no-such-program`"),
+    ];
+    for (mapper, reason) in hostile {
+        let room = Room::default();
+        room.write("in.txt", "a\nb\n");
+        let limits = ["--command-silence", "2s", "--command-memory", "64MiB", "--max-output", "1MiB"];
+        let outcome = room.run("producer", &[&["run", "--mapper", mapper, "in.txt"], &limits[..]].concat());
+        assert_eq!(outcome.text(3), "", "{mapper}");
+        assert!(outcome.stderr.contains(reason), "{mapper}: {}", outcome.stderr);
+        assert!(room.is_clean(), "{mapper}: {:?}", room.names("tmp"));
+    }
+    seen::fault("a command hangs, floods or multiplies", "it is killed, its chunk is lost with the reason");
+}
+
+#[test]
+fn what_is_wrong_with_commands_is_said_before_anything_is_read() {
+    let room = Room::default();
+    room.write("in.txt", "a");
+    let refused = |args: &[&str], said: &[&str]| {
+        room.run("producer", &[&["run", "in.txt"], args].concat()).refused(2, said);
+    };
+    refused(&["--mapper", "sh -c 'x"], &["--mapper `sh -c 'x`"]);
+    refused(&["--mapper", " "], &["--mapper names no program"]);
+    refused(&["--mapper", "cat", "--separator", "ab"], &["--separator is one ASCII character"]);
+    refused(&["--mapper", "cat", "--sort-fields", "2x"], &["`2x` is no field to sort by"]);
+    refused(&["--mapper", "cat", "--partition-fields", "0"], &["fields are numbered from 1"]);
+    refused(&["--mapper", "cat", "--job", "sum"], &["the job `sum` does not use --mapper"]);
+    refused(&["--mapper", "cat", "--lowercase"], &["does not use --lowercase"]);
+    refused(&["--mapper", "cat", "--top", "3"], &["--top"]);
+}
