@@ -61,6 +61,7 @@ impl MapReduce for NextWord {
 
 /// With one digit behind the point, rounded half up.
 fn percent(count: u64, total: u64) -> String {
-    let tenths = (u128::from(count) * 2000 / u128::from(total) + 1) / 2;
+    let (count, total) = (u128::from(count), u128::from(total));
+    let tenths = (2000 * count + total) / (2 * total);
     format!("{}.{}", tenths / 10, tenths % 10)
 }

@@ -359,7 +359,7 @@ impl Cli {
 
 impl JobArgs {
     /// What is said of commands.
-    fn streaming(&self) -> Option<Streaming> {
+    fn streaming(&self) -> Option<Box<Streaming>> {
         let streaming = Streaming {
             mapper: self.mapper.clone(),
             combiner: self.combiner.clone(),
@@ -369,7 +369,7 @@ impl JobArgs {
             partition_fields: self.partition_fields.clone(),
             sort_fields: self.sort_fields.clone(),
         };
-        (streaming != Streaming::default()).then_some(streaming)
+        (streaming != Streaming::default()).then(|| Box::new(streaming))
     }
 
     fn check(self, by: By, programs: &Programs) -> Result<JobConfig, UsageError> {

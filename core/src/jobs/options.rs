@@ -36,7 +36,7 @@ pub struct Options {
     pub by_source: bool,
     /// What a program of commands is made of.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub streaming: Option<Streaming>,
+    pub streaming: Option<Box<Streaming>>,
     /// What programs that are not built in are told.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub set: BTreeMap<String, String>,

@@ -55,6 +55,13 @@ impl<'p, P: Program> Building<'p, P> {
         self.skips.push(skip);
     }
 
+    /// Takes over what was counted and left out when this chunk was mapped, since its pairs go through something else now.
+    pub fn take_over(&mut self, mapped: &mut Mapped) {
+        self.skips = std::mem::take(&mut mapped.skips);
+        self.refused = std::mem::take(&mut mapped.refused);
+        self.counters = std::mem::take(&mut mapped.counters);
+    }
+
     /// Counts something. A name that is too long is cut, and what would be one counter too many is counted with all such.
     pub fn count(&mut self, name: &str, more: u64) {
         let name = &name[..name.floor_char_boundary(MAX_COUNTER_BYTES)];

@@ -3,12 +3,12 @@
 //! What would surprise: what it writes meanwhile is thrown away. A chunk is mapped as a whole once the lines at fault are known
 //! and agreed to be left out, since a mapper may remember what it read before.
 
+use super::GIVEN_BYTES;
 use super::exchange::{ExchangeError, Sides};
-use super::{CommandProgram, GIVEN_BYTES, Given, variables_of};
+use super::mapping::{Chunk, Given, variables_of};
 use rabbit_reduce_core::job::{Piece, Records};
 use rabbit_reduce_core::lines::Lines;
-use rabbit_reduce_core::map::{Building, LeftOut, MapError, Watch};
-use rabbit_reduce_core::program::MapPlace;
+use rabbit_reduce_core::map::{Building, MapError, Watch};
 use rabbit_reduce_core::records::RecordIter;
 use rabbit_reduce_core::skip::{Place, Skip};
 use std::convert::Infallible;
@@ -90,50 +90,49 @@ impl Sides for Trial<'_, '_> {
     }
 }
 
+/// What is tried: these lines, with why the mapper fails on them, if it does.
+type Try<'t, 'r> = dyn FnMut(&[Piece<'r>]) -> Result<Option<String>, MapError> + 't;
+
 /// Says on which line the mapper fails, or that it fails otherwise.
 pub(super) fn isolate(
-    program: &CommandProgram,
-    at: &MapPlace,
+    chunk: &Chunk<'_>,
     words: &[String],
-    pieces: &[Piece<'_>],
-    out: LeftOut<'_>,
-    output_bytes: u64,
-    watch: &mut dyn Watch,
     (how, said): (String, String),
+    watch: &mut dyn Watch,
 ) -> MapError {
-    let records = pieces.iter().flat_map(|piece| RecordIter::new(Records::Lines, *piece));
-    let records: Vec<Piece<'_>> = records.filter(|record| left_out(out.agreed, record).is_none()).collect();
-    let first = program.failure("the mapper", ExchangeError::Failed { how, said });
-    // `None` if it is well; otherwise why not.
-    let mut fails = |lines: &[Piece<'_>]| -> Result<Option<String>, MapError> {
+    let records = chunk.pieces.iter().flat_map(|piece| RecordIter::new(Records::Lines, *piece));
+    let records: Vec<Piece<'_>> = records.filter(|record| left_out(chunk.left_out.agreed, record).is_none()).collect();
+    let mut fails = |lines: &[Piece<'_>]| {
         for source in lines.chunk_by(|left, right| left.source == right.source) {
             let given = GivenLines { lines: source.iter().map(|record| record.bytes).collect(), next: 0 };
             let mut trial = Trial { given, watch: &mut *watch };
-            match program.run(words, variables_of(at, &source[0]), output_bytes, &mut trial) {
+            let variables = variables_of(chunk.at, &source[0]);
+            match chunk.program.run(words, variables, chunk.limits.output_bytes, &mut trial) {
                 Ok(()) => {}
                 Err(ExchangeError::Failed { how, said }) => {
-                    let error: ExchangeError<MapError> = ExchangeError::Failed { how, said };
-                    return Ok(Some(program.failure("the mapper", error).to_string()));
+                    let error = ExchangeError::Failed { how, said };
+                    return Ok(Some(chunk.program.failure("the mapper", error).to_string()));
                 }
                 Err(ExchangeError::Stopped) => return Err(MapError::Stopped),
                 Err(ExchangeError::Pipe(error)) => return Err(MapError::Scratch(error)),
-                Err(error) => return Err(MapError::Program { reason: error.to_string(), may_pass: false }),
+                Err(ExchangeError::Start { program, source }) => {
+                    let error = ExchangeError::Start { program, source };
+                    return Err(chunk.program.failure("the mapper", error));
+                }
+                Err(ExchangeError::Taker(never)) => match never {},
             }
         }
         Ok(None)
     };
     match one_line(&records, &mut fails) {
-        Ok(Some((record, reason))) => MapError::Record { place: record, reason },
-        Ok(None) => first,
+        Ok(Some((place, reason))) => MapError::Record { place, reason },
+        Ok(None) => chunk.program.failure("the mapper", ExchangeError::Failed { how, said }),
         Err(error) => error,
     }
 }
 
 /// The line at fault, and why; none if no line alone is.
-fn one_line<'r>(
-    records: &[Piece<'r>],
-    fails: &mut dyn FnMut(&[Piece<'r>]) -> Result<Option<String>, MapError>,
-) -> Result<Option<(Place, String)>, MapError> {
+fn one_line<'r>(records: &[Piece<'r>], fails: &mut Try<'_, 'r>) -> Result<Option<(Place, String)>, MapError> {
     let Some(last) = records.len().checked_sub(1) else { return Ok(None) };
     if records.len() > TRIED {
         let mut well = false;
