@@ -80,6 +80,13 @@ pub(crate) enum ArchiveError {
     },
 }
 
+impl ArchiveError {
+    /// Whether another aggregator may be able to do what this one cannot.
+    pub(crate) const fn is_only_here(&self) -> bool {
+        matches!(self, Self::Spec { source: SpecError::Job(error), .. } if error.is_only_here())
+    }
+}
+
 /// What came of an append.
 #[derive(Debug)]
 pub(crate) enum Appended {

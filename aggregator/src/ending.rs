@@ -94,6 +94,9 @@ pub(crate) fn losses(ledgers: &[&Ledger]) -> Losses {
     losses.count = losses.count.saturating_sub(counted_records(ledgers).count() as u64);
     losses.records.sort();
     losses.records = listed(losses.records, |skip| 50 + skip.reason.len());
+    let keys = || ledgers.iter().filter_map(|ledger| ledger.finished()).flat_map(|finish| &finish.keys);
+    losses.count = losses.count.saturating_add(keys().count() as u64);
+    losses.keys = listed(keys().cloned(), |lost| 50 + lost.group.0.len() + lost.key.0.len() + lost.reason.len());
     losses.chunks = listed(chunks.into_values(), |lost| 50 + lost.reason.len() + 6 * lost.partitions.len());
     losses
 }
@@ -226,7 +229,7 @@ mod tests {
                 retry: 0,
             });
         }
-        let finish = Finish { part: run, size, at: ledger.next() };
+        let finish = Finish { part: run, size, at: ledger.next(), keys: Vec::new() };
         ledger.apply(&Entry::Finish(finish));
         ledger
     }

@@ -23,7 +23,7 @@ use rabbit_reduce_core::ledger::delta::{Fold, Held};
 use rabbit_reduce_core::message::{self, End, News, Partial};
 use rabbit_reduce_core::skip::short_reason;
 use rabbit_reduce_core::spec::SEGMENT_BYTES;
-use rabbit_reduce_core::topology::{REDUCE_QUEUES, queue};
+use rabbit_reduce_core::topology::queue;
 use rabbit_reduce_runtime::broker::{Delivery, Receipt};
 use rabbit_reduce_runtime::crash_point;
 use rabbit_reduce_runtime::mistake::{self, Mistake};
@@ -368,7 +368,7 @@ impl Folding {
             Some(Trouble::Disagreement(disagreement)) => {
                 effects.push(Effect::Fail { job, reason: disagreement.to_string() });
             }
-            Some(Trouble::Program(reason)) => effects.push(Effect::Fail { job, reason }),
+            Some(Trouble::Program(failed)) => effects.push(Effect::Fail { job, reason: failed.reason }),
             Some(Trouble::Removed) => self.removed(job, effects),
             Some(Trouble::GivenUp) => {}
         }
@@ -521,10 +521,7 @@ impl Folding {
     }
 
     fn set_aside(&mut self, held: HeldReceipt, message: Bytes, reason: String, effects: &mut Vec<Effect>) {
-        let place = PartitionNumber(u32::try_from(held.channel.consumer).expect("there are few queues"));
-        let large = held.channel.consumer == self.reduce_queues;
-        let queue = if large { queue::REDUCE_LARGE.to_owned() } else { queue::reduce(place, REDUCE_QUEUES) };
-        let receipt = self.release(held);
+        let (queue, receipt) = (self.queue(held.channel.consumer), self.release(held));
         effects.push(Effect::SetAside { queue, message, reason, receipt });
     }
 

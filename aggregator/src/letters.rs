@@ -74,6 +74,7 @@ impl From<ArchiveError> for Refusal {
     fn from(error: ArchiveError) -> Self {
         match error {
             ArchiveError::Store(_) => Self::Later(error),
+            error if error.is_only_here() => Self::Later(error),
             ArchiveError::Damaged { .. } | ArchiveError::Spec { .. } => Self::Never(start::chain(&error)),
         }
     }
@@ -286,7 +287,7 @@ impl Read<'_> {
             }
             Some(Trouble::Archive(error)) => Err(error.into()),
             Some(Trouble::Disagreement(disagreement)) => fail(self.archive, job, disagreement.to_string()),
-            Some(Trouble::Program(reason)) => fail(self.archive, job, reason),
+            Some(Trouble::Program(failed)) => fail(self.archive, job, failed.reason),
         }
     }
 }

@@ -402,9 +402,9 @@ fn status_of(
     }
     if !detail {
         // For polling and lists, the number is enough.
-        (status.losses.chunks, status.losses.records) = (Vec::new(), Vec::new());
+        status.losses = Losses { count: status.losses.count, ..Losses::default() };
         if let Some(end) = &mut status.end {
-            (end.losses.chunks, end.losses.records) = (Vec::new(), Vec::new());
+            end.losses = Losses { count: end.losses.count, ..Losses::default() };
         }
     }
     Ok(Some(status))

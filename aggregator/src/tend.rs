@@ -11,10 +11,10 @@ use rabbit_reduce_core::ledger::delta::{Delta, Held};
 use rabbit_reduce_core::ledger::{Disagreement, Entry, Finish, Invalid, Ledger};
 use rabbit_reduce_core::merge::Merge;
 use rabbit_reduce_core::message;
-use rabbit_reduce_core::pairs::{Cursor, PairReader};
-use rabbit_reduce_core::program::{AnyProgram, ReducePlace};
+use rabbit_reduce_core::pairs::{Cursor, PairReader, PairSource};
+use rabbit_reduce_core::program::{Again, AnyProgram, ReducePlace};
 use rabbit_reduce_core::run::{RunReader, RunSize, RunWriter};
-use rabbit_reduce_core::skip::said;
+use rabbit_reduce_core::skip::{LOST_KEYS, LostKey, said};
 use rabbit_reduce_runtime::crash_point;
 use rabbit_reduce_runtime::mistake::{self, Mistake};
 use rabbit_reduce_runtime::process::chance;
@@ -68,7 +68,7 @@ pub(crate) enum Trouble {
     /// The program is not deterministic: the job fails.
     Disagreement(Disagreement),
     /// The program failed, and would again: the job fails.
-    Program(String),
+    Program(ProgramFailed),
     /// The job was removed: everything of it is dropped.
     Removed,
     /// The job was given up meanwhile.
@@ -136,7 +136,7 @@ impl<R> Tend<R> {
             }
             let cursors = self.delta.held().map(|held| PairReader::new(held.body.clone())).collect();
             let expected = Some(self.expected());
-            let (run, size) = match self.write(cursors, expected, false) {
+            let (run, size) = match self.write(cursors, expected, None) {
                 Err(Trouble::Archive(ArchiveError::Damaged { .. })) if self.set_spoiled_aside(done)? => continue,
                 written => written?,
             };
@@ -194,7 +194,7 @@ impl<R> Tend<R> {
                 self.look_for_missing_run()?;
                 continue;
             };
-            let (run, size) = self.write(cursors, None, false)?;
+            let (run, size) = self.write(cursors, None, None)?;
             crash_point::reached("aggregator.runs_merged");
             if mistake::makes(Mistake::DeleteBeforeReplace) {
                 runs.iter().try_for_each(|old| self.remove_run(*old))?;
@@ -235,20 +235,20 @@ impl<R> Tend<R> {
             let at = self.ledger.next();
             let runs: Vec<(Uuid, RunSize)> = self.ledger.runs().iter().map(|(run, size)| (*run, *size)).collect();
             // A single run is the part as it stands, unless there are groups to reduce; otherwise the part is written.
+            let mut keys = Vec::new();
             let (part, size, written) = match runs.as_slice() {
                 [(run, size)] if !self.job.program.groups() => (*run, *size, false),
                 _ => {
                     let names: Vec<Uuid> = runs.iter().map(|(run, _)| *run).collect();
-                    let Some(cursors) = self.open(&names)? else {
+                    let Some((part, size)) = self.reduce(&names, &mut keys)? else {
                         self.look_for_missing_run()?;
                         continue;
                     };
-                    let (part, size) = self.write(cursors, None, true)?;
                     crash_point::reached("aggregator.part_written");
                     (part, size, true)
                 }
             };
-            let entry = Entry::Finish(Finish { part, size, at });
+            let entry = Entry::Finish(Finish { part, size, at, keys });
             if mistake::makes(Mistake::FinishOffTheLedger) {
                 self.ledger.apply(&entry);
                 return Ok(true);
@@ -266,6 +266,26 @@ impl<R> Tend<R> {
             }
             if written {
                 self.remove_run(part)?;
+            }
+        }
+    }
+
+    /// Reduces runs to a part, without the keys that the program cannot reduce, which are told; `None` if a run is gone.
+    fn reduce(&self, runs: &[Uuid], keys: &mut Vec<LostKey>) -> Result<Option<(Uuid, RunSize)>, Trouble> {
+        loop {
+            let Some(cursors) = self.open(runs)? else { return Ok(None) };
+            match self.write(cursors, None, Some(Reduction { runs, without: keys })) {
+                Err(Trouble::Program(failed)) if !failed.keys.is_empty() => {
+                    keys.extend(failed.keys);
+                    if keys.len() > LOST_KEYS || keys.iter().any(LostKey::is_too_long) {
+                        let reason = format!(
+                            "too many or too long keys of partition {} fail: {}",
+                            self.partition, failed.reason
+                        );
+                        return Err(Trouble::Program(ProgramFailed::wholly(reason)));
+                    }
+                }
+                written => return written.map(Some),
             }
         }
     }
@@ -356,7 +376,7 @@ impl<R> Tend<R> {
         &self,
         cursors: Vec<C>,
         expected: Option<Expected>,
-        reduced: bool,
+        reduction: Option<Reduction<'_>>,
     ) -> Result<(Uuid, RunSize), Trouble> {
         let run = chance::dated_id();
         let path = Archive::run_path(self.job.spec.job, self.partition, run);
@@ -365,13 +385,16 @@ impl<R> Tend<R> {
         let program = &*self.job.program;
         let cursors = cursors.into_iter().map(|pairs| Received { program, expected, pairs }).collect();
         let scratch = ScratchFolder(self.archive.scratch.clone());
-        let at = ReducePlace {
-            job: self.job.spec.job,
-            partition: self.partition,
-            scratch: &scratch,
-            stops: &|| given_up.load(Ordering::Relaxed),
+        let stops = || given_up.load(Ordering::Relaxed);
+        let again = Rerun { tend: self, reduction: reduction.unwrap_or_default() };
+        let (job, partition) = (self.job.spec.job, self.partition);
+        let at = ReducePlace { job, partition, scratch: &scratch, stops: &stops, again: &again };
+        let merging =
+            || merge_into(program, cursors, reduction.map(|reduction| (&at, reduction.without)), upload, given_up);
+        let panicked = |panic: Box<dyn Any + Send>| {
+            Err(ProgramFailed::wholly(format!("merging panicked: {}", said(&*panic))).into())
         };
-        let merged = merge_into(program, cursors, reduced.then_some(&at), upload, given_up);
+        let merged = catch_unwind(AssertUnwindSafe(merging)).unwrap_or_else(panicked);
         let (upload, size) = merged.map_err(|error| match given_up.load(Ordering::Relaxed) {
             true => Trouble::GivenUp,
             false => failed(&path, error),
@@ -380,6 +403,63 @@ impl<R> Tend<R> {
         upload.finish()?;
         crash_point::reached("aggregator.run_durable");
         Ok((run, size))
+    }
+}
+
+/// A reduction that can begin again.
+struct Rerun<'t, R> {
+    tend: &'t Tend<R>,
+    reduction: Reduction<'t>,
+}
+
+impl<R> Again for Rerun<'_, R> {
+    fn pairs(&self) -> io::Result<Box<dyn PairSource + '_>> {
+        let opened = self.tend.open(self.reduction.runs).map_err(|trouble| io::Error::other(format!("{trouble:?}")))?;
+        let cursors = opened.ok_or_else(|| io::Error::other("a run is gone meanwhile"))?;
+        let program = &*self.tend.job.program;
+        let merged =
+            Merge::new(cursors, |key: &[u8], total: &mut Vec<u8>, other: &[u8]| program.combine(key, total, other))?;
+        Ok(Box::new(Without { program, keys: self.reduction.without, pairs: merged }))
+    }
+}
+
+/// Runs that are reduced to a part.
+#[derive(Clone, Copy, Default)]
+struct Reduction<'r> {
+    runs: &'r [Uuid],
+    /// Keys that cannot be.
+    without: &'r [LostKey],
+}
+
+/// Pairs without those of some keys.
+struct Without<'p, C> {
+    program: &'p dyn AnyProgram,
+    keys: &'p [LostKey],
+    pairs: C,
+}
+
+impl<C: Cursor> Cursor for Without<'_, C> {
+    fn advance(&mut self) -> io::Result<bool> {
+        loop {
+            if !self.pairs.advance()? {
+                return Ok(false);
+            }
+            if self.keys.is_empty() {
+                return Ok(true);
+            }
+            let key = self.program.together(self.pairs.key());
+            if !self.keys.iter().any(|lost| lost.group.0 == key) {
+                return Ok(true);
+            }
+        }
+    }
+
+    fn key(&self) -> &[u8] {
+        self.pairs.key()
+    }
+
+    fn value(&self) -> &[u8] {
+        self.pairs.value()
     }
 }
 
@@ -394,24 +474,22 @@ type OpenRun = RunReader<BufReader<Box<dyn io::Read + Send>>>;
 fn merge_into<C: Cursor>(
     program: &dyn AnyProgram,
     cursors: Vec<C>,
-    reduced: Option<&ReducePlace<'_>>,
+    reduced: Option<(&ReducePlace<'_>, &[LostKey])>,
     upload: Box<dyn Upload>,
     given_up: &AtomicBool,
 ) -> io::Result<(Box<dyn Upload>, RunSize)> {
     let mut writer = RunWriter::new(BufWriter::with_capacity(WRITE_BYTES, upload))?;
-    let mut merged = Merge::new(cursors, |key, total, other| program.combine(key, total, other))?;
+    let merged = Merge::new(cursors, |key, total, other| program.combine(key, total, other))?;
     let mut put = |key: &[u8], value: &[u8]| {
         if given_up.load(Ordering::Relaxed) {
             return Err(io::Error::other("its job is given up"));
         }
         writer.put(key, value)
     };
-    if let Some(at) = reduced {
-        let reducing = AssertUnwindSafe(|| program.reduce(at, &mut merged, &mut put));
-        let panicked =
-            |panic: Box<dyn Any + Send>| Err(ProgramFailed(format!("reducing panicked: {}", said(&*panic))).into());
-        catch_unwind(reducing).unwrap_or_else(panicked)?;
+    if let Some((at, without)) = reduced {
+        program.reduce(at, &mut Without { program, keys: without, pairs: merged }, &mut put)?;
     } else {
+        let mut merged = merged;
         while merged.advance()? {
             put(merged.key(), merged.value())?;
         }
@@ -422,7 +500,7 @@ fn merge_into<C: Cursor>(
 
 fn failed(path: &str, error: io::Error) -> Trouble {
     match error.downcast::<ProgramFailed>() {
-        Ok(ProgramFailed(reason)) => Trouble::Program(reason),
+        Ok(failed) => Trouble::Program(failed),
         Err(error) => damaged_or_full(path, error).into(),
     }
 }

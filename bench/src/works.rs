@@ -54,6 +54,16 @@ impl Given<'_> {
         peer
     }
 
+    /// A mapper and a reducer in Python.
+    fn streaming(&self, name: &str, input: &str) -> Contender {
+        let mut streaming = self.ours(name, &format!("run -o /dev/null {input}"));
+        for (flag, script) in [("--mapper", "word_totals.py"), ("--reducer", "sum_totals.py")] {
+            let command = format!("python3 '{}'", self.peers.join(script).display());
+            streaming.command.extend([flag.into(), command.into()]);
+        }
+        streaming
+    }
+
     /// All of the works.
     pub(crate) fn works(&self) -> Vec<Work> {
         let natural = "--lowercase --top 20 kjv100.txt";
@@ -112,6 +122,28 @@ impl Given<'_> {
                 vec![
                     self.ours("run", "run --job index -o /dev/null linux"),
                     self.peer("two Python processes", "pool_count.py", "linux index").goal(Goal::AtLeast(5.0)),
+                ],
+            ),
+            local(
+                "program",
+                "words of 430 MB, built in, and by a program of one's own in Rust",
+                vec![
+                    self.ours("word-count", "run --top 20 kjv100.txt"),
+                    self.program(
+                        "a program in Rust",
+                        "rabbit-examples",
+                        "producer run --job words --top 20 kjv100.txt",
+                    )
+                    .goal(Goal::AtMost(1.0 / 0.6)),
+                ],
+            ),
+            local(
+                "command",
+                "words of 430 MB by commands in Python, and by the mapper alone",
+                vec![
+                    self.streaming("commands", "kjv100.txt"),
+                    contender("two mappers alone", self.peers.join("mappers_alone.sh"), "kjv100.txt")
+                        .goal(Goal::AtLeast(1.0 / 1.2)),
                 ],
             ),
             local("tiny", "12 bytes, from start to result", vec![self.ours("run", "run tiny.txt")]),

@@ -51,7 +51,8 @@ pub trait GroupingProgram: Send + Sync + 'static {
     fn columns(&self) -> &'static [&'static str];
 
     /// Reduces one key's values, ordered by source, offset of the record, and emission, to any number of rows. It need not
-    /// take all values. An error among them is to be passed on; it ends the reduce even if it is not.
+    /// take all values. An error among them is to be passed on; it ends the reduce even if it is not. An error of its own, or
+    /// a panic, costs the key: it has no rows, and is reported.
     fn reduce<'v>(
         &'v self,
         key: &'v Self::Key,

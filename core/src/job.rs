@@ -9,6 +9,7 @@ use crate::id::SourceNumber;
 use crate::pairs::PairSource;
 use crate::rows::RowSink;
 use crate::short::ShortKey;
+use crate::skip::LostKey;
 use std::borrow::Cow;
 use std::fmt;
 use std::io;
@@ -75,8 +76,27 @@ impl RecordError {
 
 /// A reduce failed by the program's fault: it would fail again. It travels as an [`io::Error`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct ProgramFailed(pub String);
+#[error("{reason}")]
+pub struct ProgramFailed {
+    /// One line for people.
+    pub reason: String,
+    /// The keys at fault, if all others can be reduced without them.
+    pub keys: Vec<LostKey>,
+}
+
+impl ProgramFailed {
+    /// A failure that no keys alone are to blame for.
+    pub fn wholly(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), keys: Vec::new() }
+    }
+
+    /// A failure on these keys.
+    #[must_use]
+    pub fn on(keys: Vec<LostKey>) -> Self {
+        let reason = keys.first().map_or_else(String::new, |key| key.reason.clone());
+        Self { reason, keys }
+    }
+}
 
 impl From<ProgramFailed> for io::Error {
     fn from(failed: ProgramFailed) -> Self {

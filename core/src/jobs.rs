@@ -114,6 +114,14 @@ pub enum JobError {
         /// What is wrong, in one line.
         reason: String,
     },
+    /// It cannot be run by this process, but may be by others.
+    #[error("the job `{job}`: {reason}")]
+    NotHere {
+        /// The job.
+        job: String,
+        /// Why not, in one line.
+        reason: String,
+    },
     /// Both rules for tokens are given.
     #[error("{} and {} are both given: leave one out", Flag::Tokens, Flag::TokenRegex)]
     TwoTokens,
@@ -146,6 +154,12 @@ pub enum JobError {
 }
 
 impl JobError {
+    /// Whether another process may run what this one cannot.
+    #[must_use]
+    pub const fn is_only_here(&self) -> bool {
+        matches!(self, Self::Unknown { .. } | Self::NotHere { .. })
+    }
+
     /// For a name that is none of these.
     pub(crate) fn unknown(name: &str, known: &Names<'_>) -> Self {
         let nearest = nearest(name, known).map(ToOwned::to_owned);

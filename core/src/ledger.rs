@@ -10,7 +10,7 @@ pub mod delta;
 use crate::id::{ChunkNumber, Origin, Unit};
 use crate::message::Home;
 use crate::run::RunSize;
-use crate::skip::{AGREED_SKIPS, Place, Skip, SkipList};
+use crate::skip::{AGREED_SKIPS, LostKey, Place, Skip, SkipList};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
@@ -129,6 +129,9 @@ pub struct Finish {
     pub size: RunSize,
     /// The entries that it holds: all before this number.
     pub at: u64,
+    /// Keys that the program cannot reduce: their pairs are in the runs, and nothing of them is in the part.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<LostKey>,
 }
 
 /// Why an entry may not be appended.

@@ -122,6 +122,12 @@ impl LineFormat {
         key::split_part(rest)
     }
 
+    /// All of an inner key but the place.
+    #[must_use]
+    pub fn without_place<'k>(&self, inner: &'k [u8]) -> &'k [u8] {
+        &inner[..inner.len().saturating_sub(PLACE_BYTES)]
+    }
+
     /// The key in an inner key.
     #[must_use]
     pub fn key_of<'k>(&self, inner: &'k [u8]) -> Option<Cow<'k, [u8]>> {

@@ -5,12 +5,12 @@
 
 use crate::boundary::Boundary;
 use crate::id::SourceNumber;
-use crate::job::{Piece, Program, RecordError, Value};
+use crate::job::{Piece, Program, ProgramFailed, RecordError, Value};
 use crate::jobs::Job;
 use crate::pairs::PairSource;
 use crate::records::RecordIter;
 use crate::rows::format::{Format, writer};
-use crate::skip::{Skip, said};
+use crate::skip::{LostKey, Skip, said};
 use crate::split::MAX_RECORD_BYTES;
 use crate::with_program;
 use std::any::Any;
@@ -35,6 +35,8 @@ pub struct LocalResult {
     pub pairs: BTreeMap<Vec<u8>, Vec<u8>>,
     /// Records that are not counted, in order.
     pub skips: Vec<Skip>,
+    /// Keys that the program cannot reduce, in order.
+    pub keys: Vec<LostKey>,
 }
 
 /// Runs a job over its sources.
@@ -113,19 +115,31 @@ pub fn run_program<P: Program>(program: &P, sources: &[LocalSource], record_byte
         (key, bytes)
     };
     let combined: BTreeMap<Vec<u8>, Vec<u8>> = totals.into_iter().map(encode).collect();
-    LocalResult { pairs: reduced(program, &combined), skips }
+    let (pairs, keys) = reduced(program, combined);
+    LocalResult { pairs, skips, keys }
 }
 
-fn reduced<P: Program>(program: &P, combined: &BTreeMap<Vec<u8>, Vec<u8>>) -> BTreeMap<Vec<u8>, Vec<u8>> {
-    let mut pairs = BTreeMap::new();
-    let mut take = |key: &[u8], value: &[u8]| {
-        let before = pairs.insert(key.to_vec(), value.to_vec());
-        assert_eq!(before, None, "a reduce gave a key twice");
-        Ok(())
-    };
-    let done = program.reduce(&mut MapSource { pairs: combined.iter() }, &mut take);
-    done.expect("pairs in memory are read without fail");
-    pairs
+/// The reduced pairs, and the keys that the program cannot reduce.
+fn reduced<P: Program>(
+    program: &P,
+    mut combined: BTreeMap<Vec<u8>, Vec<u8>>,
+) -> (BTreeMap<Vec<u8>, Vec<u8>>, Vec<LostKey>) {
+    let mut keys: Vec<LostKey> = Vec::new();
+    loop {
+        let mut pairs = BTreeMap::new();
+        let mut take = |key: &[u8], value: &[u8]| {
+            let before = pairs.insert(key.to_vec(), value.to_vec());
+            assert_eq!(before, None, "a reduce gave a key twice");
+            Ok(())
+        };
+        let Err(error) = program.reduce(&mut MapSource { pairs: combined.iter() }, &mut take) else {
+            return (pairs, keys);
+        };
+        let failed = error.downcast::<ProgramFailed>().expect("pairs in memory are read without fail");
+        assert!(!failed.keys.is_empty(), "all of it fails: {failed}");
+        combined.retain(|key, _| !failed.keys.iter().any(|lost| lost.group.0 == program.group(key)));
+        keys.extend(failed.keys);
+    }
 }
 
 fn map_piece<P: Program>(

@@ -38,13 +38,15 @@
 //! ```
 
 use crate::boundary::Boundary;
-use crate::job::{Pair, PairTaker, Piece, Program, RecordError, Records, Value};
+use crate::job::{Pair, PairTaker, Piece, Program, ProgramFailed, RecordError, Records, Value};
 use crate::ordered::Ordered;
 use crate::pairs::{MAX_FIELD_BYTES, PairSource, put_varint, take_varint};
 use crate::rows::{Cell, RowSink};
+use crate::skip::{LOST_KEYS, LostKey, said};
 use std::borrow::Cow;
 use std::fmt;
 use std::io;
+use std::panic::{self, AssertUnwindSafe};
 
 /// A program with typed keys and values. Deterministic: the same records give the same pairs, the same members the same rows.
 pub trait MapReduce: Send + Sync + 'static {
@@ -76,7 +78,7 @@ pub trait MapReduce: Send + Sync + 'static {
     fn columns(&self) -> &'static [&'static str];
 
     /// Reduces a group to any number of rows. It need not take all members. An error among them is to be passed on; it ends
-    /// the reduce even if it is not.
+    /// the reduce even if it is not. An error of its own, or a panic, costs the group: it has no rows, and is reported.
     fn reduce<'v>(
         &'v self,
         group: &'v Self::Group,
@@ -215,27 +217,44 @@ impl<M: MapReduce> Program for Reducing<M> {
             next: None,
             failure: None,
         };
-        let (mut key, mut value) = (Vec::new(), Vec::new());
-        while groups.advance()? {
+        let (mut key, mut value, mut failed) = (Vec::new(), Vec::new(), Vec::new());
+        while groups.advance()? && failed.len() <= LOST_KEYS {
             let form = groups.group.clone().expect("it stands on one");
             let group = M::Group::read(&form).ok_or_else(|| invalid("a group is not of this program"))?;
-            for (number, row) in (0_u64..).zip(self.0.reduce(&group, Members(&mut groups))) {
-                let row = row?;
-                key.clear();
-                key.extend_from_slice(&form);
-                key.extend_from_slice(&number.to_be_bytes());
-                value.clear();
-                row.encode(&mut value);
-                if key.len().max(value.len()) > MAX_FIELD_BYTES {
-                    return Err(invalid("a reduced row is longer than a part may hold"));
+            let mut refused = None;
+            let reducing = || {
+                for (number, row) in (0_u64..).zip(self.0.reduce(&group, Members(&mut groups))) {
+                    let row = row?;
+                    key.clear();
+                    key.extend_from_slice(&form);
+                    key.extend_from_slice(&number.to_be_bytes());
+                    value.clear();
+                    row.encode(&mut value);
+                    if key.len().max(value.len()) > MAX_FIELD_BYTES {
+                        return Err(invalid("a reduced row is longer than a part may hold"));
+                    }
+                    // Once a key has failed, all of it is made anew without that key; the others are only tried.
+                    if failed.is_empty()
+                        && let Err(error) = out(&key, &value)
+                    {
+                        refused = Some(error);
+                        break;
+                    }
                 }
-                out(&key, &value)?;
-            }
-            if let Some(failure) = groups.failure.take() {
+                Ok(())
+            };
+            let reduced = panic::catch_unwind(AssertUnwindSafe(reducing));
+            let reduced = reduced.unwrap_or_else(|panic| Err(io::Error::other(format!("panicked: {}", said(&*panic)))));
+            if let Some(failure) = groups.failure.take().or(refused) {
                 return Err(failure);
             }
+            if let Err(error) = reduced {
+                let mut shown = Vec::new();
+                group.show(&mut shown);
+                failed.push(LostKey::new(&form, shown, format!("the reduce failed: {error}")));
+            }
         }
-        Ok(())
+        if failed.is_empty() { Ok(()) } else { Err(ProgramFailed::on(failed).into()) }
     }
 
     fn columns(&self) -> &'static [&'static str] {

@@ -34,6 +34,9 @@ pub trait Ordered: Sized + Send + Sync + 'static {
         0
     }
 
+    /// Appends what people see of it.
+    fn show(&self, out: &mut Vec<u8>);
+
     /// The form.
     fn form(&self) -> Vec<u8> {
         let mut out = Vec::new();
@@ -76,6 +79,10 @@ macro_rules! numbers {
                 out.extend_from_slice(&self.to_be_bytes());
             }
 
+            fn show(&self, out: &mut Vec<u8>) {
+                out.extend_from_slice(self.to_string().as_bytes());
+            }
+
             fn take(bytes: &mut &[u8]) -> Option<Self> {
                 let (number, rest) = bytes.split_first_chunk()?;
                 *bytes = rest;
@@ -91,6 +98,10 @@ impl Ordered for i64 {
         (self.cast_unsigned() ^ 1 << 63).put(out);
     }
 
+    fn show(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.to_string().as_bytes());
+    }
+
     fn take(bytes: &mut &[u8]) -> Option<Self> {
         u64::take(bytes).map(|number| (number ^ 1 << 63).cast_signed())
     }
@@ -101,6 +112,10 @@ impl Ordered for bool {
         out.push(u8::from(*self));
     }
 
+    fn show(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.to_string().as_bytes());
+    }
+
     fn take(bytes: &mut &[u8]) -> Option<Self> {
         u8::take(bytes).filter(|byte| *byte <= 1).map(|byte| byte == 1)
     }
@@ -109,6 +124,10 @@ impl Ordered for bool {
 impl Ordered for Vec<u8> {
     fn put(&self, out: &mut Vec<u8>) {
         key::put_part(out, self);
+    }
+
+    fn show(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self);
     }
 
     fn take(bytes: &mut &[u8]) -> Option<Self> {
@@ -132,6 +151,10 @@ impl Ordered for String {
         key::put_part(out, self.as_bytes());
     }
 
+    fn show(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.as_bytes());
+    }
+
     fn take(bytes: &mut &[u8]) -> Option<Self> {
         Self::from_utf8(Vec::take(bytes)?).ok()
     }
@@ -149,6 +172,10 @@ impl<T: Ordered> Ordered for Option<T> {
     fn put(&self, out: &mut Vec<u8>) {
         self.is_some().put(out);
         self.iter().for_each(|inner| inner.put(out));
+    }
+
+    fn show(&self, out: &mut Vec<u8>) {
+        self.iter().for_each(|inner| inner.show(out));
     }
 
     fn take(bytes: &mut &[u8]) -> Option<Self> {
@@ -171,6 +198,10 @@ impl<T: Ordered> Ordered for Descending<T> {
         out[begin..].iter_mut().for_each(|byte| *byte = !*byte);
     }
 
+    fn show(&self, out: &mut Vec<u8>) {
+        self.0.show(out);
+    }
+
     fn take(bytes: &mut &[u8]) -> Option<Self> {
         let turned: Vec<u8> = bytes.iter().map(|byte| !byte).collect();
         let mut rest = turned.as_slice();
@@ -187,6 +218,8 @@ impl<T: Ordered> Ordered for Descending<T> {
 impl Ordered for () {
     fn put(&self, _: &mut Vec<u8>) {}
 
+    fn show(&self, _: &mut Vec<u8>) {}
+
     fn take(_: &mut &[u8]) -> Option<Self> {
         Some(())
     }
@@ -197,6 +230,15 @@ macro_rules! tuples {
         impl<$($field: Ordered),+> Ordered for ($($field,)+) {
             fn put(&self, out: &mut Vec<u8>) {
                 $(self.$place.put(out);)+
+            }
+
+            fn show(&self, out: &mut Vec<u8>) {
+                $(
+                    if $place > 0 {
+                        out.push(b' ');
+                    }
+                    self.$place.show(out);
+                )+
             }
 
             fn take(bytes: &mut &[u8]) -> Option<Self> {

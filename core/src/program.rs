@@ -38,6 +38,17 @@ pub struct ReducePlace<'a> {
     pub scratch: &'a dyn Scratch,
     /// Whether nobody wants it any more.
     pub stops: &'a dyn Fn() -> bool,
+    /// The same pairs again.
+    pub again: &'a dyn Again,
+}
+
+/// Pairs that can be read more than once.
+pub trait Again {
+    /// All of them, from the first on.
+    ///
+    /// # Errors
+    /// If they cannot be had.
+    fn pairs(&self) -> io::Result<Box<dyn PairSource + '_>>;
 }
 
 /// What the roles ask of a program. A [`Program`] is one; what is not mapped record by record in this process implements it
@@ -68,6 +79,11 @@ pub trait AnyProgram: Send + Sync + 'static {
 
     /// [`Program::group`]
     fn group<'k>(&self, key: &'k [u8]) -> &'k [u8];
+
+    /// The part of a key that its pairs share which are left out together if they cannot be reduced.
+    fn together<'k>(&self, key: &'k [u8]) -> &'k [u8] {
+        self.group(key)
+    }
 
     /// [`Program::makes`]
     fn makes(&self, key: &[u8], value: &[u8]) -> bool;

@@ -1,8 +1,9 @@
-//! Records that are not counted: which, and why.
+//! Records and keys that are not counted: which, and why.
 //!
 //! They ride in partials and end in the report of losses; what would surprise is that a chunk lists only the first of them.
 
 use crate::id::SourceNumber;
+use crate::spec::ByteText;
 use serde::{Deserialize, Serialize};
 use std::any::Any;
 
@@ -56,6 +57,42 @@ pub fn short_reason(mut reason: String) -> String {
     }
     reason
 }
+
+/// Keys of a partition that its reduce left out, at the most; with more, the job fails.
+pub const LOST_KEYS: usize = 100;
+
+/// A key that a program cannot reduce, and why.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct LostKey {
+    /// What its pairs share: see [`crate::program::AnyProgram::together`].
+    pub group: ByteText,
+    /// The key as people know it.
+    pub key: ByteText,
+    /// One line for people.
+    pub reason: String,
+}
+
+impl LostKey {
+    /// A lost key. Its reason is cut where it is too long for a message, and so is what is shown of it.
+    #[must_use]
+    pub fn new(group: &[u8], mut key: Vec<u8>, reason: String) -> Self {
+        key.truncate(SHOWN_KEY_BYTES);
+        Self { group: ByteText(group.to_vec()), key: ByteText(key), reason: short_reason(reason) }
+    }
+}
+
+impl LostKey {
+    /// Whether a ledger cannot hold it.
+    #[must_use]
+    pub const fn is_too_long(&self) -> bool {
+        self.group.0.len() > LOST_KEY_BYTES
+    }
+}
+
+/// The longest key that can be left out, in bytes: they lie in an entry.
+const LOST_KEY_BYTES: usize = 32 << 10;
+/// So much of a lost key is shown.
+const SHOWN_KEY_BYTES: usize = 256;
 
 /// What a panic said, for a reason.
 #[must_use]

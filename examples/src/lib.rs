@@ -5,6 +5,7 @@ pub mod average;
 pub mod join;
 pub mod next_word;
 pub mod users_per_day;
+pub mod words;
 
 use average::Average;
 use join::Join;
@@ -13,6 +14,7 @@ use rabbit_reduce_core::grouping::Grouping;
 use rabbit_reduce_core::map_reduce::Reducing;
 use rabbit_reduce_core::program::Programs;
 use users_per_day::UsersPerDay;
+use words::Words;
 
 /// The built-in programs and the examples.
 #[must_use]
@@ -25,4 +27,5 @@ pub fn programs() -> Programs {
         })
         .with("users-per-day", |_| Ok(Reducing(UsersPerDay)))
         .with("average", |_| Ok(Reducing(Average)))
+        .with("words", |_| Ok(Words))
 }

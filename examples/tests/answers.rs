@@ -14,7 +14,7 @@ struct Example {
     code: i32,
 }
 
-const EXAMPLES: [Example; 5] = [
+const EXAMPLES: [Example; 6] = [
     Example {
         args: &["--job", "next-word", "in.txt"],
         files: &[("in.txt", "to be or not to be\nTo go\nbe\n")],
@@ -39,6 +39,12 @@ const EXAMPLES: [Example; 5] = [
         files: &[("visits", "mon ann\nmon bob x\nmon ann\ntue ann\nwed\n")],
         rows: "day,users\r\nmon,2\r\ntue,1\r\n",
         code: 3,
+    },
+    Example {
+        args: &["--job", "words", "--top", "2", "in.txt"],
+        files: &[("in.txt", "to be or not to be\nto\n")],
+        rows: "to\t3\nbe\t2\n",
+        code: 0,
     },
     Example {
         args: &["--job", "average", "--format", "ndjson", "numbers"],
@@ -96,6 +102,24 @@ fn a_worker_without_the_program_leaves_its_tasks_to_those_that_have_it() {
     stranger.says("a program that is not known here goes back");
     let _worker = start(&["worker", "--threads", "1"]);
     assert_eq!(push.ended().text(0), "a\t1\t1.00\n");
+}
+
+#[test]
+fn an_aggregator_without_the_program_leaves_what_comes_to_those_that_have_it() {
+    let namespace = Namespace::default();
+    let start = |args: &[&str]| Running::start(&mut namespace.command_of(program(), args));
+    namespace.room.write("numbers", "a\t1\nb\t2\n");
+    let aggregator = start(&["aggregator", "--store", "store"]);
+    let job = start(&["producer", "push", "--job", "average", "--detach", "numbers"]).ended().text(0);
+    aggregator.kill();
+    let mut stranger = namespace.aggregator();
+    let _worker = start(&["worker", "--threads", "1"]);
+    stranger.says("what comes for a job of others goes back");
+    stranger.signal("TERM");
+    assert_eq!(stranger.ended().code, Some(0));
+    let _aggregator = start(&["aggregator", "--store", "store"]);
+    let resumed = start(&["producer", "resume", job.trim()]).ended();
+    assert_eq!(resumed.text(0), "a\t1\t1.00\nb\t1\t2.00\n");
 }
 
 #[test]

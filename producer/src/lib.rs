@@ -282,6 +282,7 @@ fn first_losses(losses: &Losses) -> Losses {
     let mut first = losses.clone();
     first.chunks.truncate(FAILED_LOSSES);
     first.records.truncate(FAILED_LOSSES - first.chunks.len());
+    first.keys.truncate(FAILED_LOSSES - first.chunks.len() - first.records.len());
     first
 }
 

@@ -11,7 +11,7 @@ use crate::figures::{count, percent, size, span};
 use crate::shown::Shown;
 use rabbit_reduce_core::id::{ChunkNumber, PartitionNumber, SourceNumber};
 use rabbit_reduce_core::message::{End, Losses, LostChunk, Outcome, Status};
-use rabbit_reduce_core::skip::Skip;
+use rabbit_reduce_core::skip::{LostKey, Skip};
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -201,7 +201,10 @@ pub fn losses_text(losses: &Losses, sources: &[Vec<u8>]) -> String {
         let place = source_named(*source, sources);
         line(&mut text, format_args!("lost: {place}, byte {offset}: {}", Shown(reason.as_bytes())));
     }
-    let listed = (losses.chunks.len() + losses.records.len()) as u64;
+    for LostKey { key, reason, .. } in &losses.keys {
+        line(&mut text, format_args!("lost: key `{}`: {}", Shown(&key.0), Shown(reason.as_bytes())));
+    }
+    let listed = (losses.chunks.len() + losses.records.len() + losses.keys.len()) as u64;
     if losses.count > listed {
         line(&mut text, format_args!("lost: {} more", losses.count - listed));
     }

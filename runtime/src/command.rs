@@ -91,7 +91,9 @@ impl CommandProgram {
             words("--reducer", &streaming.reducer)?,
         );
         let host = match permission {
-            Permission::Refused(reason) if reducer.is_some() => return Err(refused((*reason).to_owned())),
+            Permission::Refused(reason) if reducer.is_some() => {
+                return Err(JobError::NotHere { job: NAME.to_owned(), reason: (*reason).to_owned() });
+            }
             Permission::Refused(_) | Permission::NeverAsked => None,
             Permission::Allowed(host) => Some(host.clone()),
         };
@@ -232,6 +234,10 @@ impl AnyProgram for CommandProgram {
 
     fn group<'k>(&self, key: &'k [u8]) -> &'k [u8] {
         Program::group(&self.lines, key)
+    }
+
+    fn together<'k>(&self, key: &'k [u8]) -> &'k [u8] {
+        self.format().without_place(key)
     }
 
     fn makes(&self, key: &[u8], value: &[u8]) -> bool {

@@ -169,7 +169,7 @@ impl Order {
     #[must_use]
     pub fn config(&self) -> JobConfig {
         JobConfig {
-            job: rabbit_reduce_examples::programs().make(&self.job, &self.options).expect("the job exists"),
+            job: crate::fragile::programs().make(&self.job, &self.options).expect("the job exists"),
             options: self.options.clone(),
             chunk_bytes: Some(self.chunk_bytes),
             partitions: self.partitions,
@@ -233,7 +233,7 @@ impl Cluster {
             screen,
             patience: None,
             packing: Packing::None,
-            programs: rabbit_reduce_examples::programs(),
+            programs: crate::fragile::programs(),
         }
     }
 

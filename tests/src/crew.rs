@@ -188,7 +188,7 @@ fn run(
                 exit_when_idle: false,
                 program: None,
                 commands: None,
-                programs: rabbit_reduce_examples::programs(),
+                programs: crate::fragile::programs(),
             };
             Box::pin(async move { worker::run(config, broker, until).await.map_err(|error| error.to_string()) })
         }
@@ -204,7 +204,7 @@ fn run(
                 max_runs,
                 keep,
                 scratch: std::env::temp_dir(),
-                programs: rabbit_reduce_examples::programs(),
+                programs: crate::fragile::programs(),
             };
             Box::pin(
                 async move { aggregator::run(config, broker, store, until).await.map_err(|error| error.to_string()) },

@@ -9,6 +9,7 @@ pub mod cluster;
 pub mod crew;
 pub mod dice;
 pub mod forwarder;
+pub mod fragile;
 pub mod front;
 pub mod home;
 pub mod namespaces;

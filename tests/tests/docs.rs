@@ -450,7 +450,7 @@ fn printed(run: &Run, files: &BTreeMap<String, Vec<u8>>) -> String {
     }
     let count = result.skips.len() as u64;
     let names: Vec<Vec<u8>> = sources.into_iter().map(|source| source.name).collect();
-    text + &losses_text(&Losses { chunks: Vec::new(), records: result.skips, count }, &names)
+    text + &losses_text(&Losses { records: result.skips, count, ..Losses::default() }, &names)
 }
 
 #[test]

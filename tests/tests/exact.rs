@@ -31,8 +31,14 @@ const SIMULATED: std::ops::Range<u64> = 0..1000;
 const REAL: std::ops::Range<u64> = 0..36;
 
 /// Programs that are not built in, with their options.
-const OF_OTHERS: [(&str, &str); 4] =
-    [("next-word", "{}"), ("join", r#"{"set":{"left":"a"}}"#), ("users-per-day", "{}"), ("average", "{}")];
+const OF_OTHERS: [(&str, &str); 6] = [
+    ("next-word", "{}"),
+    ("join", r#"{"set":{"left":"a"}}"#),
+    ("users-per-day", "{}"),
+    ("average", "{}"),
+    ("words", "{}"),
+    ("fragile", "{}"),
+];
 
 /// Everything that must not matter, from one seed.
 struct Case {
@@ -102,9 +108,10 @@ impl Case {
         let shown = |bytes: &[u8]| bytes.escape_ascii().to_string();
         assert_eq!(shown(&report.tsv), shown(&expected.tsv));
         assert_eq!(shown(&report.json), shown(&expected.json));
-        let outcome = if expected.skips.is_empty() { Outcome::Done } else { Outcome::DoneWithLosses };
-        assert_eq!(report.end.outcome, outcome);
-        assert_eq!(report.end.losses.count, expected.skips.len() as u64);
+        let lost = expected.skips.len() + expected.keys.len();
+        assert_eq!(report.end.outcome, if lost == 0 { Outcome::Done } else { Outcome::DoneWithLosses });
+        assert_eq!(report.end.losses.count, lost as u64);
+        assert_eq!(report.end.losses.keys.iter().collect::<BTreeSet<_>>(), expected.keys.iter().collect());
         assert_eq!(report.end.losses.chunks, []);
         let skips: BTreeSet<_> = expected.skips.iter().collect();
         assert!(report.end.losses.records.iter().all(|record| skips.contains(record)), "{:?}", report.end.losses);
@@ -156,6 +163,9 @@ fn sources(seed: u64, repeats: usize) -> Vec<LocalSource> {
 fn lines(dice: &Dice, repeats: usize) -> Vec<LocalSource> {
     let line = || match dice.below(20) {
         0 => "nothing".to_owned(),
+        1 => "d1 u1\tpanic refuse".to_owned(),
+        2 => format!("{}\t1", ["fail", "die", "fail and die"][usize::try_from(dice.below(3)).unwrap()]),
+        3 => "d1 u2\trefuse".to_owned(),
         _ => format!("d{} u{}\t{}", dice.below(3), dice.below(5), dice.below(20).cast_signed() - 10),
     };
     let source = |name: &str| {

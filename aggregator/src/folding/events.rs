@@ -65,7 +65,7 @@ pub(crate) enum Effect {
     Ack(Vec<Receipt>),
     /// Keep a message with the dead letters, alarm, then ack.
     SetAside { queue: String, message: Bytes, reason: String, receipt: Receipt },
-    /// Put a message of a later release back into its queue, uncounted, then ack.
+    /// Put a message that others can use back into its queue, uncounted, then ack.
     HandBack { queue: String, message: Bytes, receipt: Receipt },
     /// Tend a shard; answer [`Event::Tended`].
     Tend(Box<ShardWork>),

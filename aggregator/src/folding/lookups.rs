@@ -103,6 +103,14 @@ impl Folding {
                     self.waiting.insert(job, Waiting { arrivals, asked: last, again: Some(now + LOOK_UP_PAUSE) });
                 }
             }
+            // Others can.
+            Err(error) if error.is_only_here() => {
+                tracing::error!(%job, reason = start::chain(&error), "what comes for a job of others goes back");
+                for Arrival { held, message, .. } in arrivals {
+                    let queue = self.queue(held.channel.consumer);
+                    effects.push(Effect::HandBack { queue, message, receipt: self.release(held) });
+                }
+            }
             // Looking again would not help: nobody here can read this job.
             Err(error) => {
                 let reason = start::chain(&error);

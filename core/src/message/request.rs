@@ -4,7 +4,7 @@
 //! twice.
 
 use crate::id::{ChunkNumber, JobId, PartitionNumber, SourceNumber};
-use crate::skip::{Place, Skip};
+use crate::skip::{LostKey, Place, Skip};
 use crate::spec::Spec;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -332,7 +332,10 @@ pub struct Losses {
     /// Lost records; the first of them.
     #[serde(default)]
     pub records: Vec<Skip>,
-    /// How many there are, chunks and records together.
+    /// Keys that the program cannot reduce; the first of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<LostKey>,
+    /// How many there are, chunks, records and keys together.
     pub count: u64,
 }
 

@@ -230,25 +230,61 @@ pub(super) struct JobArgs {
     #[arg(long, env = "RABBIT_REDUCE_BY_SOURCE", value_parser = FalseyValueParser::new())]
     pub(super) by_source: bool,
     /// A command of your own that reads lines and writes lines of a key, a tab and a value; no shell is asked
-    #[arg(long, env = "RABBIT_REDUCE_MAPPER", value_name = "COMMAND", allow_hyphen_values = true)]
+    #[arg(
+        long,
+        env = "RABBIT_REDUCE_MAPPER",
+        help_heading = "Commands",
+        value_name = "COMMAND",
+        allow_hyphen_values = true
+    )]
     pub(super) mapper: Option<String>,
     /// The same for the pairs of a chunk, in order of keys
-    #[arg(long, env = "RABBIT_REDUCE_COMBINER", value_name = "COMMAND", allow_hyphen_values = true)]
+    #[arg(
+        long,
+        env = "RABBIT_REDUCE_COMBINER",
+        help_heading = "Commands",
+        value_name = "COMMAND",
+        allow_hyphen_values = true
+    )]
     pub(super) combiner: Option<String>,
     /// The same for all pairs of a partition, in order of keys
-    #[arg(long, env = "RABBIT_REDUCE_REDUCER", value_name = "COMMAND", allow_hyphen_values = true)]
+    #[arg(
+        long,
+        env = "RABBIT_REDUCE_REDUCER",
+        help_heading = "Commands",
+        value_name = "COMMAND",
+        allow_hyphen_values = true
+    )]
     pub(super) reducer: Option<String>,
-    /// The character between key and value, and between fields of a key (commands) [default: a tab]
-    #[arg(long, env = "RABBIT_REDUCE_SEPARATOR", value_name = "CHARACTER", allow_hyphen_values = true)]
+    /// The character between key and value, and between fields of a key [default: a tab]
+    #[arg(
+        long,
+        env = "RABBIT_REDUCE_SEPARATOR",
+        help_heading = "Commands",
+        value_name = "CHARACTER",
+        allow_hyphen_values = true
+    )]
     pub(super) separator: Option<String>,
-    /// How many fields of a line are its key (commands) [default: 1]
-    #[arg(long, env = "RABBIT_REDUCE_KEY_FIELDS", value_name = "N")]
+    /// How many fields of a line are its key [default: 1]
+    #[arg(long, env = "RABBIT_REDUCE_KEY_FIELDS", help_heading = "Commands", value_name = "N")]
     pub(super) key_fields: Option<usize>,
-    /// Fields of the key that choose its partition, as 1,2 (commands) [default: all of it]
-    #[arg(long, env = "RABBIT_REDUCE_PARTITION_FIELDS", value_name = "N,…", value_delimiter = ',')]
+    /// Fields of the key that choose its partition, as 1,2 [default: all of it]
+    #[arg(
+        long,
+        env = "RABBIT_REDUCE_PARTITION_FIELDS",
+        help_heading = "Commands",
+        value_name = "N,…",
+        value_delimiter = ','
+    )]
     pub(super) partition_fields: Vec<usize>,
-    /// Fields that order keys, as 1,2nr: n for numeric, r for reverse (commands) [default: all of it, as bytes]
-    #[arg(long, env = "RABBIT_REDUCE_SORT_FIELDS", value_name = "N[n][r],…", value_delimiter = ',')]
+    /// Fields that order keys, as 1,2nr: n for numeric, r for reverse [default: all of it, as bytes]
+    #[arg(
+        long,
+        env = "RABBIT_REDUCE_SORT_FIELDS",
+        help_heading = "Commands",
+        value_name = "N[n][r],…",
+        value_delimiter = ','
+    )]
     pub(super) sort_fields: Vec<String>,
     /// What a program that is not built in is told; give it again for more
     #[arg(long, env = "RABBIT_REDUCE_SET", value_name = "NAME=VALUE", allow_hyphen_values = true)]

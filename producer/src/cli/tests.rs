@@ -30,10 +30,20 @@ fn the_definitions_agree_with_each_other() {
 fn help_groups_flags_and_keeps_inputs_apart() {
     let help = |name: &str| Cli::command().find_subcommand_mut(name).unwrap().render_help().to_string();
     let headings = |help: &str| help.lines().filter(|line| line.ends_with(':')).map(str::to_owned).collect::<Vec<_>>();
-    let push =
-        ["Arguments:", "Options:", "Job options:", "Push options:", "Output options:", "Broker:", "Logs:", "Examples:"];
+    let push = [
+        "Arguments:",
+        "Options:",
+        "Job options:",
+        "Commands:",
+        "Push options:",
+        "Output options:",
+        "Broker:",
+        "Logs:",
+        "Examples:",
+    ];
     assert_eq!(headings(&help("push")), push);
-    let run = ["Arguments:", "Options:", "Job options:", "Resources:", "Output options:", "Logs:", "Examples:"];
+    let run =
+        ["Arguments:", "Options:", "Job options:", "Commands:", "Resources:", "Output options:", "Logs:", "Examples:"];
     assert_eq!(headings(&help("run")), run);
     assert_eq!(headings(&help("status")), ["Arguments:", "Options:", "Broker:", "Logs:"]);
 }

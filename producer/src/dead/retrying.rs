@@ -359,7 +359,7 @@ mod tests {
             partitions: Vec::new(),
             reason: "why".to_owned(),
         });
-        let losses = Losses { count: lost.len() as u64, chunks: lost.collect(), records: Vec::new() };
+        let losses = Losses { count: lost.len() as u64, chunks: lost.collect(), ..Losses::default() };
         Status {
             job: JobId(Uuid::from_u128(7)),
             program: "sum".to_owned(),

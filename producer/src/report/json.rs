@@ -56,7 +56,13 @@ fn losses_value(losses: &Losses, sources: &[Vec<u8>]) -> Value {
         let name = sources.get(skip.source.index()).map(|name| ByteText(name.clone()));
         json!({ "source": skip.source.0, "name": name, "offset": skip.offset, "reason": skip.reason })
     });
-    json!({ "count": losses.count, "chunks": chunks.collect::<Value>(), "records": records.collect::<Value>() })
+    let keys = losses.keys.iter().map(|lost| json!({ "key": lost.key, "reason": lost.reason }));
+    json!({
+        "count": losses.count,
+        "chunks": chunks.collect::<Value>(),
+        "records": records.collect::<Value>(),
+        "keys": keys.collect::<Value>(),
+    })
 }
 
 fn end_value(end: &End, created_ms: u64) -> Value {

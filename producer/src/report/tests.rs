@@ -39,7 +39,8 @@ fn lost() -> Losses {
     Losses {
         chunks: vec![chunk(3, &[1, 2], "worker w1 was killed three times"), chunk(4, &[0], "\x1b[2J")],
         records: vec![record(0, 12, "`x` is no number"), record(9, 0, "too long")],
-        count: 50,
+        keys: vec![LostKey::new(b"k\0\0", b"k\x1b".to_vec(), "the reduce failed: no".to_owned())],
+        count: 51,
     }
 }
 
@@ -96,10 +97,11 @@ lost: chunk 3, partitions 1, 2: worker w1 was killed three times
 lost: chunk 4, partition 0: \\u{1b}[2J
 lost: a\\nb, byte 12: `x` is no number
 lost: source 9, byte 0: too long
+lost: key `k\\u{1b}`: the reduce failed: no
 lost: 46 more
 ";
     assert!(text.ends_with(expected), "{text}");
-    assert!(text.contains("\nlosses      50\n"), "{text}");
+    assert!(text.contains("\nlosses      51\n"), "{text}");
 }
 
 #[test]
@@ -127,7 +129,7 @@ fn a_failure_gives_its_reason() {
     let failed = ended(Outcome::Failed("more than 100\nlosses".to_owned()));
     assert!(status_text(&failed, &[], 0).contains("failed: more than 100\\nlosses\n"));
     let end = failed.end.unwrap();
-    assert_eq!(end_text(&end, 1_000), "failed: more than 100\\nlosses; 98 chunks, 50 losses in 1:02");
+    assert_eq!(end_text(&end, 1_000), "failed: more than 100\\nlosses; 98 chunks, 51 losses in 1:02");
 }
 
 #[test]
@@ -136,7 +138,7 @@ fn jobs_stand_in_columns() {
     let text = jobs_text(&[ended(Outcome::DoneWithLosses), stream], 2_000);
     let expected = "\
 JOB                                   PROGRAM     STATE             CHUNKS  INPUT     LOSSES  AGE
-00000000-0000-0000-0000-000000000007  word-count  done with losses  98/100  10.0 MiB  50      0:01
+00000000-0000-0000-0000-000000000007  word-count  done with losses  98/100  10.0 MiB  51      0:01
 00000000-0000-0000-0000-000000000007  sum         publishing        98/?    ?         0       0:01
 ";
     assert_eq!(text, expected);

@@ -1,4 +1,4 @@
-//! Which line of a chunk a mapper fails on, found by giving it ever fewer of them.
+//! Which line of a chunk a mapper fails on, found by giving it ever fewer of them; the search serves reducers and keys too.
 //!
 //! What would surprise: what it writes meanwhile is thrown away. A chunk is mapped as a whole once the lines at fault are known
 //! and agreed to be left out, since a mapper may remember what it read before.
@@ -13,6 +13,7 @@ use rabbit_reduce_core::records::RecordIter;
 use rabbit_reduce_core::skip::{Place, Skip};
 use std::convert::Infallible;
 use std::io;
+use std::ops::Range;
 
 /// Lines that are tried alone before a mapper is taken to fail on everything: the first, the middle and the last.
 const TRIED: usize = 3;
@@ -90,8 +91,8 @@ impl Sides for Trial<'_, '_> {
     }
 }
 
-/// What is tried: these lines, with why the mapper fails on them, if it does.
-type Try<'t, 'r> = dyn FnMut(&[Piece<'r>]) -> Result<Option<String>, MapError> + 't;
+/// What is tried: these of what there is, with why the command fails on them, if it does.
+type Try<'t, E> = dyn FnMut(Range<usize>) -> Result<Option<String>, E> + 't;
 
 /// Says on which line the mapper fails, or that it fails otherwise.
 pub(super) fn isolate(
@@ -102,8 +103,8 @@ pub(super) fn isolate(
 ) -> MapError {
     let records = chunk.pieces.iter().flat_map(|piece| RecordIter::new(Records::Lines, *piece));
     let records: Vec<Piece<'_>> = records.filter(|record| left_out(chunk.left_out.agreed, record).is_none()).collect();
-    let mut fails = |lines: &[Piece<'_>]| {
-        for source in lines.chunk_by(|left, right| left.source == right.source) {
+    let mut fails = |tried: Range<usize>| {
+        for source in records[tried].chunk_by(|left, right| left.source == right.source) {
             let given = GivenLines { lines: source.iter().map(|record| record.bytes).collect(), next: 0 };
             let mut trial = Trial { given, watch: &mut *watch };
             let variables = variables_of(chunk.at, &source[0]);
@@ -124,35 +125,36 @@ pub(super) fn isolate(
         }
         Ok(None)
     };
-    match one_line(&records, &mut fails) {
-        Ok(Some((place, reason))) => MapError::Record { place, reason },
+    match at_fault(records.len(), &mut fails) {
+        Ok(Some((number, reason))) => MapError::Record { place: place(&records[number]), reason },
         Ok(None) => chunk.program.failure("the mapper", ExchangeError::Failed { how, said }),
         Err(error) => error,
     }
 }
 
-/// The line at fault, and why; none if no line alone is.
-fn one_line<'r>(records: &[Piece<'r>], fails: &mut Try<'_, 'r>) -> Result<Option<(Place, String)>, MapError> {
-    let Some(last) = records.len().checked_sub(1) else { return Ok(None) };
-    if records.len() > TRIED {
+/// Which one of so many is at fault, and why; none if no one alone is.
+pub(super) fn at_fault<E>(count: usize, fails: &mut Try<'_, E>) -> Result<Option<(usize, String)>, E> {
+    let Some(last) = count.checked_sub(1) else { return Ok(None) };
+    if count > TRIED {
         let mut well = false;
         for tried in [0, last / 2, last] {
-            well |= fails(&records[tried..=tried])?.is_none();
+            well |= fails(tried..tried + 1)?.is_none();
         }
         if !well {
             return Ok(None);
         }
     }
-    let mut lines = records;
-    while lines.len() > 1 {
-        let (left, right) = lines.split_at(lines.len() / 2);
-        lines = if fails(left)?.is_some() {
-            left
-        } else if fails(right)?.is_some() {
-            right
+    let mut range = 0..count;
+    while range.len() > 1 {
+        let middle = range.start + range.len() / 2;
+        range = if fails(range.start..middle)?.is_some() {
+            range.start..middle
+        } else if fails(middle..range.end)?.is_some() {
+            middle..range.end
         } else {
             return Ok(None);
         };
     }
-    Ok(fails(lines)?.map(|reason| (place(&lines[0]), reason)))
+    let number = range.start;
+    Ok(fails(range)?.map(|reason| (number, reason)))
 }

@@ -3,16 +3,19 @@
 //! What would surprise: what it writes is sorted again, since it may write any keys.
 
 use super::exchange::{ExchangeError, Sides};
+use super::isolation::at_fault;
 use super::{CommandProgram, GIVEN_BYTES, Report, Splitting};
 use crate::process::start::chain;
 use rabbit_reduce_core::job::{PairTaker, ProgramFailed};
 use rabbit_reduce_core::lines::{LineFormat, LinePlace, Lines};
 use rabbit_reduce_core::map::MapError;
 use rabbit_reduce_core::pairs::PairSource;
-use rabbit_reduce_core::program::ReducePlace;
+use rabbit_reduce_core::program::{AnyProgram, ReducePlace};
 use rabbit_reduce_core::short::Key;
+use rabbit_reduce_core::skip::LostKey;
 use rabbit_reduce_core::table::Table;
 use std::io;
+use std::ops::Range;
 
 /// What is held in memory of its output before it spills, in bytes.
 const REDUCED_BYTES: usize = 32 << 20;
@@ -34,7 +37,11 @@ pub(super) fn reduce(
         ("mapreduce_task_partition", at.partition.to_string()),
     ];
     let variables = variables.map(|(name, value)| (name.to_owned(), value)).to_vec();
-    program.run(words, variables, u64::MAX, &mut sides).map_err(|error| failure(at, error))?;
+    match program.run(words, variables.clone(), u64::MAX, &mut sides) {
+        Ok(()) => {}
+        Err(ExchangeError::Failed { how, said }) => return Err(isolate(program, words, at, &variables, (how, said))),
+        Err(error) => return Err(failure(at, error)),
+    }
     let Reducing { mut lines, mut reduced, .. } = sides;
     lines.finish(&mut |line| reduced.add(line)).map_err(|error| failure(at, ExchangeError::Taker(error)))?;
     reduced.table.drain(at.scratch, |_, key, _, value| out(key, value))
@@ -44,8 +51,124 @@ fn failure(at: &ReducePlace<'_>, error: ExchangeError<MapError>) -> io::Error {
     match error {
         ExchangeError::Pipe(error) | ExchangeError::Taker(MapError::Scratch(error)) => error,
         ExchangeError::Stopped => io::Error::other("nobody wants it any more"),
-        error => ProgramFailed(format!("the reducer of partition {}: {}", at.partition, chain(&error))).into(),
+        error => ProgramFailed::wholly(reason_of(at, &error)).into(),
     }
+}
+
+fn reason_of(at: &ReducePlace<'_>, error: &ExchangeError<MapError>) -> String {
+    format!("the reducer of partition {}: {}", at.partition, chain(error))
+}
+
+/// Says on which key the reducer fails, or that it fails otherwise.
+fn isolate(
+    program: &CommandProgram,
+    words: &[String],
+    at: &ReducePlace<'_>,
+    variables: &[(String, String)],
+    (how, said): (String, String),
+) -> io::Error {
+    let search = || {
+        let keys = KeyRange::of(program, at.again.pairs()?, 0..usize::MAX).count()?;
+        let mut fails = |tried: Range<usize>| {
+            let given = KeyRange::of(program, at.again.pairs()?, tried);
+            match program.run(words, variables.to_vec(), u64::MAX, &mut Trial { given, at }) {
+                Ok(()) => Ok(None),
+                Err(ExchangeError::Failed { how, said }) => {
+                    Ok(Some(reason_of(at, &ExchangeError::Failed { how, said })))
+                }
+                Err(error) => Err(failure(at, error)),
+            }
+        };
+        let Some((number, reason)) = at_fault(keys, &mut fails)? else { return Ok(None) };
+        let mut found = KeyRange::of(program, at.again.pairs()?, number..number + 1);
+        let inner = found.next()?.map(|(inner, _)| inner.to_vec()).unwrap_or_default();
+        let key = program.format().key_of(&inner).unwrap_or_default().into_owned();
+        Ok(Some(LostKey::new(program.together(&inner), key, reason)))
+    };
+    match search() {
+        Ok(Some(key)) => ProgramFailed::on(vec![key]).into(),
+        Ok(None) => failure(at, ExchangeError::Failed { how, said }),
+        Err(error) => error,
+    }
+}
+
+/// The pairs of some of the keys of a partition, in their order.
+struct KeyRange<'p> {
+    program: &'p CommandProgram,
+    pairs: Box<dyn PairSource + 'p>,
+    wanted: Range<usize>,
+    /// How many keys have begun.
+    begun: usize,
+    /// The one that began last.
+    key: Vec<u8>,
+    pair: (Vec<u8>, Vec<u8>),
+}
+
+impl<'p> KeyRange<'p> {
+    const fn of(program: &'p CommandProgram, pairs: Box<dyn PairSource + 'p>, wanted: Range<usize>) -> Self {
+        Self { program, pairs, wanted, begun: 0, key: Vec::new(), pair: (Vec::new(), Vec::new()) }
+    }
+
+    /// How many keys there are.
+    fn count(mut self) -> io::Result<usize> {
+        while self.next()?.is_some() {}
+        Ok(self.begun)
+    }
+
+    fn next(&mut self) -> io::Result<Option<(&[u8], &[u8])>> {
+        while let Some((inner, value)) = self.pairs.next()? {
+            let key = self.program.together(inner);
+            if self.begun == 0 || key != self.key {
+                self.begun += 1;
+                self.key.clear();
+                self.key.extend_from_slice(key);
+            }
+            if self.begun > self.wanted.end {
+                break;
+            }
+            if self.wanted.contains(&(self.begun - 1)) {
+                self.pair = (inner.to_vec(), value.to_vec());
+                return Ok(Some((&self.pair.0, &self.pair.1)));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// A reducer that is only watched.
+struct Trial<'t> {
+    given: KeyRange<'t>,
+    at: &'t ReducePlace<'t>,
+}
+
+impl Sides for Trial<'_> {
+    type Error = MapError;
+
+    fn give(&mut self, input: &mut Vec<u8>) -> io::Result<()> {
+        let format = self.given.program.format();
+        while input.len() < GIVEN_BYTES {
+            let Some((inner, value)) = self.given.next()? else { break };
+            let key = format.key_of(inner).ok_or_else(no_key)?;
+            format.join(&key, value, input);
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, _: &[u8]) -> Result<(), MapError> {
+        Ok(())
+    }
+
+    fn hear(&mut self, line: &[u8]) -> bool {
+        Report::of(line).is_some()
+    }
+
+    fn stops(&mut self) -> bool {
+        (self.at.stops)()
+    }
+}
+
+fn no_key() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "a pair has no key")
 }
 
 /// What a reducer has written.
@@ -83,7 +206,7 @@ impl Sides for Reducing<'_> {
         while input.len() < GIVEN_BYTES {
             let Some((inner, value)) = self.pairs.next()? else { break };
             let key = self.reduced.format.key_of(inner);
-            let key = key.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "a pair has no key"))?;
+            let key = key.ok_or_else(no_key)?;
             self.reduced.format.join(&key, value, input);
         }
         Ok(())
