@@ -4,8 +4,8 @@
 //! it goes and which place it has among equal ones, so that the rest of the pipeline treats it like any other. What would
 //! surprise: all of that is bytes that order as they should; nobody compares fields.
 //!
-//! `sort form | partition form | key | place`, the first three ended as [`crate::key`] does; only the key and the place where the
-//! job names no fields. The place is sixteen bytes: for a mapped pair its source, the offset of its piece and its number there;
+//! `sort form | key | partition form | place`, the first three ended as [`crate::key`] does; only the key and the place where the
+//! job names no fields. The partition form stands behind the key, which decides it, so that it orders nothing. The place is sixteen bytes: for a mapped pair its source, the offset of its piece and its number there;
 //! for a reduced one its partition, its number there and zeros.
 
 mod fields;
@@ -94,11 +94,14 @@ impl LineFormat {
     /// The inner key of a pair.
     pub fn inner(&self, key: &[u8], place: LinePlace, out: &mut Vec<u8>) {
         out.clear();
-        if self.has_fields() {
+        if !self.has_fields() {
+            key::put_part(out, key);
+        } else {
             let fields: Vec<&[u8]> = key.split(|&byte| byte == self.separator).collect();
             let mut form = Vec::new();
             self.sort_fields.iter().for_each(|field| field.put(&fields, &mut form));
             key::put_part(out, &form);
+            key::put_part(out, key);
             form.clear();
             if self.partition_fields.is_empty() {
                 form.extend_from_slice(key);
@@ -108,18 +111,21 @@ impl LineFormat {
             }
             key::put_part(out, &form);
         }
-        key::put_part(out, key);
         out.extend_from_slice(&place.0);
     }
 
-    /// The part of an inner key that chooses the partition, and what follows it.
-    fn group_of<'k>(&self, inner: &'k [u8]) -> Option<(&'k [u8], &'k [u8])> {
-        if !self.has_fields() {
-            let (group, _) = key::split_part(inner)?;
-            return Some((group, inner));
-        }
-        let (_, rest) = key::split_part(inner)?;
-        key::split_part(rest)
+    /// The parts of an inner key: its key, what chooses the partition, and the place.
+    fn parts_of<'k>(&self, inner: &'k [u8]) -> Option<[&'k [u8]; 3]> {
+        let (key, group, place) = if self.has_fields() {
+            let (_, rest) = key::split_part(inner)?;
+            let (key, rest) = key::split_part(rest)?;
+            let (group, place) = key::split_part(rest)?;
+            (key, group, place)
+        } else {
+            let (key, place) = key::split_part(inner)?;
+            (key, key, place)
+        };
+        Some([key, group, place])
     }
 
     /// All of an inner key but the place.
@@ -131,9 +137,8 @@ impl LineFormat {
     /// The key in an inner key.
     #[must_use]
     pub fn key_of<'k>(&self, inner: &'k [u8]) -> Option<Cow<'k, [u8]>> {
-        let (_, rest) = self.group_of(inner)?;
-        let (part, place) = key::split_part(rest)?;
-        (place.len() == PLACE_BYTES).then(|| key::read_part(part))
+        let [key, _, place] = self.parts_of(inner)?;
+        (place.len() == PLACE_BYTES).then(|| key::read_part(key))
     }
 }
 
@@ -164,7 +169,7 @@ impl Program for Lines {
     fn merge(&self, _: &[u8], _: &mut Vec<u8>, _: Vec<u8>) {}
 
     fn group<'k>(&self, key: &'k [u8]) -> &'k [u8] {
-        self.0.group_of(key).map_or(key, |(group, _)| group)
+        self.0.parts_of(key).map_or(key, |[_, group, _]| group)
     }
 
     fn makes(&self, key: &[u8], _value: &[u8]) -> bool {
@@ -231,6 +236,8 @@ mod tests {
         assert_eq!(sorted(&format(b'.', 2, &[], &["2nr"]), &keys), ["a.10", "a.9", "b.9", "a.x", "b.0.5", "b.-1"]);
         assert_eq!(sorted(&format(b'.', 2, &[], &["1r"]), &keys), ["b.-1", "b.0.5", "b.9", "a.10", "a.9", "a.x"]);
         assert_eq!(sorted(&LineFormat::default(), &["b", "a\0", "a"]), ["a", "a\0", "b"]);
+        assert_eq!(sorted(&format(b'.', 2, &[2], &[]), &["b.1", "a.2", "a-.0"]), ["a-.0", "a.2", "b.1"]);
+        assert_eq!(sorted(&format(b'.', 3, &[3], &["1"]), &["a.z.1", "a.y.2"]), ["a.y.2", "a.z.1"]);
     }
 
     proptest! {

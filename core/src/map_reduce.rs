@@ -217,6 +217,7 @@ impl<M: MapReduce> Program for Reducing<M> {
             next: None,
             failure: None,
         };
+        let columns = self.0.columns().len();
         let (mut key, mut value, mut failed) = (Vec::new(), Vec::new(), Vec::new());
         while groups.advance()? && failed.len() <= LOST_KEYS {
             let form = groups.group.clone().expect("it stands on one");
@@ -225,6 +226,9 @@ impl<M: MapReduce> Program for Reducing<M> {
             let reducing = || {
                 for (number, row) in (0_u64..).zip(self.0.reduce(&group, Members(&mut groups))) {
                     let row = row?;
+                    if row.0.len() != columns {
+                        return Err(invalid("a row has not one field for each column"));
+                    }
                     key.clear();
                     key.extend_from_slice(&form);
                     key.extend_from_slice(&number.to_be_bytes());

@@ -5,8 +5,8 @@
 //!
 //! | type | form | order |
 //! |---|---|---|
-//! | `bool`, `u8` … `u64` | its bytes, most significant first | by size |
-//! | `i64` | as `u64`, with the sign bit turned | by size |
+//! | `bool`, `u8` … `u128` | its bytes, most significant first | by size |
+//! | `i64`, `i128` | as `u64` and `u128`, with the sign bit turned | by size |
 //! | `String`, `Vec<u8>` | its bytes, a zero as `00 ff`, then `00 00` | by bytes; of text that is by code point |
 //! | `Option` | `00`, or `01` and the form | `None` first |
 //! | [`Descending`] | the form, every bit turned | the other way round |
@@ -91,21 +91,26 @@ macro_rules! numbers {
         }
     )*};
 }
-numbers!(u8, u16, u32, u64);
+numbers!(u8, u16, u32, u64, u128);
 
-impl Ordered for i64 {
-    fn put(&self, out: &mut Vec<u8>) {
-        (self.cast_unsigned() ^ 1 << 63).put(out);
-    }
+macro_rules! signed_numbers {
+    ($($number:ty as $unsigned:ty),*) => {$(
+        impl Ordered for $number {
+            fn put(&self, out: &mut Vec<u8>) {
+                (self.cast_unsigned() ^ 1 << (<$unsigned>::BITS - 1)).put(out);
+            }
 
-    fn show(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(self.to_string().as_bytes());
-    }
+            fn show(&self, out: &mut Vec<u8>) {
+                out.extend_from_slice(self.to_string().as_bytes());
+            }
 
-    fn take(bytes: &mut &[u8]) -> Option<Self> {
-        u64::take(bytes).map(|number| (number ^ 1 << 63).cast_signed())
-    }
+            fn take(bytes: &mut &[u8]) -> Option<Self> {
+                <$unsigned>::take(bytes).map(|number| (number ^ 1 << (<$unsigned>::BITS - 1)).cast_signed())
+            }
+        }
+    )*};
 }
+signed_numbers!(i64 as u64, i128 as u128);
 
 impl Ordered for bool {
     fn put(&self, out: &mut Vec<u8>) {
@@ -281,11 +286,12 @@ mod tests {
     proptest! {
         #[test]
         fn forms_order_as_values_do(
-            numbers: (u64, u64), signed: (i64, i64), texts in (text(), text()), strings: (String, String),
+            numbers: (u64, u64), signed: (i64, i64), large: (i128, i128), texts in (text(), text()), strings: (String, String),
             options in (prop::option::of(text()), prop::option::of(text())),
         ) {
             orders_and_reads_back(&numbers.0, &numbers.1, numbers.0.cmp(&numbers.1));
             orders_and_reads_back(&signed.0, &signed.1, signed.0.cmp(&signed.1));
+            orders_and_reads_back(&large.0, &large.1, large.0.cmp(&large.1));
             orders_and_reads_back(&texts.0, &texts.1, texts.0.cmp(&texts.1));
             orders_and_reads_back(&strings.0, &strings.1, strings.0.cmp(&strings.1));
             orders_and_reads_back(&options.0, &options.1, options.0.cmp(&options.1));

@@ -26,6 +26,8 @@ pub struct MapPlace {
     pub job: JobId,
     /// The chunk.
     pub chunk: ChunkNumber,
+    /// One record of it is mapped alone, after all others.
+    pub alone: bool,
 }
 
 /// Whose partition is reduced, and with what.

@@ -16,7 +16,8 @@ pub struct Average;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     count: u64,
-    sum: i64,
+    /// Wide enough for as many numbers as there can be.
+    sum: i128,
 }
 
 impl Value for Tally {
@@ -25,7 +26,7 @@ impl Value for Tally {
     }
 
     fn decode(bytes: &[u8]) -> Result<Self, ValueError> {
-        let (count, sum) = <(u64, i64)>::read(bytes).ok_or(ValueError("a tally is two numbers"))?;
+        let (count, sum) = <(u64, i128)>::read(bytes).ok_or(ValueError("a tally is two numbers"))?;
         Ok(Self { count, sum })
     }
 }
@@ -37,8 +38,9 @@ impl MapReduce for Average {
 
     fn map<'r>(&'r self, line: Piece<'r>) -> impl Iterator<Item = Result<(String, (), Tally), RecordError>> + 'r {
         let pair = line.text().and_then(|line| line.split_once('\t'));
-        let pair =
-            pair.and_then(|(key, number)| Some((key.to_owned(), (), Tally { count: 1, sum: number.parse().ok()? })));
+        let pair = pair.and_then(|(key, number)| {
+            Some((key.to_owned(), (), Tally { count: 1, sum: number.parse::<i64>().ok()?.into() }))
+        });
         std::iter::once(pair.ok_or_else(|| RecordError::new("a line is a key, a tab and a whole number")))
     }
 
@@ -64,8 +66,8 @@ impl MapReduce for Average {
     }
 }
 
-fn hundredths(sum: i64, count: u64) -> String {
-    let (sum, count) = (i128::from(sum), i128::from(count));
+fn hundredths(sum: i128, count: u64) -> String {
+    let count = i128::from(count);
     let rounded = (200 * sum.abs() + count) / (2 * count);
     let sign = if sum < 0 && rounded > 0 { "-" } else { "" };
     format!("{sign}{}.{:02}", rounded / 100, rounded % 100)

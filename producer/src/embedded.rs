@@ -9,6 +9,7 @@ use rabbit_reduce_core::spec::SEGMENT_BYTES;
 use rabbit_reduce_core::topology::{QUEUE_BYTES, REDUCE_QUEUES, Topology};
 use rabbit_reduce_runtime::broker::embedded::EmbeddedBroker;
 use rabbit_reduce_runtime::broker::{Broker, BrokerError};
+use rabbit_reduce_runtime::command;
 use rabbit_reduce_runtime::process::joined::joined;
 use rabbit_reduce_runtime::process::shutdown::{Shutdown, Urgency};
 use rabbit_reduce_runtime::store::StoreError;
@@ -131,6 +132,8 @@ impl Embedded {
     /// them on a thread of its own fails at its next step.
     pub async fn stop(mut self) {
         self.shutdown.ask(Urgency::Now);
+        // Nobody waits for what they write any more.
+        command::end_all();
         while self.roles.join_next().await.is_some() {}
         self.store.close();
         while Arc::strong_count(&self.store) > 1 {

@@ -10,7 +10,7 @@ mod isolation;
 mod mapping;
 mod reducing;
 
-pub use self::exchange::Limits;
+pub use self::exchange::{Limits, end_all};
 
 use self::exchange::{ExchangeError, Invocation, Sides, exchange};
 use self::mapping::Chunk;

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use rabbit_reduce_tests::namespaces::Namespace;
-use rabbit_reduce_tests::processes::{Outcome, Room, Running};
+use rabbit_reduce_tests::processes::{Outcome, Room, Running, until};
 use rabbit_reduce_tests::seen;
 
 /// A job of commands, what it is given, and what it answers.
@@ -218,6 +218,23 @@ fn the_records_that_crash_a_mapper_are_left_out_and_all_others_count() {
 }
 
 #[test]
+fn a_line_that_was_left_out_is_counted_once_it_is_sent_again_to_a_better_mapper() {
+    let namespace = Namespace::default();
+    namespace.room.write("in.txt", "k\tBAD\nk\tgood\n");
+    let better = namespace.room.path("better");
+    let mapper = format!(r#"awk '/BAD/ {{ if (system("test -e {}")) exit 3 }} {{ print }}'"#, better.display());
+    let aggregator = ["--store", "store", "--allow-commands"];
+    let _aggregator = Running::start(&mut namespace.command("aggregator", &aggregator));
+    let _worker = namespace.worker(&["--allow-commands"]);
+    let outcome = namespace.ask(&["push", "--mapper", &mapper, "--reducer", "cat", "in.txt"]);
+    assert_eq!(outcome.text(3), "k\tgood\n");
+    namespace.room.write("better", "");
+    assert_eq!(namespace.ask(&["dead", "retry", "@"]).code, Some(0));
+    // What comes by itself comes after its chunk.
+    assert_eq!(namespace.ask(&["results"]).text(0), "k\tgood\nk\tBAD\n");
+}
+
+#[test]
 fn a_mapper_that_fails_on_everything_ends_the_job_early_and_says_why() {
     let room = Room::default();
     room.write("in.txt", "a line\n".repeat(400));
@@ -276,22 +293,48 @@ fn a_reducer_that_fails_on_everything_ends_the_job_and_says_why() {
 #[test]
 fn a_hostile_command_costs_one_clear_failure_and_nothing_else() {
     let hostile = [
-        ("sh -c 'trap \"\" TERM; cat > /dev/null; sleep 600'", "neither read nor wrote for 2 s and was killed"),
-        ("yes", "it wrote more than 1048576 bytes and was killed"),
-        ("sh -c 'cat > /dev/null; for i in $(seq 400); do sleep 604 & done; wait'", "started more than 256 processes"),
-        ("awk 'BEGIN { x = \"x\"; while (1) x = x x }'", "the mapper: it"),
-        ("no-such-program", "cannot start `no-such-program`"),
+        (
+            "sh -c 'trap \"\" TERM; cat > /dev/null; sleep 600'",
+            "2s",
+            "64MiB",
+            "neither read nor wrote for 2 s and was killed",
+        ),
+        ("yes", "60s", "64MiB", "it wrote more than 1048576 bytes and was killed"),
+        (
+            "sh -c 'cat > /dev/null; for i in $(seq 400); do sleep 604 & done; wait'",
+            "60s",
+            "16GiB",
+            "started more than 256 processes",
+        ),
+        ("awk 'BEGIN { x = \"x\"; while (1) x = x x }'", "60s", "64MiB", "the mapper: it"),
+        ("no-such-program", "60s", "64MiB", "cannot start `no-such-program`"),
     ];
-    for (mapper, reason) in hostile {
+    for (mapper, silence, memory, reason) in hostile {
         let room = Room::default();
         room.write("in.txt", "a\nb\n");
-        let limits = ["--command-silence", "2s", "--command-memory", "64MiB", "--max-output", "1MiB"];
+        let limits = ["--command-silence", silence, "--command-memory", memory, "--max-output", "1MiB"];
         let outcome = room.run("producer", &[&["run", "--mapper", mapper, "in.txt"], &limits[..]].concat());
         assert_eq!(outcome.text(3), "", "{mapper}");
         assert!(outcome.stderr.contains(reason), "{mapper}: {}", outcome.stderr);
         assert!(room.is_clean(), "{mapper}: {:?}", room.names("tmp"));
     }
     seen::fault("a command hangs, floods or multiplies", "it is killed, its chunk is lost with the reason");
+}
+
+#[test]
+fn who_is_interrupted_leaves_no_command_behind() {
+    let room = Room::default();
+    room.write("in.txt", "a\n");
+    let file = room.path("left");
+    let mapper = format!("sh -c 'echo $$ > {}; exec sleep 606'", file.display());
+    let run = Running::start(room.command("producer").args(["run", "--mapper", &mapper, "in.txt"]));
+    let started = || std::fs::read_to_string(&file).ok().filter(|text| text.ends_with('\n'));
+    let command = until("the command has started", started);
+    run.signal("INT");
+    assert_eq!(run.ended().code, Some(6));
+    let stat = format!("/proc/{}/stat", command.trim());
+    let gone = || std::fs::read_to_string(&stat).map_or(Some(()), |stat| stat.contains(") Z ").then_some(()));
+    until("the command is gone", gone);
 }
 
 #[test]

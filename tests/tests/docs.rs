@@ -27,7 +27,7 @@ use std::path::{Path, PathBuf};
 const OTHERS: [&str; 9] = ["cargo", "docker", "export", "cat", "curl", "git", "sudo", "cd", ".ci/run"];
 /// Variables that no flag has.
 const VARIABLES: [&str; 16] = [
-    "RABBIT_REDUCE_JOB",
+    "RABBIT_REDUCE_JOB_ID",
     "RABBIT_REDUCE_CHUNK",
     "RABBIT_REDUCE_SOURCE",
     "RABBIT_REDUCE_OFFSET",

@@ -148,7 +148,7 @@ pub(crate) fn map_task(
     };
     let agreed = if mistake::makes(Mistake::AgreedIsMapped) { &[][..] } else { &task.skips };
     let left_out = LeftOut { too_long: &task.too_long, agreed };
-    let at = MapPlace { job: task.job, chunk: task.chunk };
+    let at = MapPlace { job: task.job, chunk: task.chunk, alone: task.record.is_some() };
     let mapping = || job.map_chunk(&at, &pieces, left_out, limits, scratch, watch);
     let mapped = std::panic::catch_unwind(std::panic::AssertUnwindSafe(mapping));
     drop(pieces);

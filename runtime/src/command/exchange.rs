@@ -15,8 +15,9 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Bytes read or written at once, and held on each side.
@@ -81,7 +82,7 @@ pub(super) enum ExchangeError<E: Debug> {
     #[error("cannot talk to the command")]
     Pipe(#[from] io::Error),
     /// Who takes what it writes wants no more.
-    #[error("what it writes is not wanted")]
+    #[error("what it writes cannot be taken: {0:?}")]
     Taker(E),
     /// Nobody wants it any more.
     #[error("nobody wants it any more")]
@@ -146,6 +147,20 @@ fn how(status: ExitStatus) -> String {
     }
 }
 
+/// The groups of the commands that run.
+static LIVE: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
+
+fn live() -> MutexGuard<'static, Vec<Pid>> {
+    LIVE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Ends every command that this process runs: it leaves, or what they work for is over.
+pub fn end_all() {
+    for group in live().iter() {
+        let _nobody_is_left = kill_process_group(*group, Signal::KILL);
+    }
+}
+
 /// Why a talk ended early.
 enum Ended<E: Debug> {
     /// A limit was broken.
@@ -170,15 +185,22 @@ impl Running {
     fn start<E: Debug>(invocation: &Invocation<'_>) -> Result<Self, ExchangeError<E>> {
         let Invocation { words, folder, variables, limits, .. } = invocation;
         let (program, arguments) = words.split_first().expect("a command has a word");
-        let mut command = Command::new(located(program, folder));
+        let mut command = Command::new(program);
         command.args(arguments).current_dir(folder).env_clear().envs(variables.iter().cloned()).process_group(0);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let started = command.spawn();
-        let child = started.map_err(|source| ExchangeError::Start { program: program.clone(), source })?;
+        let child = started.map_err(|source| match source.kind() {
+            // A machine that is out of processes or memory may have some later.
+            io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied | io::ErrorKind::InvalidInput => {
+                ExchangeError::Start { program: program.clone(), source }
+            }
+            _ => ExchangeError::Pipe(source),
+        })?;
         let group = Pid::from_child(&child);
         // What it maps beyond that fails; all of its processes together are looked at now and then.
         let limit = Rlimit { current: Some(limits.memory_bytes), maximum: Some(limits.memory_bytes) };
         let _gone_already = prlimit(Some(group), Resource::Data, limit);
+        live().push(group);
         Ok(Self { child, group, ended: false, tail: Tail::default() })
     }
 
@@ -195,6 +217,8 @@ impl Running {
                 input.clear();
                 given = 0;
                 sides.give(&mut input)?;
+                // Whatever that took was not its fault.
+                heard = clock::instant();
                 if input.is_empty() {
                     stdin = None;
                 }
@@ -220,8 +244,16 @@ impl Running {
                 heard = clock::instant();
             }
             if complains && let Some(read) = read_from(&mut stderr, &mut buffer)? {
-                self.tail.take(&buffer[..read], &mut |line| sides.hear(line));
-                heard = clock::instant();
+                // A report is a sign of life; any other noise is none.
+                let mut reported = false;
+                self.tail.take(&buffer[..read], &mut |line| {
+                    let report = sides.hear(line);
+                    reported |= report;
+                    report
+                });
+                if reported {
+                    heard = clock::instant();
+                }
             }
             if clock::since(looked) >= LOOK {
                 looked = clock::instant();
@@ -232,13 +264,20 @@ impl Running {
                 }
             }
             if gone.is_some_and(|gone| clock::since(gone.max(heard)) >= GRACE) {
+                if stdout.is_some() {
+                    let how = "it ended, and what it had started still holds its output";
+                    return Err(Ended::Broken(how.to_owned()));
+                }
                 break;
             }
         }
         self.tail.finish(&mut |line| sides.hear(line));
         // It has closed its pipes, and may go on without them.
         while !self.has_ended()? {
-            self.look(limits, heard, sides)?;
+            if clock::since(looked) >= LOOK {
+                looked = clock::instant();
+                self.look(limits, heard, sides)?;
+            }
             std::thread::sleep(Duration::from_millis(1));
         }
         Ok(())
@@ -275,6 +314,7 @@ impl Running {
 
     /// Ends whatever of it is left.
     fn end(&mut self) -> io::Result<ExitStatus> {
+        live().retain(|group| *group != self.group);
         let _nobody_is_left = kill_process_group(self.group, Signal::KILL);
         self.ended = true;
         self.child.wait()
@@ -288,12 +328,6 @@ impl Drop for Running {
             drop(self.end());
         }
     }
-}
-
-/// A program that was sent along is meant before one of the system.
-fn located(program: &str, folder: &Path) -> PathBuf {
-    let beside = folder.join(program);
-    if beside.is_file() { beside } else { PathBuf::from(program) }
 }
 
 fn pipe(end: OwnedFd) -> io::Result<File> {

@@ -15,6 +15,11 @@ use rabbit_reduce_core::short::Key;
 use rabbit_reduce_core::table::Scratch;
 use std::io;
 
+/// Pairs between two questions whether to stop.
+const GLANCE_PAIRS: u64 = 1024;
+/// The number of the first pair of a record that is mapped alone: none of a chunk's pairs has it, or a greater one.
+const FIRST_ALONE: u32 = 1 << 31;
+
 /// The chunk, and with what it is mapped.
 pub(super) struct Chunk<'c> {
     pub(super) program: &'c CommandProgram,
@@ -61,7 +66,12 @@ impl<'c> Chunk<'c> {
     }
 
     fn finish(&self, building: Building<'_, Lines>, watch: &mut dyn Watch) -> Result<Mapped, MapError> {
-        building.finish(self.scratch, || if watch.stops() { Err(MapError::Stopped) } else { Ok(()) })
+        let mut pairs = 0_u64;
+        building.finish(self.scratch, || {
+            pairs += 1;
+            let stops = pairs.is_multiple_of(GLANCE_PAIRS) && watch.stops();
+            if stops { Err(MapError::Stopped) } else { Ok(()) }
+        })
     }
 
     /// Runs a command whose pairs begin where `first` does.
@@ -74,7 +84,9 @@ impl<'c> Chunk<'c> {
         watch: &mut dyn Watch,
     ) -> Result<(), ExchangeError<MapError>> {
         let (place, format) = ((first.source, first.offset), self.program.format());
-        let pairs = Pairs { building, place, number: 0, format, scratch: self.scratch };
+        // A record alone is at a place where its chunk has pairs already.
+        let number = if self.at.alone { FIRST_ALONE } else { 0 };
+        let pairs = Pairs { building, place, number, format, scratch: self.scratch };
         let mut sides = Mapping { given, lines: Splitting::default(), pairs, watch };
         self.program.run(words, variables_of(self.at, first), self.limits.output_bytes, &mut sides)?;
         let Mapping { lines, pairs, .. } = &mut sides;
@@ -86,7 +98,7 @@ impl<'c> Chunk<'c> {
 pub(super) fn variables_of(at: &MapPlace, piece: &Piece<'_>) -> Vec<(String, String)> {
     let source = String::from_utf8_lossy(piece.name).into_owned();
     let variables = [
-        ("RABBIT_REDUCE_JOB", at.job.to_string()),
+        ("RABBIT_REDUCE_JOB_ID", at.job.to_string()),
         ("RABBIT_REDUCE_CHUNK", at.chunk.to_string()),
         ("RABBIT_REDUCE_OFFSET", piece.offset.to_string()),
         ("RABBIT_REDUCE_SOURCE", source.clone()),
@@ -119,7 +131,7 @@ impl Pairs<'_, '_> {
         let (source, offset) = self.place;
         self.format.inner(key, LinePlace::mapped(source, offset, self.number), &mut inner);
         let too_many = MapError::Program { reason: "it writes too many lines".to_owned(), may_pass: false };
-        self.number = self.number.checked_add(1).ok_or(too_many)?;
+        self.number = self.number.checked_add(1).filter(|next| *next != FIRST_ALONE).ok_or(too_many)?;
         self.building.add(Key::of(&inner), value.to_vec(), self.scratch)
     }
 }

@@ -9,7 +9,7 @@ use crate::process::start::chain;
 use rabbit_reduce_core::job::{PairTaker, ProgramFailed};
 use rabbit_reduce_core::lines::{LineFormat, LinePlace, Lines};
 use rabbit_reduce_core::map::MapError;
-use rabbit_reduce_core::pairs::PairSource;
+use rabbit_reduce_core::pairs::{MAX_FIELD_BYTES, PairSource};
 use rabbit_reduce_core::program::{AnyProgram, ReducePlace};
 use rabbit_reduce_core::short::Key;
 use rabbit_reduce_core::skip::LostKey;
@@ -19,6 +19,10 @@ use std::ops::Range;
 
 /// What is held in memory of its output before it spills, in bytes.
 const REDUCED_BYTES: usize = 32 << 20;
+
+/// For each byte that a reducer has read it may write so many, and besides that so many in all.
+const GROWTH: u64 = 1000;
+const LEAST_OUTPUT_BYTES: u64 = 1 << 30;
 
 /// Gives it all pairs, and hands on what it writes, in order of keys.
 pub(super) fn reduce(
@@ -30,9 +34,9 @@ pub(super) fn reduce(
 ) -> io::Result<()> {
     let table = Table::new(&program.lines, 1, REDUCED_BYTES, u64::from(at.partition.0));
     let reduced = Reduced { table, number: 0, format: program.format(), at };
-    let mut sides = Reducing { pairs, lines: Splitting::default(), reduced };
+    let mut sides = Reducing { pairs, flow: Flow::default(), lines: Splitting::default(), reduced };
     let variables = [
-        ("RABBIT_REDUCE_JOB", at.job.to_string()),
+        ("RABBIT_REDUCE_JOB_ID", at.job.to_string()),
         ("RABBIT_REDUCE_PARTITION", at.partition.to_string()),
         ("mapreduce_task_partition", at.partition.to_string()),
     ];
@@ -51,6 +55,9 @@ fn failure(at: &ReducePlace<'_>, error: ExchangeError<MapError>) -> io::Error {
     match error {
         ExchangeError::Pipe(error) | ExchangeError::Taker(MapError::Scratch(error)) => error,
         ExchangeError::Stopped => io::Error::other("nobody wants it any more"),
+        ExchangeError::Taker(error) => {
+            ProgramFailed::wholly(format!("the reducer of partition {} writes too much: {error}", at.partition)).into()
+        }
         error => ProgramFailed::wholly(reason_of(at, &error)).into(),
     }
 }
@@ -71,7 +78,7 @@ fn isolate(
         let keys = KeyRange::of(program, at.again.pairs()?, 0..usize::MAX).count()?;
         let mut fails = |tried: Range<usize>| {
             let given = KeyRange::of(program, at.again.pairs()?, tried);
-            match program.run(words, variables.to_vec(), u64::MAX, &mut Trial { given, at }) {
+            match program.run(words, variables.to_vec(), u64::MAX, &mut Trial { given, flow: Flow::default(), at }) {
                 Ok(()) => Ok(None),
                 Err(ExchangeError::Failed { how, said }) => {
                     Ok(Some(reason_of(at, &ExchangeError::Failed { how, said })))
@@ -89,6 +96,26 @@ fn isolate(
         Ok(Some(key)) => ProgramFailed::on(vec![key]).into(),
         Ok(None) => failure(at, ExchangeError::Failed { how, said }),
         Err(error) => error,
+    }
+}
+
+/// How much a reducer has read and written.
+#[derive(Default)]
+struct Flow {
+    given: u64,
+    taken: u64,
+}
+
+impl Flow {
+    const fn given(&mut self, input: &[u8]) {
+        self.given += input.len() as u64;
+    }
+
+    /// Who writes ever more, whatever it reads, would fill the disk.
+    fn taken(&mut self, output: &[u8]) -> Result<(), MapError> {
+        self.taken += output.len() as u64;
+        let limit = self.given.saturating_mul(GROWTH).saturating_add(LEAST_OUTPUT_BYTES);
+        if self.taken > limit { Err(MapError::Output { limit }) } else { Ok(()) }
     }
 }
 
@@ -138,6 +165,7 @@ impl<'p> KeyRange<'p> {
 /// A reducer that is only watched.
 struct Trial<'t> {
     given: KeyRange<'t>,
+    flow: Flow,
     at: &'t ReducePlace<'t>,
 }
 
@@ -151,11 +179,12 @@ impl Sides for Trial<'_> {
             let key = format.key_of(inner).ok_or_else(no_key)?;
             format.join(&key, value, input);
         }
+        self.flow.given(input);
         Ok(())
     }
 
-    fn take(&mut self, _: &[u8]) -> Result<(), MapError> {
-        Ok(())
+    fn take(&mut self, output: &[u8]) -> Result<(), MapError> {
+        self.flow.taken(output)
     }
 
     fn hear(&mut self, line: &[u8]) -> bool {
@@ -185,6 +214,10 @@ impl Reduced<'_> {
         let mut inner = Vec::new();
         self.format.inner(key, LinePlace::reduced(self.at.partition, self.number), &mut inner);
         self.number += 1;
+        let longest = inner.len().max(value.len());
+        if longest > MAX_FIELD_BYTES {
+            return Err(MapError::Pair { bytes: longest });
+        }
         if self.table.add(Key::of(&inner), value.to_vec()) {
             self.table.spill(self.at.scratch)?;
         }
@@ -195,6 +228,7 @@ impl Reduced<'_> {
 /// A reducer at work.
 struct Reducing<'r> {
     pairs: &'r mut dyn PairSource,
+    flow: Flow,
     lines: Splitting,
     reduced: Reduced<'r>,
 }
@@ -209,10 +243,12 @@ impl Sides for Reducing<'_> {
             let key = key.ok_or_else(no_key)?;
             self.reduced.format.join(&key, value, input);
         }
+        self.flow.given(input);
         Ok(())
     }
 
     fn take(&mut self, output: &[u8]) -> Result<(), MapError> {
+        self.flow.taken(output)?;
         let Self { lines, reduced, .. } = self;
         lines.take(output, &mut |line| reduced.add(line))
     }

@@ -89,21 +89,36 @@ fn reports_are_heard_and_not_shown() {
 
 #[test]
 fn who_neither_reads_nor_writes_is_killed_even_if_it_ignores_that_it_should_end() {
-    let limits = Limits { silence: Duration::from_millis(300), ..LIMITS };
+    let limits = Limits { silence: Duration::from_secs(3), ..LIMITS };
     let failed = run_within(limits, "trap '' TERM INT HUP; echo started >&2; sleep 600", &mut Kept::default());
-    assert_eq!(failed.unwrap_err(), "it neither read nor wrote for 0.3 s and was killed: started");
+    assert_eq!(failed.unwrap_err(), "it neither read nor wrote for 3 s and was killed: started");
 }
 
 #[test]
 fn what_it_has_left_behind_ends_with_it() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("left");
-    let script = format!("(trap '' HUP; sleep 601) & echo $! > {}; echo done", file.display());
+    let script = format!("(trap '' HUP; sleep 601) > /dev/null 2>&1 & echo $! > {}; echo done", file.display());
     assert_eq!(run(&script).unwrap(), "done\n");
     let left = std::fs::read_to_string(file).unwrap();
-    let alive = std::fs::read_to_string(format!("/proc/{}/stat", left.trim()));
-    // Dead, or a zombie that nobody has asked after.
-    assert!(alive.is_err() || alive.unwrap().contains(") Z "), "{left}");
+    let stat = format!("/proc/{}/stat", left.trim());
+    // Gone, or a zombie that nobody has asked after; dying takes a moment.
+    let lives = || std::fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z "));
+    let waits = (0..10_000).take_while(|_| lives()).inspect(|_| std::thread::sleep(Duration::from_millis(1))).count();
+    assert!(waits < 10_000, "{left} lives on");
+}
+
+#[test]
+fn output_that_comes_after_the_end_is_never_dropped_in_silence() {
+    let failed = run("(sleep 605; echo late) & echo early").unwrap_err();
+    assert_eq!(failed, "it ended, and what it had started still holds its output");
+}
+
+#[test]
+fn noise_is_no_sign_of_life() {
+    let limits = Limits { silence: Duration::from_secs(3), ..LIMITS };
+    let failed = run_within(limits, "yes 'cannot connect' >&2", &mut Kept::default()).unwrap_err();
+    assert!(failed.starts_with("it neither read nor wrote for 3 s and was killed: "), "{failed}");
 }
 
 #[test]

@@ -64,6 +64,8 @@ where
         role(shutdown).await
     });
     runtime.shutdown_background();
+    // Who still runs one on a thread is not waited for.
+    crate::command::end_all();
     match ended {
         Ok(exit) => exit.into(),
         Err(Failure { exit, error }) => {
