@@ -87,6 +87,21 @@ impl ArchiveError {
     }
 }
 
+#[cfg(test)]
+impl Archive {
+    /// An empty one in memory.
+    pub(crate) fn of_tests() -> Self {
+        Self {
+            store: Arc::new(rabbit_reduce_runtime::store::memory::MemoryStore::default()),
+            store_id: "s".to_owned(),
+            writer: "w".to_owned(),
+            max_runs: crate::MAX_RUNS,
+            scratch: std::env::temp_dir(),
+            programs: Programs::built_in(),
+        }
+    }
+}
+
 /// What came of an append.
 #[derive(Debug)]
 pub(crate) enum Appended {

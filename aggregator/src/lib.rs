@@ -58,7 +58,7 @@ const LEAST_PREFETCH: u64 = 8;
 const MOST_PREFETCH: u64 = 256;
 /// Requests that are worked on at once.
 const REQUESTS: u16 = 16;
-/// How long a message of a later release is held before it goes back: others have the time to take it.
+/// How long a message that only others can use is held before it goes back: they have the time to take it.
 const HAND_BACK: Duration = Duration::from_secs(5);
 /// A question that nobody here can read is asked again by whoever waits; so often it goes back to those who can.
 const HANDED_BACK: u32 = 10;
@@ -366,19 +366,10 @@ impl Loop {
         });
     }
 
-    /// Published anew rather than returned, since a return is counted, and enough of them would be taken for a failure.
     fn hand_back(&mut self, queue: String, message: Bytes, receipt: Receipt) {
-        tracing::error!(queue, "a message of a later release goes back: start aggregators of that release");
         let broker = Arc::clone(&self.broker);
         self.work.spawn(async move {
-            tokio::time::sleep(HAND_BACK).await;
-            let _counted: bool = match publish_stored(&*broker, &Route::Queue(queue), message, Some(PATIENCE)).await {
-                Ok(()) => receipt.ack().await,
-                Err(error) => {
-                    tracing::error!(%error, "a message of a later release cannot be put back; it is returned");
-                    receipt.give_back().await
-                }
-            };
+            hand_back(&*broker, queue, message, receipt).await;
             Vec::new()
         });
     }
@@ -456,6 +447,7 @@ impl Loop {
         let (archive, broker) = (self.archive.clone(), Arc::clone(&self.broker));
         let letters = Arc::clone(&self.letters);
         self.work.spawn(async move {
+            let letter = body.clone();
             // Taken out meanwhile: nobody waits for a lock while the store is slow. Who comes in between reads for itself.
             let buried = blocking(move || {
                 let mut known = std::mem::take(&mut *letters.lock().expect("nobody panics with it"));
@@ -465,6 +457,10 @@ impl Loop {
             })
             .await;
             let sent = match buried {
+                Err(error) if error.is_only_here() => {
+                    hand_back(&*broker, queue::DEAD.to_owned(), letter, receipt).await;
+                    return Vec::new();
+                }
                 Err(error) => Err(error.to_string()),
                 Ok(buried) => match buried.send {
                     None => Ok(buried.events),
@@ -541,6 +537,22 @@ fn encode_reply(reply: Reply, body: &[u8]) -> Bytes {
         let reason = format!("the answer cannot be sent: {error}");
         message::encode(&Reply { id, answer: Answer::Refused(reason) }, &[])
     })
+}
+
+/// Published anew rather than returned, since a return is counted, and enough of them would be taken for a failure.
+async fn hand_back(broker: &dyn Broker, queue: String, message: Bytes, receipt: Receipt) {
+    tracing::error!(
+        queue,
+        "a message goes back: start aggregators of its release, that know its program and may run its commands"
+    );
+    tokio::time::sleep(HAND_BACK).await;
+    let _counted: bool = match publish_stored(broker, &Route::Queue(queue), message, Some(PATIENCE)).await {
+        Ok(()) => receipt.ack().await,
+        Err(error) => {
+            tracing::error!(%error, "a message for others cannot be put back; it is returned");
+            receipt.give_back().await
+        }
+    };
 }
 
 fn open(archive: &Archive, job: JobId) -> Result<Opened, ArchiveError> {

@@ -10,6 +10,7 @@ use rabbit_reduce_core::topology::{QUEUE_BYTES, REDUCE_QUEUES, Topology};
 use rabbit_reduce_runtime::broker::embedded::EmbeddedBroker;
 use rabbit_reduce_runtime::broker::{Broker, BrokerError};
 use rabbit_reduce_runtime::command;
+use rabbit_reduce_runtime::process::compute;
 use rabbit_reduce_runtime::process::joined::joined;
 use rabbit_reduce_runtime::process::shutdown::{Shutdown, Urgency};
 use rabbit_reduce_runtime::store::StoreError;
@@ -132,8 +133,8 @@ impl Embedded {
     /// them on a thread of its own fails at its next step.
     pub async fn stop(mut self) {
         self.shutdown.ask(Urgency::Now);
-        // Nobody waits for what they write any more.
-        command::end_all();
+        // Nobody waits for what commands write any more; whoever runs one would hold the temporary files.
+        compute::blocking(command::leave).await;
         while self.roles.join_next().await.is_some() {}
         self.store.close();
         while Arc::strong_count(&self.store) > 1 {

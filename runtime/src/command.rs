@@ -4,13 +4,15 @@
 //! pairs of a partition, both in order of keys. What a process writes are pairs again. What would surprise: a record on which a
 //! mapper fails is looked for by giving it halves of the chunk, until one line is left.
 
+mod at_work;
 mod descendants;
 mod exchange;
 mod isolation;
 mod mapping;
 mod reducing;
 
-pub use self::exchange::{Limits, end_all};
+pub use self::at_work::leave;
+pub use self::exchange::Limits;
 
 use self::exchange::{ExchangeError, Invocation, Sides, exchange};
 use self::mapping::Chunk;
@@ -118,6 +120,7 @@ impl CommandProgram {
         sides: &mut S,
     ) -> Result<(), ExchangeError<S::Error>> {
         let host = self.host();
+        let _visit = at_work::visit().ok_or(ExchangeError::Stopped)?;
         let folder = TempDir::with_prefix_in("command-", &host.scratch)?;
         let path = std::env::var("PATH").unwrap_or_else(|_| "/usr/local/bin:/usr/bin:/bin".to_owned());
         let here = folder.path().display().to_string();
@@ -166,7 +169,8 @@ impl Splitting {
             bytes = &bytes[at + 1..];
         }
         if self.rest.len() + bytes.len() > LINE_BYTES {
-            return Err(MapError::Pair { bytes: self.rest.len() + bytes.len() }.into());
+            let reason = format!("it wrote a line of more than {LINE_BYTES} bytes");
+            return Err(MapError::Program { reason, may_pass: false }.into());
         }
         self.rest.extend_from_slice(bytes);
         Ok(())

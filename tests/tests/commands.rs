@@ -277,6 +277,9 @@ fn the_keys_that_crash_a_reducer_are_left_out_and_all_others_count() {
         (status["losses"]["count"].as_u64(), status["end"]["counters"]["test.good"].as_u64()),
         (Some(5), Some(97))
     );
+    let mut keys: Vec<&str> = (0..2).filter_map(|key| status["losses"]["keys"][key]["key"].as_str()).collect();
+    keys.sort_unstable();
+    assert_eq!(keys, ["007", "042"], "{status}");
     seen::fault("a reducer fails on some keys", "they are left out and named, all others count once");
 }
 

@@ -132,7 +132,7 @@ pub(crate) fn map_for_parent(config: &Config, notes: &Path) -> io::Result<()> {
 #[expect(clippy::disallowed_methods, reason = "nobody is left to hear an exit code")]
 fn leave_with_parent() {
     drop(io::stdin().read(&mut [0]));
-    rabbit_reduce_runtime::command::end_all();
+    rabbit_reduce_runtime::command::leave();
     std::process::exit(0);
 }
 

@@ -4,26 +4,11 @@ use super::*;
 use crate::archive::Seal;
 use crate::folding::tests::job_file;
 use rabbit_reduce_core::message::End;
-use rabbit_reduce_core::program::Programs;
-use rabbit_reduce_runtime::store::memory::MemoryStore;
-use std::sync::Arc;
 use uuid::{NoContext, Timestamp};
 
 const KEEP: Duration = Duration::from_secs(3600);
 /// In the year 2100, after whatever the tests make by the real clock.
 const NOW_MS: u64 = 4_102_444_800_000;
-
-fn archive() -> Archive {
-    let store = Arc::new(MemoryStore::default());
-    Archive {
-        store,
-        store_id: "s".to_owned(),
-        writer: "w".to_owned(),
-        max_runs: crate::MAX_RUNS,
-        scratch: std::env::temp_dir(),
-        programs: Programs::built_in(),
-    }
-}
 
 fn sweep(archive: &Archive, keep: Option<Duration>, now_ms: u64) -> Vec<Event> {
     Sweep { archive: archive.clone(), keep, now_ms }.run()
@@ -61,7 +46,7 @@ fn left(archive: &Archive, job: JobId) -> Vec<String> {
 
 #[test]
 fn nothing_is_too_old_unless_somebody_says_so() {
-    let archive = archive();
+    let archive = Archive::of_tests();
     let (job, aside) = (ended(&archive, 0), aside(&archive, 0));
     sweep(&archive, None, NOW_MS);
     assert!(left(&archive, job).len() > 1 && archive.store.get(&aside).unwrap().is_some());
@@ -70,7 +55,7 @@ fn nothing_is_too_old_unless_somebody_says_so() {
 
 #[test]
 fn an_ended_job_goes_with_its_letters_once_its_newest_end_is_old() {
-    let archive = archive();
+    let archive = Archive::of_tests();
     let (hour, second) = (KEEP.as_millis() as u64, 1000);
     let (old, young) = (ended(&archive, NOW_MS - hour - second), ended(&archive, NOW_MS - hour + second));
     let events = sweep(&archive, Some(KEEP), NOW_MS);
@@ -81,7 +66,7 @@ fn an_ended_job_goes_with_its_letters_once_its_newest_end_is_old() {
 
 #[test]
 fn a_job_that_was_never_sealed_ends_once_nothing_was_added_for_long_and_goes_after_that() {
-    let archive = archive();
+    let archive = Archive::of_tests();
     let hour = KEEP.as_millis() as u64;
     let [abandoned, busy, sealed] = [(); 3].map(|()| job(&archive, NOW_MS - 2 * hour));
     let run = Archive::run_path(busy, PartitionNumber(0), made(NOW_MS - hour / 2));
@@ -115,7 +100,7 @@ fn a_job_that_was_never_sealed_ends_once_nothing_was_added_for_long_and_goes_aft
 
 #[test]
 fn what_was_set_aside_ages_from_when_it_was_first_seen() {
-    let archive = archive();
+    let archive = Archive::of_tests();
     let aside = aside(&archive, NOW_MS);
     let hour = KEEP.as_millis() as u64;
     for (now, there) in [(NOW_MS + hour, true), (NOW_MS + hour + 1, false)] {
@@ -127,7 +112,7 @@ fn what_was_set_aside_ages_from_when_it_was_first_seen() {
 
 #[test]
 fn what_a_removal_left_goes_and_its_mark_stays_for_a_week() {
-    let archive = archive();
+    let archive = Archive::of_tests();
     let job = ended(&archive, NOW_MS);
     archive.remove(job).unwrap();
     // Whoever was frozen while it was removed commits now, and dies.
@@ -144,7 +129,7 @@ fn what_a_removal_left_goes_and_its_mark_stays_for_a_week() {
 
 #[test]
 fn one_job_that_cannot_be_read_hinders_no_other() {
-    let archive = archive();
+    let archive = Archive::of_tests();
     let broken = JobId(made(NOW_MS));
     archive.store.put_new(&format!("jobs/{broken}/end/000001"), b"{").unwrap();
     let old = ended(&archive, 0);
@@ -154,7 +139,7 @@ fn one_job_that_cannot_be_read_hinders_no_other() {
 
 #[test]
 fn what_a_probe_left_goes_after_a_day() {
-    let archive = archive();
+    let archive = Archive::of_tests();
     let day = LEAST_PROBE_AGE.as_millis() as u64;
     let [young, old] = [NOW_MS - 1000, NOW_MS - day - 1000].map(|made_ms| format!("{PROBE}{}", made(made_ms)));
     for name in [&young, &old, "probe-of-nobody"] {

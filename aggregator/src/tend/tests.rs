@@ -4,8 +4,6 @@ use super::*;
 use crate::folding::tests::{JOB, job_file};
 use rabbit_reduce_core::id::ChunkNumber;
 use rabbit_reduce_core::ledger::{Commit, CommitChunk};
-use rabbit_reduce_core::program::Programs;
-use rabbit_reduce_runtime::store::memory::MemoryStore;
 
 /// A sealed partition whose ledger names two runs that have no files.
 fn without_files(archive: &Archive) -> Tend<()> {
@@ -21,20 +19,9 @@ fn without_files(archive: &Archive) -> Tend<()> {
     Tend { archive, job, partition, chunks: Some(2), ledger, delta: Delta::default(), losses: Vec::new() }
 }
 
-fn archive() -> Archive {
-    Archive {
-        store: Arc::new(MemoryStore::default()),
-        store_id: "store".to_owned(),
-        writer: "test".to_owned(),
-        max_runs: crate::MAX_RUNS,
-        scratch: std::env::temp_dir(),
-        programs: Programs::built_in(),
-    }
-}
-
 #[test]
 fn a_run_that_is_missing_is_told_of_rather_than_looked_for_for_ever() {
-    let tended = without_files(&archive()).run();
+    let tended = without_files(&Archive::of_tests()).run();
     let Some(Trouble::Archive(error)) = tended.trouble else { panic!("it cannot finish") };
     assert!(error.to_string().contains("a run that the ledger names is missing"), "{error}");
     assert!(!tended.finished);
@@ -42,7 +29,7 @@ fn a_run_that_is_missing_is_told_of_rather_than_looked_for_for_ever() {
 
 #[test]
 fn a_job_that_was_removed_is_left_alone_and_leaves_nothing() {
-    let archive = archive();
+    let archive = Archive::of_tests();
     archive.remove(JOB).unwrap();
     archive.put_bytes(&Archive::run_path(JOB, PartitionNumber(0), Uuid::new_v4()), b"late").unwrap();
     assert!(matches!(without_files(&archive).run().trouble, Some(Trouble::Removed)));

@@ -5,9 +5,7 @@ use crate::folding::tests::{JOB, job_file};
 use rabbit_reduce_core::id::ChunkNumber;
 use rabbit_reduce_core::ledger::{Commit, CommitChunk, Entry, Finish};
 use rabbit_reduce_core::message::Outcome;
-use rabbit_reduce_core::program::Programs;
 use rabbit_reduce_core::run::RunSize;
-use rabbit_reduce_runtime::store::memory::MemoryStore;
 use uuid::Uuid;
 
 const PARTITION: PartitionNumber = PartitionNumber(0);
@@ -52,21 +50,9 @@ fn files(archive: &Archive) -> Vec<Uuid> {
     names.iter().map(|name| name.parse().unwrap()).collect()
 }
 
-fn archive() -> Archive {
-    let store = Arc::new(MemoryStore::default());
-    Archive {
-        store,
-        store_id: "s".to_owned(),
-        writer: "w".to_owned(),
-        max_runs: crate::MAX_RUNS,
-        scratch: std::env::temp_dir(),
-        programs: Programs::built_in(),
-    }
-}
-
 #[test]
 fn a_file_that_no_entry_names_goes_once_the_job_has_ended_and_an_entry_says_so() {
-    let (archive, mut tidying) = (archive(), Tidying::default());
+    let (archive, mut tidying) = (Archive::of_tests(), Tidying::default());
     let (mut ledger, run) = finished(&archive);
     let orphan = file(&archive);
     tidying.sweep(&archive);
@@ -81,7 +67,7 @@ fn a_file_that_no_entry_names_goes_once_the_job_has_ended_and_an_entry_says_so()
 
 #[test]
 fn an_ended_job_is_looked_at_ever_more_rarely_until_it_is_amended() {
-    let (archive, mut tidying) = (archive(), Tidying::default());
+    let (archive, mut tidying) = (Archive::of_tests(), Tidying::default());
     let (ledger, _) = finished(&archive);
     end(&archive, &ledger);
     let mut looked = |sweep: &u32| {
@@ -101,7 +87,7 @@ fn an_ended_job_is_looked_at_ever_more_rarely_until_it_is_amended() {
 
 #[test]
 fn the_part_that_the_newest_end_tells_of_stays_whatever_was_finished_since() {
-    let (archive, mut tidying) = (archive(), Tidying::default());
+    let (archive, mut tidying) = (Archive::of_tests(), Tidying::default());
     let (mut ledger, told) = finished(&archive);
     end(&archive, &ledger);
     for number in 1..3 {

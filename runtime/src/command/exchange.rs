@@ -4,6 +4,7 @@
 //! counted while a process neither reads nor writes, as long work is no fault; and when it ends, so does everything that it has
 //! started, as far as that is still in its group.
 
+use super::at_work::{self, Begun};
 use super::descendants;
 use crate::process::clock;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -17,7 +18,6 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Bytes read or written at once, and held on each side.
@@ -59,7 +59,7 @@ pub(super) struct Invocation<'i> {
     pub output_bytes: u64,
 }
 
-/// Why it did not end well. Everything but the last two is the program's fault.
+/// Why it did not end well.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ExchangeError<E: Debug> {
     /// It ended otherwise than with 0, or was ended.
@@ -71,7 +71,9 @@ pub(super) enum ExchangeError<E: Debug> {
         said: String,
     },
     /// It could not be started.
-    #[error("cannot start `{program}`")]
+    #[error(
+        "cannot start `{program}`: it must be in PATH, or named by an absolute path, on every machine that runs it"
+    )]
     Start {
         /// Which.
         program: String,
@@ -147,20 +149,6 @@ fn how(status: ExitStatus) -> String {
     }
 }
 
-/// The groups of the commands that run.
-static LIVE: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
-
-fn live() -> MutexGuard<'static, Vec<Pid>> {
-    LIVE.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Ends every command that this process runs: it leaves, or what they work for is over.
-pub fn end_all() {
-    for group in live().iter() {
-        let _nobody_is_left = kill_process_group(*group, Signal::KILL);
-    }
-}
-
 /// Why a talk ended early.
 enum Ended<E: Debug> {
     /// A limit was broken.
@@ -177,6 +165,8 @@ impl<E: Debug> From<io::Error> for Ended<E> {
 struct Running {
     child: Child,
     group: Pid,
+    /// Until it is ended, who leaves knows of it.
+    at_work: Option<Begun>,
     ended: bool,
     tail: Tail,
 }
@@ -200,8 +190,8 @@ impl Running {
         // What it maps beyond that fails; all of its processes together are looked at now and then.
         let limit = Rlimit { current: Some(limits.memory_bytes), maximum: Some(limits.memory_bytes) };
         let _gone_already = prlimit(Some(group), Resource::Data, limit);
-        live().push(group);
-        Ok(Self { child, group, ended: false, tail: Tail::default() })
+        let at_work = Some(at_work::begin(group));
+        Ok(Self { child, group, at_work, ended: false, tail: Tail::default() })
     }
 
     fn talk<S: Sides>(&mut self, invocation: &Invocation<'_>, sides: &mut S) -> Result<(), Ended<S::Error>> {
@@ -238,7 +228,10 @@ impl Running {
             }
             if readable && let Some(read) = read_from(&mut stdout, &mut buffer)? {
                 left = left.checked_sub(read as u64).ok_or_else(|| {
-                    Ended::Broken(format!("it wrote more than {} bytes and was killed", invocation.output_bytes))
+                    Ended::Broken(format!(
+                        "it wrote more than {} bytes and was killed (see --max-output)",
+                        invocation.output_bytes
+                    ))
                 })?;
                 sides.take(&buffer[..read]).map_err(|error| Ended::Error(ExchangeError::Taker(error)))?;
                 heard = clock::instant();
@@ -291,7 +284,9 @@ impl Running {
         let silence = clock::since(heard);
         if silence >= limits.silence {
             let silence = limits.silence.as_secs_f32();
-            return Err(Ended::Broken(format!("it neither read nor wrote for {silence} s and was killed")));
+            return Err(Ended::Broken(format!(
+                "it neither read nor wrote for {silence} s and was killed (see --command-silence)"
+            )));
         }
         let found = descendants::of(self.group);
         if found.count > limits.processes {
@@ -299,7 +294,7 @@ impl Running {
         }
         if found.resident_bytes > limits.memory_bytes {
             return Err(Ended::Broken(format!(
-                "it took more than {} bytes of memory and was killed",
+                "it took more than {} bytes of memory and was killed (see --command-memory)",
                 limits.memory_bytes
             )));
         }
@@ -314,7 +309,7 @@ impl Running {
 
     /// Ends whatever of it is left.
     fn end(&mut self) -> io::Result<ExitStatus> {
-        live().retain(|group| *group != self.group);
+        drop(self.at_work.take());
         let _nobody_is_left = kill_process_group(self.group, Signal::KILL);
         self.ended = true;
         self.child.wait()

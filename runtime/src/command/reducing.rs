@@ -56,7 +56,7 @@ fn failure(at: &ReducePlace<'_>, error: ExchangeError<MapError>) -> io::Error {
         ExchangeError::Pipe(error) | ExchangeError::Taker(MapError::Scratch(error)) => error,
         ExchangeError::Stopped => io::Error::other("nobody wants it any more"),
         ExchangeError::Taker(error) => {
-            ProgramFailed::wholly(format!("the reducer of partition {} writes too much: {error}", at.partition)).into()
+            ProgramFailed::wholly(format!("the reducer of partition {}: {error}", at.partition)).into()
         }
         error => ProgramFailed::wholly(reason_of(at, &error)).into(),
     }
@@ -115,7 +115,11 @@ impl Flow {
     fn taken(&mut self, output: &[u8]) -> Result<(), MapError> {
         self.taken += output.len() as u64;
         let limit = self.given.saturating_mul(GROWTH).saturating_add(LEAST_OUTPUT_BYTES);
-        if self.taken > limit { Err(MapError::Output { limit }) } else { Ok(()) }
+        if self.taken <= limit {
+            return Ok(());
+        }
+        let reason = format!("it wrote more than {limit} bytes, after it had read {}", self.given);
+        Err(MapError::Program { reason, may_pass: false })
     }
 }
 
@@ -216,7 +220,10 @@ impl Reduced<'_> {
         self.number += 1;
         let longest = inner.len().max(value.len());
         if longest > MAX_FIELD_BYTES {
-            return Err(MapError::Pair { bytes: longest });
+            let reason = format!(
+                "it wrote a key or value of {longest} bytes with what orders it, a part holds {MAX_FIELD_BYTES}"
+            );
+            return Err(MapError::Program { reason, may_pass: false });
         }
         if self.table.add(Key::of(&inner), value.to_vec()) {
             self.table.spill(self.at.scratch)?;
@@ -259,5 +266,20 @@ impl Sides for Reducing<'_> {
 
     fn stops(&mut self) -> bool {
         (self.reduced.at.stops)()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_writes_far_more_than_it_has_read_is_stopped() {
+        let mut flow = Flow { given: 10, taken: LEAST_OUTPUT_BYTES };
+        assert!(flow.taken(&[0; 10_000]).is_ok());
+        let stopped = flow.taken(b"x").unwrap_err().to_string();
+        assert_eq!(stopped, "it wrote more than 1073751824 bytes, after it had read 10");
+        flow.given(b"x");
+        assert!(flow.taken(b"x").is_ok());
     }
 }

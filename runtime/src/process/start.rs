@@ -65,7 +65,7 @@ where
     });
     runtime.shutdown_background();
     // Who still runs one on a thread is not waited for.
-    crate::command::end_all();
+    crate::command::leave();
     match ended {
         Ok(exit) => exit.into(),
         Err(Failure { exit, error }) => {
