@@ -8,10 +8,12 @@ use rabbit_reduce_core::ledger::append::{Append, Event, Record, Step};
 use rabbit_reduce_core::ledger::{Entry, Invalid, Ledger};
 use rabbit_reduce_core::message::End;
 use rabbit_reduce_core::program::{NamedProgram, Programs};
+use rabbit_reduce_core::shipped::{MAX_FILE_BYTES, MAX_FILES, Shipped};
 use rabbit_reduce_core::spec::{Spec, SpecError};
 use rabbit_reduce_runtime::crash_point;
 use rabbit_reduce_runtime::mistake::{self, Mistake};
 use rabbit_reduce_runtime::process::chance;
+use rabbit_reduce_runtime::shipped::ShippedFiles;
 use rabbit_reduce_runtime::store::{Put, Store, StoreError};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -39,6 +41,8 @@ pub(crate) struct Archive {
     pub(crate) scratch: PathBuf,
     /// What jobs can be of.
     pub(crate) programs: Programs,
+    /// Where files of jobs are kept beside the store.
+    pub(crate) files: ShippedFiles,
 }
 
 /// "This job has C chunks."
@@ -70,6 +74,14 @@ pub(crate) enum ArchiveError {
         /// What is wrong.
         reason: String,
     },
+    /// A file that travels with a job is not what the job names.
+    #[error("a file of job {job} cannot be used: {reason}")]
+    File {
+        /// The job.
+        job: JobId,
+        /// What is wrong.
+        reason: String,
+    },
     /// A spec that this release cannot run.
     #[error("job {job} cannot be run here")]
     Spec {
@@ -83,7 +95,11 @@ pub(crate) enum ArchiveError {
 impl ArchiveError {
     /// Whether another aggregator may be able to do what this one cannot.
     pub(crate) const fn is_only_here(&self) -> bool {
-        matches!(self, Self::Spec { source: SpecError::Job(error), .. } if error.is_only_here())
+        match self {
+            Self::Spec { source: SpecError::Job(error), .. } => error.is_only_here(),
+            Self::File { .. } => true,
+            _ => false,
+        }
     }
 }
 
@@ -98,6 +114,7 @@ impl Archive {
             max_runs: crate::MAX_RUNS,
             scratch: std::env::temp_dir(),
             programs: Programs::built_in(),
+            files: ShippedFiles::shared(&std::env::temp_dir()),
         }
     }
 }
@@ -118,6 +135,10 @@ impl Archive {
 
     pub(crate) fn sources_path(job: JobId, page: u32) -> String {
         format!("jobs/{job}/sources/{page:06}")
+    }
+
+    pub(crate) fn file_path(job: JobId, file: &Shipped, page: u32) -> String {
+        format!("jobs/{job}/files/{}/{page:03}", file.sha256)
     }
 
     fn seal_path(job: JobId) -> String {
@@ -152,8 +173,34 @@ impl Archive {
     /// Reads a job; `None` if there is no such job, or not any more.
     pub(crate) fn job(&self, job: JobId) -> Result<Option<JobFile>, ArchiveError> {
         let Some(spec): Option<Spec> = self.read(&Self::spec_path(job))? else { return Ok(None) };
+        self.fetch_files(&spec)?;
         let program = spec.check(&self.programs).map_err(|source| ArchiveError::Spec { job, source })?;
         Ok(Some(JobFile { spec, program, given_up: AtomicBool::new(false) }))
+    }
+
+    /// Sees to it that the files of a job are here, each held against its name.
+    pub(crate) fn fetch_files(&self, spec: &Spec) -> Result<(), ArchiveError> {
+        let job = spec.job;
+        let failed = |reason: String| ArchiveError::File { job, reason };
+        if spec.program.options.files().count() > MAX_FILES {
+            return Err(failed(format!("it has more than {MAX_FILES} files")));
+        }
+        for file in spec.program.options.files().filter(|file| !self.files.has(file)) {
+            if file.bytes > MAX_FILE_BYTES {
+                let reason = format!("a file of {} bytes is too long: at most {MAX_FILE_BYTES} travel", file.bytes);
+                return Err(failed(reason));
+            }
+            let mut bytes = Vec::new();
+            for page in 0..file.pages() {
+                let found = self.store.get(&Self::file_path(job, file, page))?;
+                bytes.extend(found.ok_or_else(|| failed(format!("page {page} of {} is missing", file.sha256)))?);
+            }
+            if !file.is(&bytes) {
+                return Err(failed(format!("what came is not {}, as its SHA-256 says", file.sha256)));
+            }
+            self.files.keep(&bytes).map_err(|error| failed(format!("it cannot be kept: {error}")))?;
+        }
+        Ok(())
     }
 
     pub(crate) fn is_removed(&self, job: JobId) -> Result<bool, ArchiveError> {

@@ -5,13 +5,15 @@ use clap::Parser;
 use rabbit_reduce_core::program::Programs;
 use rabbit_reduce_core::spec::SEGMENT_BYTES;
 use rabbit_reduce_runtime::command::with_commands;
-use rabbit_reduce_runtime::process::args::{AllowArgs, BrokerArgs, ByteSize, LogArgs, memory_default};
+use rabbit_reduce_runtime::module::with_modules;
+use rabbit_reduce_runtime::process::args::{AllowArgs, BrokerArgs, ByteSize, LogArgs, ModuleArgs, memory_default};
 use rabbit_reduce_runtime::process::broker::{connect_and_declare, failure as broker_failure};
 use rabbit_reduce_runtime::process::exit::Exit;
 use rabbit_reduce_runtime::process::identity;
 use rabbit_reduce_runtime::process::joined::joined;
 use rabbit_reduce_runtime::process::shutdown::Shutdown;
 use rabbit_reduce_runtime::process::start::{self, Failure};
+use rabbit_reduce_runtime::shipped::ShippedFiles;
 use rabbit_reduce_runtime::store::bucket::{BadAddress, BucketAddress, BucketStore, SCHEME};
 use rabbit_reduce_runtime::store::directory::{DirectoryStore, Durability};
 use rabbit_reduce_runtime::store::{Store, StoreError};
@@ -65,6 +67,8 @@ pub struct Cli {
     #[command(flatten)]
     commands: AllowArgs,
     #[command(flatten)]
+    modules: ModuleArgs,
+    #[command(flatten)]
     broker: BrokerArgs,
     /// How much is logged.
     #[command(flatten)]
@@ -87,17 +91,20 @@ impl Cli {
     pub async fn work(self, programs: Programs, shutdown: Shutdown) -> Result<Exit, Failure> {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let scratch = self.temporary.clone().unwrap_or_else(std::env::temp_dir);
+        let least = || memory_default().max(ByteSize(least_memory_bytes(SEGMENT_BYTES)));
+        let memory_bytes = self.memory.unwrap_or_else(least).0;
+        let threads = self.threads.map_or(processors, |threads| usize::from(threads.get()));
+        let files = ShippedFiles::shared(&scratch);
+        let programs = with_commands(programs, self.commands.permission(NO_COMMANDS, &scratch, &files));
         let config = Config {
             name: identity::name(),
-            memory_bytes: self
-                .memory
-                .unwrap_or_else(|| memory_default().max(ByteSize(least_memory_bytes(SEGMENT_BYTES))))
-                .0,
-            threads: self.threads.map_or(processors, |threads| usize::from(threads.get())),
+            memory_bytes,
+            threads,
             segment_bytes: SEGMENT_BYTES,
             keep: self.keep,
             max_runs: crate::MAX_RUNS,
-            programs: with_commands(programs, self.commands.permission(NO_COMMANDS, &scratch)),
+            programs: with_modules(programs, Some(self.modules.host(&files, memory_bytes, threads))),
+            files,
             scratch,
         };
         config.prefetch().map_err(failure)?;

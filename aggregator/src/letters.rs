@@ -73,7 +73,7 @@ enum Refusal {
 impl From<ArchiveError> for Refusal {
     fn from(error: ArchiveError) -> Self {
         match error {
-            ArchiveError::Store(_) => Self::Later(error),
+            ArchiveError::Store(_) | ArchiveError::File { .. } => Self::Later(error),
             error if error.is_only_here() => Self::Later(error),
             ArchiveError::Damaged { .. } | ArchiveError::Spec { .. } => Self::Never(start::chain(&error)),
         }

@@ -41,6 +41,7 @@ use rabbit_reduce_runtime::process::clock;
 use rabbit_reduce_runtime::process::compute::blocking;
 use rabbit_reduce_runtime::process::joined::joined;
 use rabbit_reduce_runtime::process::shutdown::Shutdown;
+use rabbit_reduce_runtime::shipped::ShippedFiles;
 use rabbit_reduce_runtime::store::{Store, StoreError};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -84,6 +85,8 @@ pub struct Config {
     pub scratch: PathBuf,
     /// What it can merge and reduce.
     pub programs: Programs,
+    /// Where files of jobs are kept beside the store.
+    pub files: ShippedFiles,
 }
 
 /// For [`Config::max_runs`]: each open run costs a merge some 400 KiB.
@@ -172,6 +175,7 @@ pub async fn run(
         max_runs: config.max_runs,
         scratch: config.scratch.clone(),
         programs: config.programs.clone(),
+        files: config.files.clone(),
     };
     let mut prefetches = vec![prefetch; REDUCE_QUEUES as usize];
     prefetches.push(1);

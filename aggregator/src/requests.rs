@@ -12,6 +12,7 @@ use bytes::Bytes;
 use rabbit_reduce_core::id::{ChunkNumber, JobId, PartitionNumber};
 use rabbit_reduce_core::ledger::Ledger;
 use rabbit_reduce_core::message::{self, Answer, Ask, Losses, News, Outcome, Status};
+use rabbit_reduce_core::shipped::{FILE_PAGE_BYTES, MAX_FILE_BYTES, Shipped};
 use rabbit_reduce_core::skip::Place;
 use rabbit_reduce_core::spec::{MAX_CHUNKS, PagesDigest, Spec};
 use rabbit_reduce_runtime::crash_point;
@@ -65,6 +66,7 @@ pub(crate) fn answer(
 ) -> Answered {
     let answered = match ask {
         Ask::PutSources { job, page } => put_sources(archive, job, page, body),
+        Ask::PutFile { job, file, page } => put_file(archive, job, &file, page, body),
         Ask::Submit { spec } => submit(archive, &spec),
         Ask::Seal { job, chunks } => seal(archive, job, chunks),
         Ask::Status { job, detail } => status(archive, job, detail, progress, alarms),
@@ -72,6 +74,7 @@ pub(crate) fn answer(
         Ask::Jobs => jobs(archive),
         Ask::Spec { job } => spec(archive, job),
         Ask::Sources { job, page } => file(archive, &Archive::sources_path(job, page)),
+        Ask::File { job, file: wanted, page } => file(archive, &Archive::file_path(job, &wanted, page)),
         Ask::Part { job, part, offset, length } => part_page(archive, job, &part, offset, length),
         Ask::Cancel { job } => cancel(archive, job),
         Ask::Remove { job } => remove(archive, job),
@@ -83,7 +86,7 @@ pub(crate) fn answer(
     answered.unwrap_or_else(|error| match error {
         // A store that is full or away may come back; who asks waits for it.
         ArchiveError::Store(error) => Answer::Later(error.to_string()).into(),
-        error @ (ArchiveError::Damaged { .. } | ArchiveError::Spec { .. }) => {
+        error @ (ArchiveError::Damaged { .. } | ArchiveError::Spec { .. } | ArchiveError::File { .. }) => {
             Answer::Refused(start::chain(&error)).into()
         }
     })
@@ -103,8 +106,25 @@ fn put_sources(archive: &Archive, job: JobId, page: u32, body: &Bytes) -> Answer
     Ok(Answer::Done.into())
 }
 
+fn put_file(archive: &Archive, job: JobId, file: &Shipped, page: u32, body: &Bytes) -> Answering {
+    if file.bytes > MAX_FILE_BYTES || page >= file.pages() || body.len() > FILE_PAGE_BYTES {
+        let reason = format!("page {page} with {} bytes of a file of {} bytes is too much", body.len(), file.bytes);
+        return Ok(Answer::Refused(reason).into());
+    }
+    if archive.is_removed(job)? {
+        return Ok(Answer::Refused(format!("job {job} was removed")).into());
+    }
+    archive.put_bytes(&Archive::file_path(job, file, page), body)?;
+    crash_point::reached("aggregator.file_put");
+    Ok(Answer::Done.into())
+}
+
 fn submit(archive: &Archive, spec: &Spec) -> Answering {
     let job = spec.job;
+    match archive.fetch_files(spec) {
+        Err(ArchiveError::File { reason, .. }) => return Ok(Answer::Refused(reason).into()),
+        fetched => fetched?,
+    }
     if let Err(error) = spec.check(&archive.programs) {
         return Ok(Answer::Refused(error.to_string()).into());
     }
@@ -215,7 +235,7 @@ fn remove(archive: &Archive, job: JobId) -> Answering {
         }
         Err(error @ ArchiveError::Store(_)) => return Err(error),
         // A job that cannot be read does not run here.
-        Ok(Some(_)) | Err(ArchiveError::Damaged { .. } | ArchiveError::Spec { .. }) => {}
+        Ok(Some(_)) | Err(ArchiveError::Damaged { .. } | ArchiveError::Spec { .. } | ArchiveError::File { .. }) => {}
     }
     archive.remove(job)?;
     let (events, news) = (vec![Event::Removed(job)], Some(News::Removed(job)));

@@ -125,6 +125,12 @@ pub trait Value: Clone + Default + fmt::Debug + Send + Sync + 'static {
 #[error("not a value of this program: {0}")]
 pub struct ValueError(pub &'static str);
 
+impl From<ValueError> for io::Error {
+    fn from(error: ValueError) -> Self {
+        Self::new(io::ErrorKind::InvalidData, error)
+    }
+}
+
 /// Takes pairs one by one: key, value.
 pub type PairTaker<'t> = dyn FnMut(&[u8], &[u8]) -> io::Result<()> + 't;
 

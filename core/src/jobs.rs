@@ -16,7 +16,7 @@ pub use self::count::Count;
 pub use self::grep::Grep;
 pub use self::index::Index;
 pub use self::letter_count::LetterCount;
-pub use self::options::{Flag, MAX_EXPRESSION_BYTES, Options, Streaming, TokensName};
+pub use self::options::{Flag, MAX_EXPRESSION_BYTES, Module, Options, SideFile, Streaming, TokensName};
 pub use self::sum::Sum;
 pub use self::word_count::WordCount;
 pub use crate::with_program;

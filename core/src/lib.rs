@@ -27,6 +27,7 @@ pub mod program;
 pub mod records;
 pub mod rows;
 pub mod run;
+pub mod shipped;
 pub mod short;
 pub mod skip;
 mod spaces;

@@ -5,7 +5,7 @@
 //! surprise: all of that is bytes that order as they should; nobody compares fields.
 //!
 //! `sort form | key | partition form | place`, the first three ended as [`crate::key`] does; only the key and the place where the
-//! job names no fields. The partition form stands behind the key, which decides it, so that it orders nothing. The place is sixteen bytes: for a mapped pair its source, the offset of its piece and its number there;
+//! job names no fields, and no place where pairs of equal keys are combined. The partition form stands behind the key, which decides it, so that it orders nothing. The place is sixteen bytes: for a mapped pair its source, the offset of its piece and its number there;
 //! for a reduced one its partition, its number there and zeros.
 
 mod fields;
@@ -35,11 +35,13 @@ pub struct LineFormat {
     pub partition_fields: Vec<usize>,
     /// The fields of a key that order it; as bytes without any.
     pub sort_fields: Vec<SortField>,
+    /// Whether equal keys stay apart, each with its place; if not, there is one pair of each key, without a place.
+    pub placed: bool,
 }
 
 impl Default for LineFormat {
     fn default() -> Self {
-        Self { separator: b'\t', key_fields: 1, partition_fields: Vec::new(), sort_fields: Vec::new() }
+        Self { separator: b'\t', key_fields: 1, partition_fields: Vec::new(), sort_fields: Vec::new(), placed: true }
     }
 }
 
@@ -91,6 +93,10 @@ impl LineFormat {
         !self.partition_fields.is_empty() || !self.sort_fields.is_empty()
     }
 
+    const fn place_bytes(&self) -> usize {
+        if self.placed { PLACE_BYTES } else { 0 }
+    }
+
     /// The inner key of a pair.
     pub fn inner(&self, key: &[u8], place: LinePlace, out: &mut Vec<u8>) {
         out.clear();
@@ -111,7 +117,7 @@ impl LineFormat {
             }
             key::put_part(out, &form);
         }
-        out.extend_from_slice(&place.0);
+        out.extend_from_slice(&place.0[..self.place_bytes()]);
     }
 
     /// The parts of an inner key: its key, what chooses the partition, and the place.
@@ -131,14 +137,14 @@ impl LineFormat {
     /// All of an inner key but the place.
     #[must_use]
     pub fn without_place<'k>(&self, inner: &'k [u8]) -> &'k [u8] {
-        &inner[..inner.len().saturating_sub(PLACE_BYTES)]
+        &inner[..inner.len().saturating_sub(self.place_bytes())]
     }
 
     /// The key in an inner key.
     #[must_use]
     pub fn key_of<'k>(&self, inner: &'k [u8]) -> Option<Cow<'k, [u8]>> {
         let [key, _, place] = self.parts_of(inner)?;
-        (place.len() == PLACE_BYTES).then(|| key::read_part(key))
+        (place.len() == self.place_bytes()).then(|| key::read_part(key))
     }
 }
 
@@ -176,7 +182,7 @@ impl Program for Lines {
         let Some(outer) = self.0.key_of(key) else { return false };
         let mut inner = Vec::new();
         self.0.inner(&outer, LinePlace([0; PLACE_BYTES]), &mut inner);
-        key[..key.len() - PLACE_BYTES] == inner[..inner.len() - PLACE_BYTES]
+        self.0.without_place(key) == self.0.without_place(&inner)
     }
 
     fn columns(&self) -> &'static [&'static str] {
@@ -200,7 +206,7 @@ mod tests {
 
     fn format(separator: u8, key_fields: usize, partition: &[usize], sort: &[&str]) -> LineFormat {
         let sort_fields = sort.iter().map(|field| field.parse().unwrap()).collect();
-        LineFormat { separator, key_fields, partition_fields: partition.to_vec(), sort_fields }
+        LineFormat { separator, key_fields, partition_fields: partition.to_vec(), sort_fields, placed: true }
     }
 
     #[test]

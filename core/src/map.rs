@@ -156,6 +156,15 @@ pub struct LeftOut<'c> {
     pub agreed: &'c [Skip],
 }
 
+impl<'c> LeftOut<'c> {
+    /// What was agreed of the record at this place.
+    #[inline]
+    #[must_use]
+    pub fn agreed_at(&self, place: Place) -> Option<&'c Skip> {
+        if self.agreed.is_empty() { None } else { self.agreed.iter().find(|skip| skip.place() == place) }
+    }
+}
+
 /// Who is told of every record before it is mapped, and may stop it all.
 pub trait Watch {
     /// This one comes next. Without a place it is all of a piece, which no skip names.
@@ -187,7 +196,7 @@ pub fn map_chunk<P: Program, W: Watch + ?Sized>(
 ) -> Result<Mapped, MapError> {
     let building = Building::new(program, pieces, left_out.too_long, limits);
     let glance = Glance { watch, pairs: 0 };
-    let mut mapping = Mapping { program, building, limits, agreed: left_out.agreed, glance };
+    let mut mapping = Mapping { program, building, limits, left_out, glance };
     for piece in pieces {
         let records = mapping.piece(piece, scratch)?;
         mapping.building.count("records", records);
@@ -223,7 +232,7 @@ struct Mapping<'p, 'c, P: Program, W: ?Sized> {
     program: &'p P,
     building: Building<'p, P>,
     limits: Limits,
-    agreed: &'c [Skip],
+    left_out: LeftOut<'c>,
     glance: Glance<'c, W>,
 }
 
@@ -285,9 +294,7 @@ impl<'p, P: Program, W: Watch + ?Sized> Mapping<'p, '_, P, W> {
     #[inline]
     fn leaves_out(&mut self, piece: &Piece<'_>, record: &Piece<'_>) -> bool {
         let place = Place { source: piece.source, offset: record.offset };
-        if !self.agreed.is_empty()
-            && let Some(skip) = self.agreed.iter().find(|skip| skip.place() == place)
-        {
+        if let Some(skip) = self.left_out.agreed_at(place) {
             self.building.skip(skip.clone(), record.bytes);
             return true;
         }

@@ -49,10 +49,11 @@ const LONG: u128 = 0xfe;
 /// The rank behind the last pair, above that of any key.
 const ENDED: u128 = u128::MAX;
 
-impl<C, F> Merge<C, F>
+impl<C, E, F> Merge<C, F>
 where
     C: Cursor,
-    F: FnMut(&[u8], &mut Vec<u8>, &[u8]) -> Result<(), ValueError>,
+    E: Into<io::Error>,
+    F: FnMut(&[u8], &mut Vec<u8>, &[u8]) -> Result<(), E>,
 {
     /// Merges streams that have not begun. `combine` adds the last argument into the second, for the key that comes first.
     ///
@@ -116,10 +117,11 @@ where
     }
 }
 
-impl<C, F> Cursor for Merge<C, F>
+impl<C, E, F> Cursor for Merge<C, F>
 where
     C: Cursor,
-    F: FnMut(&[u8], &mut Vec<u8>, &[u8]) -> Result<(), ValueError>,
+    E: Into<io::Error>,
+    F: FnMut(&[u8], &mut Vec<u8>, &[u8]) -> Result<(), E>,
 {
     fn advance(&mut self) -> io::Result<bool> {
         let Some(top) = self.top() else { return Ok(false) };
@@ -133,8 +135,7 @@ where
             && self.ranks[top] == rank
             && (rank & 0xff != LONG || self.cursors[top].key() == self.key)
         {
-            (self.combine)(&self.key, &mut self.value, self.cursors[top].value())
-                .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+            (self.combine)(&self.key, &mut self.value, self.cursors[top].value()).map_err(Into::into)?;
             self.step(top)?;
         }
         Ok(true)

@@ -5,7 +5,7 @@
 
 use crate::boundary::Boundary;
 use crate::id::{ChunkNumber, JobId, PartitionNumber};
-use crate::job::{PairTaker, Piece, Program, ValueError};
+use crate::job::{PairTaker, Piece, Program};
 use crate::jobs::{Job, JobError, Names, Options};
 use crate::map::{LeftOut, Limits, MapError, Mapped, Watch, map_chunk};
 use crate::merge::combine;
@@ -76,8 +76,8 @@ pub trait AnyProgram: Send + Sync + 'static {
     /// Adds an encoded value to another of the same key, as [`combine`] does.
     ///
     /// # Errors
-    /// Fails on bytes that are no values of the program.
-    fn combine(&self, key: &[u8], total: &mut Vec<u8>, other: &[u8]) -> Result<(), ValueError>;
+    /// Fails with `InvalidData` on bytes that are no values of the program, and with [`crate::job::ProgramFailed`] where it fails itself.
+    fn combine(&self, key: &[u8], total: &mut Vec<u8>, other: &[u8]) -> io::Result<()>;
 
     /// [`Program::group`]
     fn group<'k>(&self, key: &'k [u8]) -> &'k [u8];
@@ -129,8 +129,8 @@ impl<P: Program> AnyProgram for P {
         map_chunk(self, pieces, left_out, limits, scratch, watch)
     }
 
-    fn combine(&self, key: &[u8], total: &mut Vec<u8>, other: &[u8]) -> Result<(), ValueError> {
-        combine(self, key, total, other)
+    fn combine(&self, key: &[u8], total: &mut Vec<u8>, other: &[u8]) -> io::Result<()> {
+        Ok(combine(self, key, total, other)?)
     }
 
     fn group<'k>(&self, key: &'k [u8]) -> &'k [u8] {

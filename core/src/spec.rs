@@ -197,9 +197,6 @@ pub struct ProgramSpec {
     /// What it was asked to do.
     #[serde(default)]
     pub options: Options,
-    /// The SHA-256 of a program that travels with the job.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sha256: Option<String>,
 }
 
 /// How tasks carry their chunks.
@@ -349,12 +346,7 @@ mod tests {
     fn spec() -> Spec {
         Spec {
             job: JobId(Uuid::nil()),
-            program: ProgramSpec {
-                name: "word-count".into(),
-                version: PROGRAM_VERSION,
-                options: Options::default(),
-                sha256: None,
-            },
+            program: ProgramSpec { name: "word-count".into(), version: PROGRAM_VERSION, options: Options::default() },
             by: By::Value,
             chunk_bytes: DEFAULT_CHUNK_BYTES,
             segment_bytes: SEGMENT_BYTES,

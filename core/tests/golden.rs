@@ -77,7 +77,7 @@ fn file(number: u128) -> Uuid {
 
 fn program() -> ProgramSpec {
     let options: Options = serde_json::from_str(r#"{"tokens":"words","lowercase":true}"#).unwrap();
-    ProgramSpec { name: "word-count".into(), version: 1, options, sha256: None }
+    ProgramSpec { name: "word-count".into(), version: 1, options }
 }
 
 fn stamp() -> FileStamp {

@@ -14,22 +14,31 @@ use crate::embedded::MIN_MEMORY_BYTES;
 use crate::output::{Order, OrderError, OutputOptions};
 use crate::publishing::Packing;
 use crate::sources::STANDARD_INPUT;
+use bytes::Bytes;
 use rabbit_reduce_core::id::JobId;
-use rabbit_reduce_core::jobs::{JobError, Options, Streaming};
+use rabbit_reduce_core::jobs::{JobError, Module, Options, SideFile, Streaming};
 use rabbit_reduce_core::program::{NamedProgram, Programs};
+use rabbit_reduce_core::shipped::{MAX_FILE_BYTES, MAX_FILES, Shipped};
 use rabbit_reduce_core::spec::{self, By, PROGRAM_VERSION, ProgramSpec};
 use rabbit_reduce_core::split::{MAX_RECORD_BYTES, MAX_REFERENCE_BYTES};
 use rabbit_reduce_runtime::command::{self, Limits};
-use rabbit_reduce_runtime::process::args::{BrokerArgs, ByteSize, LogArgs, memory_default};
+use rabbit_reduce_runtime::module::{self, ModuleError};
+use rabbit_reduce_runtime::process::args::{BrokerArgs, ByteSize, LogArgs, ModuleArgs, memory_default};
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Read};
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::Duration;
 
 pub use self::args::Cli;
 pub use self::dead::{Action, Dead, Owner};
 
 /// What is done if nothing else is asked for.
 const DEFAULT_JOB: &str = "word-count";
+/// How long a module may take to begin, here where it is only looked at.
+const CHECK: Duration = Duration::from_secs(10);
 /// The most compute threads: more than any machine uses, and few enough to start.
 const MAX_THREADS: usize = 1024;
 
@@ -71,6 +80,8 @@ pub struct Run {
     pub memory_bytes: u64,
     /// What commands may take.
     pub commands: Limits,
+    /// What modules may take.
+    pub modules: ModuleArgs,
     /// As typed.
     pub inputs: Vec<PathBuf>,
 }
@@ -169,6 +180,8 @@ pub struct JobConfig {
     pub partitions: u32,
     /// The most bytes of one chunk's pairs.
     pub output_bytes: u64,
+    /// The bytes of files that travel with it.
+    pub files: Vec<(Shipped, Bytes)>,
     /// Losses beyond which the job fails early.
     pub max_losses: u64,
 }
@@ -178,7 +191,7 @@ impl JobConfig {
     #[must_use]
     pub fn program(&self) -> ProgramSpec {
         let (name, options) = (self.job.name().to_owned(), self.options.clone());
-        ProgramSpec { name, version: PROGRAM_VERSION, options, sha256: None }
+        ProgramSpec { name, version: PROGRAM_VERSION, options }
     }
 }
 
@@ -243,6 +256,43 @@ pub enum UsageError {
     /// `--top` with `--sort key`
     #[error("--top takes the largest values first, --sort key the keys: leave one out")]
     TopByKey,
+    /// A file that is to travel with the job.
+    #[error("{flag} {path}: it cannot be read")]
+    File {
+        /// Who named it.
+        flag: &'static str,
+        /// Which.
+        path: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// One that is too long for that.
+    #[error("{flag} {path} has more than {most}, which is the most that travels with a job")]
+    LongFile {
+        /// Who named it.
+        flag: &'static str,
+        /// Which.
+        path: String,
+        /// What may.
+        most: String,
+    },
+    /// A file beside commands.
+    #[error("--file {name}: at most {MAX_FILES} files travel with a job, each under a name of its own")]
+    Beside {
+        /// What it would be called.
+        name: String,
+    },
+    /// A module that cannot be run.
+    #[error("--program {path}")]
+    Module {
+        /// Which.
+        path: String,
+        /// Why.
+        source: ModuleError,
+    },
+    /// `--module-memory` alone.
+    #[error("--module-memory is for a module: name one with --program")]
+    MemoryOfNoModule,
     /// `-` more than once.
     #[error("`-` is given twice: standard input can be read once")]
     StandardInputTwice,
@@ -309,6 +359,7 @@ impl Cli {
                     threads: threads(args.threads)?,
                     memory_bytes: memory_bytes(args.memory)?,
                     commands: args.commands.limits(),
+                    modules: args.modules,
                     inputs: inputs(args.inputs, By::Value)?,
                 })
             }
@@ -368,14 +419,41 @@ impl JobArgs {
             key_fields: self.key_fields,
             partition_fields: self.partition_fields.clone(),
             sort_fields: self.sort_fields.clone(),
+            files: Vec::new(),
         };
         (streaming != Streaming::default()).then(|| Box::new(streaming))
     }
 
     fn check(self, by: By, programs: &Programs) -> Result<JobConfig, UsageError> {
-        let streaming = self.streaming();
+        let mut streaming = self.streaming();
+        let mut files = Vec::new();
+        for path in &self.files {
+            let (file, bytes) = shipped("--file", path, MAX_FILE_BYTES)?;
+            let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default().to_owned();
+            let beside = &mut streaming.get_or_insert_default().files;
+            if beside.len() == MAX_FILES || beside.iter().any(|other| other.name == name) {
+                return Err(UsageError::Beside { name });
+            }
+            beside.push(SideFile { name, file: file.clone() });
+            files.push((file, bytes));
+        }
+        let mut module = None;
+        if let Some(path) = &self.program {
+            let (file, bytes) = shipped("--program", path, MAX_FILE_BYTES)?;
+            let memory_bytes = self.module_memory.map_or(module::DEFAULT_MEMORY_BYTES, |size| size.0);
+            let (least, most) = module::MEMORY_BYTES.into_inner();
+            within("--module-memory", ByteSize(memory_bytes), ByteSize(least), ByteSize(most))?;
+            let described = Module { file: file.clone(), memory_bytes };
+            module::check(&described, &bytes, CHECK)
+                .map_err(|source| UsageError::Module { path: path.display().to_string(), source })?;
+            module = Some(Box::new(described));
+            files.push((file, bytes));
+        } else if self.module_memory.is_some() {
+            return Err(UsageError::MemoryOfNoModule);
+        }
         let name = match (self.job, &streaming) {
             (Some(job), _) => job,
+            (None, _) if module.is_some() => module::NAME.to_owned(),
             (None, Some(_)) => command::NAME.to_owned(),
             (None, None) => DEFAULT_JOB.to_owned(),
         };
@@ -386,6 +464,7 @@ impl JobArgs {
             lowercase: self.lowercase,
             pattern: self.pattern,
             by_source: self.by_source,
+            module,
             set: self.set.into_iter().map(|Setting(name, value)| (name, value)).collect(),
         };
         let job = programs.make(&name, &options)?;
@@ -399,7 +478,15 @@ impl JobArgs {
         let partitions = within("--partitions", self.partitions, 1, spec::MAX_PARTITIONS)?;
         let output = within("--max-output", self.max_output, ByteSize(1), ByteSize(spec::OUTPUT_BYTES))?;
         let chunk_bytes = self.chunk_size.map(|size| size.0);
-        Ok(JobConfig { job, options, chunk_bytes, partitions, output_bytes: output.0, max_losses: self.max_losses })
+        Ok(JobConfig {
+            job,
+            options,
+            chunk_bytes,
+            partitions,
+            output_bytes: output.0,
+            files,
+            max_losses: self.max_losses,
+        })
     }
 }
 
@@ -418,6 +505,19 @@ impl OutputArgs {
         }
         Ok(OutputConfig { path: self.output.filter(|path| path.as_os_str() != STANDARD_INPUT), options })
     }
+}
+
+/// A file that travels with the job.
+fn shipped(flag: &'static str, path: &Path, most: u64) -> Result<(Shipped, Bytes), UsageError> {
+    let shown = || path.display().to_string();
+    let failed = |source| UsageError::File { flag, path: shown(), source };
+    let opened = File::open(path).map_err(failed)?;
+    let mut bytes = Vec::new();
+    opened.take(most + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > most {
+        return Err(UsageError::LongFile { flag, path: shown(), most: ByteSize(most).to_string() });
+    }
+    Ok((Shipped::of(&bytes), bytes.into()))
 }
 
 fn inputs(inputs: Vec<PathBuf>, by: By) -> Result<Vec<PathBuf>, UsageError> {

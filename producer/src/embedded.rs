@@ -13,6 +13,7 @@ use rabbit_reduce_runtime::command;
 use rabbit_reduce_runtime::process::compute;
 use rabbit_reduce_runtime::process::joined::joined;
 use rabbit_reduce_runtime::process::shutdown::{Shutdown, Urgency};
+use rabbit_reduce_runtime::shipped::ShippedFiles;
 use rabbit_reduce_runtime::store::StoreError;
 use rabbit_reduce_runtime::store::temporary::TemporaryStore;
 use rabbit_reduce_worker as worker;
@@ -73,6 +74,7 @@ impl Embedded {
         memory_bytes: u64,
         scratch: PathBuf,
         programs: Programs,
+        files: ShippedFiles,
     ) -> Result<Self, EmbeddedError> {
         let broker: Arc<dyn Broker> = Arc::new(EmbeddedBroker::new());
         let queue_bytes = (memory_bytes / 64).clamp(1 << 20, QUEUE_BYTES);
@@ -90,6 +92,7 @@ impl Embedded {
             max_runs: aggregator::MAX_RUNS,
             scratch: std::env::temp_dir(),
             programs: programs.clone(),
+            files: files.clone(),
         };
         let (to, kept, until) = (Arc::clone(&broker), Arc::clone(&store), shutdown.clone());
         roles.spawn(async move { Ok(aggregator::run(config, to, kept, until).await?) });
@@ -104,6 +107,8 @@ impl Embedded {
             program: None,
             programs,
             commands: None,
+            module_silence: Duration::ZERO,
+            files,
         };
         let (to, until) = (Arc::clone(&broker), shutdown.clone());
         roles.spawn(async move { Ok(worker::run(config, to, until).await?) });
@@ -160,6 +165,7 @@ mod tests {
                 keep: None,
                 scratch: std::env::temp_dir(),
                 programs: Programs::built_in(),
+                files: ShippedFiles::shared(&std::env::temp_dir()),
             };
             assert!(config.prefetch().is_ok(), "{memory_bytes}");
         }

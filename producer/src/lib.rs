@@ -3,7 +3,6 @@
 //! Each command is a few steps of a [`session::Session`]; this file puts them in order and says which exit code they mean.
 
 pub mod cli;
-pub mod client;
 pub mod dead;
 pub mod embedded;
 pub mod figures;
@@ -21,7 +20,6 @@ pub mod shown;
 pub mod sources;
 
 use crate::cli::{Cli, Command, JobName, OutputConfig};
-use crate::client::{Client, ClientError, SHORT};
 use crate::embedded::Embedded;
 use crate::last_job::LastJob;
 use crate::output::destination::{Destination, Printed};
@@ -34,7 +32,9 @@ use rabbit_reduce_core::message::{Answer, Ask, End, Losses, Outcome};
 use rabbit_reduce_core::program::Programs;
 use rabbit_reduce_core::spec::{By, Mappers, SEGMENT_BYTES};
 use rabbit_reduce_runtime::broker::Broker;
+use rabbit_reduce_runtime::client::{Client, ClientError, SHORT};
 use rabbit_reduce_runtime::command::{Host, Permission, with_commands};
+use rabbit_reduce_runtime::module::with_modules;
 use rabbit_reduce_runtime::process::args::BrokerArgs;
 use rabbit_reduce_runtime::process::broker::{connect, connect_and_declare, failure as broker_failure, topology};
 use rabbit_reduce_runtime::process::clock;
@@ -42,6 +42,7 @@ use rabbit_reduce_runtime::process::exit::Exit;
 use rabbit_reduce_runtime::process::shutdown::Shutdown;
 use rabbit_reduce_runtime::process::start::{self, Failure};
 use rabbit_reduce_runtime::process::{complain, tell};
+use rabbit_reduce_runtime::shipped::ShippedFiles;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -54,7 +55,7 @@ const FAILED_LOSSES: usize = 100;
 #[must_use]
 pub fn main_with(programs: Programs, line: impl IntoIterator<Item = OsString>) -> ExitCode {
     let cli = Cli::parse_from(line);
-    let printing = with_commands(programs.clone(), Permission::NeverAsked);
+    let printing = printing(programs.clone());
     let logs = cli.log().clone();
     match cli.into_command(&printing) {
         Ok(command) => start::run(&logs, |shutdown| execute(command, programs, logs.quiet, shutdown)),
@@ -128,15 +129,20 @@ pub async fn execute(command: Command, programs: Programs, quiet: bool, shutdown
     }
 }
 
+/// The programs whose results a process prints and runs none of.
+fn printing(programs: Programs) -> Programs {
+    with_modules(with_commands(programs, Permission::NeverAsked), None)
+}
+
 async fn run_here(run: cli::Run, programs: Programs, screen: Screen, shutdown: Shutdown) -> Result<Exit, Failure> {
     let sources = collect(&run.inputs, &screen)?;
     let to = open(&run.output)?;
     let scratch = std::env::temp_dir();
-    let working = with_commands(
-        programs,
-        Permission::Allowed(Host { scratch: scratch.clone(), limits: run.commands, alone: true }),
-    );
-    let started = Embedded::start(run.threads, run.memory_bytes, scratch, working.clone()).await;
+    let files = ShippedFiles::temporary(&scratch).map_err(|error| Failure::new(Exit::InputOutput, error))?;
+    let commands = Host { scratch: scratch.clone(), files: files.clone(), limits: run.commands, alone: true };
+    let programs = with_commands(programs, Permission::Allowed(commands));
+    let working = with_modules(programs.clone(), Some(run.modules.host(&files, run.memory_bytes, run.threads)));
+    let started = Embedded::start(run.threads, run.memory_bytes, scratch, working, files).await;
     let mut embedded = started.map_err(|error| Failure::new(Exit::InputOutput, error))?;
     let session = Session {
         client: Client::new(Arc::clone(&embedded.broker)),
@@ -144,7 +150,8 @@ async fn run_here(run: cli::Run, programs: Programs, screen: Screen, shutdown: S
         screen,
         patience: None,
         packing: Packing::None,
-        programs: working,
+        // The roles here look whether modules can be run; of these it only prints the results.
+        programs: with_modules(programs, None),
     };
     let segment_bytes = embedded.segment_bytes;
     let mappers = Mappers { threads: run.threads, memory_bytes: run.memory_bytes };
@@ -319,7 +326,7 @@ async fn session(args: &BrokerArgs, programs: Programs, quiet: bool, shutdown: S
         () = shutdown.graceful() => return Err(failure(SessionError::Interrupted)),
     };
     let (client, screen) = (Client::new(broker), Screen::new(quiet));
-    let programs = with_commands(programs, Permission::NeverAsked);
+    let programs = printing(programs);
     Ok(Session { client, shutdown, screen, patience: Some(SHORT), packing: Packing::None, programs })
 }
 

@@ -4,7 +4,6 @@
 //! nothing about the answer; whatever it does may be done again by another producer with `resume`.
 
 use crate::cli::JobConfig;
-use crate::client::{Client, ClientError, SHORT};
 use crate::output::destination::{Destination, PrintError, Printed};
 use crate::output::{OrderError, OutputOptions, print_result};
 use crate::publishing::{Packing, PublishError, Publishing, Purpose};
@@ -13,8 +12,10 @@ use crate::screen::Screen;
 use rabbit_reduce_core::id::JobId;
 use rabbit_reduce_core::message::{Answer, Ask, End, Status};
 use rabbit_reduce_core::program::{NamedProgram, Programs};
+use rabbit_reduce_core::shipped::FILE_PAGE_BYTES;
 use rabbit_reduce_core::spec::{By, Mappers, Source, SourceList, Spec, SpecError, chunk_bytes_for};
 use rabbit_reduce_core::topology::queue;
+use rabbit_reduce_runtime::client::{Client, ClientError, SHORT};
 use rabbit_reduce_runtime::crash_point;
 use rabbit_reduce_runtime::process::chance;
 use rabbit_reduce_runtime::process::clock;
@@ -161,6 +162,12 @@ impl Session {
         for (page, bytes) in (0..).zip(&pages) {
             self.ask(Ask::PutSources { job, page }, bytes).await?;
             crash_point::reached("producer.sources_put");
+        }
+        for (file, bytes) in &config.files {
+            for (page, bytes) in (0..).zip(bytes.chunks(FILE_PAGE_BYTES)) {
+                self.ask(Ask::PutFile { job, file: file.clone(), page }, bytes).await?;
+                crash_point::reached("producer.file_put");
+            }
         }
         match self.ask(Ask::Submit { spec: Box::new(spec.clone()) }, &[]).await? {
             (Answer::Submitted { store }, _) => {

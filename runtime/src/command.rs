@@ -17,17 +17,20 @@ pub use self::exchange::Limits;
 use self::exchange::{ExchangeError, Invocation, Sides, exchange};
 use self::mapping::Chunk;
 use crate::process::start::chain;
+use crate::shipped::ShippedFiles;
 use rabbit_reduce_core::boundary::Boundary;
-use rabbit_reduce_core::job::{PairTaker, Piece, Program, ValueError};
-use rabbit_reduce_core::jobs::{Flag, JobError, Options};
+use rabbit_reduce_core::job::{PairTaker, Piece, Program};
+use rabbit_reduce_core::jobs::{Flag, JobError, Options, SideFile};
 use rabbit_reduce_core::lines::{LineFormat, Lines};
 use rabbit_reduce_core::map::{self, LeftOut, MapError, Mapped, Watch, map_chunk};
 use rabbit_reduce_core::pairs::PairSource;
 use rabbit_reduce_core::program::{AnyProgram, MapPlace, Programs, ReducePlace};
 use rabbit_reduce_core::rows::RowSink;
 use rabbit_reduce_core::table::Scratch;
-use std::io;
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tempfile::TempDir;
 
@@ -43,6 +46,8 @@ const GIVEN_BYTES: usize = 64 << 10;
 pub struct Host {
     /// Their working directories are made here.
     pub scratch: PathBuf,
+    /// Files that travel with jobs are found here.
+    pub files: ShippedFiles,
     /// What each of them may take.
     pub limits: Limits,
     /// There is no other machine, which might have a program that this one lacks.
@@ -72,6 +77,8 @@ struct CommandProgram {
     mapper: Option<Vec<String>>,
     combiner: Option<Vec<String>>,
     reducer: Option<Vec<String>>,
+    /// What they find beside them.
+    files: Vec<SideFile>,
     host: Option<Host>,
 }
 
@@ -100,7 +107,11 @@ impl CommandProgram {
             Permission::Allowed(host) => Some(host.clone()),
         };
         let lines = Lines(streaming.line_format().map_err(refused)?);
-        Ok(Self { lines, mapper, combiner, reducer, host })
+        let files = streaming.files;
+        if let Some(beside) = files.iter().find(|beside| !beside.has_plain_name()) {
+            return Err(refused(format!("a file beside a command cannot be called {:?}", beside.name)));
+        }
+        Ok(Self { lines, mapper, combiner, reducer, files, host })
     }
 
     fn host(&self) -> &Host {
@@ -122,8 +133,13 @@ impl CommandProgram {
         let host = self.host();
         let _visit = at_work::visit().ok_or(ExchangeError::Stopped)?;
         let folder = TempDir::with_prefix_in("command-", &host.scratch)?;
-        let path = std::env::var("PATH").unwrap_or_else(|_| "/usr/local/bin:/usr/bin:/bin".to_owned());
         let here = folder.path().display().to_string();
+        let mut path = std::env::var("PATH").unwrap_or_else(|_| "/usr/local/bin:/usr/bin:/bin".to_owned());
+        if !self.files.is_empty() {
+            // A script that travels with its job is found by its name alone.
+            path = format!("{here}:{path}");
+        }
+        self.files.iter().try_for_each(|beside| put_beside(host, beside, folder.path()))?;
         let common = [("PATH", path), ("HOME", here.clone()), ("TMPDIR", here), ("LANG", "C.UTF-8".to_owned())];
         variables.extend(common.map(|(name, value)| (name.to_owned(), value)));
         let separator = char::from(self.format().separator).to_string();
@@ -145,6 +161,15 @@ impl CommandProgram {
         };
         MapError::Program { reason: format!("{what}: {}", chain(&error)), may_pass }
     }
+}
+
+/// Puts a file into the folder of a command. It is the command's own: whatever it does to it is done to nobody else.
+fn put_beside(host: &Host, beside: &SideFile, folder: &Path) -> io::Result<()> {
+    let bytes = host.files.read(&beside.file)?;
+    let bytes =
+        bytes.ok_or_else(|| io::Error::other(format!("the job's file {} is not here (any more)", beside.name)))?;
+    let mut file = File::options().write(true).create_new(true).mode(0o700).open(folder.join(&beside.name))?;
+    file.write_all(&bytes)
 }
 
 /// Lines out of bytes that come in pieces.
@@ -231,7 +256,7 @@ impl AnyProgram for CommandProgram {
         }
     }
 
-    fn combine(&self, _: &[u8], _: &mut Vec<u8>, _: &[u8]) -> Result<(), ValueError> {
+    fn combine(&self, _: &[u8], _: &mut Vec<u8>, _: &[u8]) -> io::Result<()> {
         // Two pairs of one place are the same pair.
         Ok(())
     }

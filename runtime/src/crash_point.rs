@@ -4,7 +4,7 @@
 //! third time. What would surprise: builds without debug assertions, such as those of users, have none of this.
 
 /// Every place, each told of where it is: after `worker.mapped` a task is mapped and nothing of it published.
-pub const PLACES: [&str; 50] = [
+pub const PLACES: [&str; 53] = [
     "aggregator.acked",
     "aggregator.answered",
     "aggregator.asked",
@@ -15,6 +15,7 @@ pub const PLACES: [&str; 50] = [
     "aggregator.ending_without_result",
     "aggregator.entry_judged",
     "aggregator.entry_put",
+    "aggregator.file_put",
     "aggregator.finished",
     "aggregator.half_removed",
     "aggregator.held",
@@ -41,6 +42,7 @@ pub const PLACES: [&str; 50] = [
     "producer.all_confirmed",
     "producer.confirmed",
     "producer.end_seen",
+    "producer.file_put",
     "producer.page_read",
     "producer.sealed",
     "producer.sources_put",
@@ -48,6 +50,7 @@ pub const PLACES: [&str; 50] = [
     "producer.submitted",
     "worker.acked",
     "worker.buried",
+    "worker.file_fetched",
     "worker.mapped",
     "worker.published",
     "worker.retried",

@@ -2,10 +2,14 @@
 #![warn(missing_docs)]
 
 pub mod broker;
+pub mod client;
 pub mod command;
 pub mod crash_point;
+pub mod module;
 pub mod process;
+mod reduced;
 pub mod scratch;
+pub mod shipped;
 pub mod stamp;
 pub mod store;
 

@@ -14,16 +14,17 @@ use rabbit_reduce_core::jobs::{Job, Options};
 use rabbit_reduce_core::local::LocalSource;
 use rabbit_reduce_core::message::End;
 use rabbit_reduce_core::rows::format::Format;
+use rabbit_reduce_core::shipped::Shipped;
 use rabbit_reduce_core::spec::{By, ByteText, OUTPUT_BYTES, Source};
 use rabbit_reduce_core::topology::{QUEUE_BYTES, Topology};
 use rabbit_reduce_producer::cli::JobConfig;
-use rabbit_reduce_producer::client::Client;
 use rabbit_reduce_producer::output::OutputOptions;
 use rabbit_reduce_producer::output::destination::{Destination, Printed};
 use rabbit_reduce_producer::publishing::{Packing, Publishing, Purpose};
 use rabbit_reduce_producer::screen::Screen;
 use rabbit_reduce_producer::session::{Known, Session};
 use rabbit_reduce_producer::sources::collect;
+use rabbit_reduce_runtime::client::Client;
 use rabbit_reduce_runtime::process::shutdown::Shutdown;
 use rabbit_reduce_runtime::store::Store;
 use rabbit_reduce_runtime::store::memory::MemoryStore;
@@ -137,6 +138,8 @@ pub struct Order {
     pub segment_bytes: usize,
     /// P.
     pub partitions: u32,
+    /// Files that travel with it.
+    pub files: Vec<(Shipped, bytes::Bytes)>,
     /// Losses beyond which it fails.
     pub max_losses: u64,
 }
@@ -146,8 +149,8 @@ impl Order {
     #[must_use]
     pub fn of(job: &str) -> Self {
         let options = Options::default();
-        let (by, job) = (By::Value, job.to_owned());
-        Self { job, options, by, chunk_bytes: 64, segment_bytes: 64 << 10, partitions: 3, max_losses: 1_000_000 }
+        let (by, job, files) = (By::Value, job.to_owned(), Vec::new());
+        Self { job, options, by, chunk_bytes: 64, segment_bytes: 64 << 10, partitions: 3, files, max_losses: 1_000_000 }
     }
 
     /// The same by reference.
@@ -169,11 +172,12 @@ impl Order {
     #[must_use]
     pub fn config(&self) -> JobConfig {
         JobConfig {
-            job: crate::fragile::programs().make(&self.job, &self.options).expect("the job exists"),
+            job: crate::fragile::printing().make(&self.job, &self.options).expect("the job exists"),
             options: self.options.clone(),
             chunk_bytes: Some(self.chunk_bytes),
             partitions: self.partitions,
             output_bytes: OUTPUT_BYTES,
+            files: self.files.clone(),
             max_losses: self.max_losses,
         }
     }
@@ -233,7 +237,7 @@ impl Cluster {
             screen,
             patience: None,
             packing: Packing::None,
-            programs: crate::fragile::programs(),
+            programs: crate::fragile::printing(),
         }
     }
 

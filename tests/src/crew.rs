@@ -11,10 +11,12 @@ use rabbit_reduce_core::message::MAX_BODY_BYTES;
 use rabbit_reduce_core::topology::REDUCE_QUEUES;
 use rabbit_reduce_runtime::broker::Broker;
 use rabbit_reduce_runtime::process::shutdown::{Shutdown, Urgency};
+use rabbit_reduce_runtime::shipped::ShippedFiles;
 use rabbit_reduce_runtime::store::Store;
 use rabbit_reduce_worker as worker;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 use tokio::task::JoinHandle;
 
 /// What somebody does.
@@ -176,6 +178,8 @@ fn run(
     until: Shutdown,
 ) -> futures_util::future::BoxFuture<'static, Result<(), String>> {
     let (threads, segment_bytes) = (setup.threads, setup.segment_bytes);
+    // Of its own, as on another machine.
+    let files = ShippedFiles::temporary(&std::env::temp_dir()).expect("there is room for temporary files");
     match role {
         Role::Worker => {
             let config = worker::Config {
@@ -188,7 +192,9 @@ fn run(
                 exit_when_idle: false,
                 program: None,
                 commands: None,
-                programs: crate::fragile::programs(),
+                module_silence: Duration::ZERO,
+                programs: crate::fragile::programs(&files),
+                files,
             };
             Box::pin(async move { worker::run(config, broker, until).await.map_err(|error| error.to_string()) })
         }
@@ -204,7 +210,8 @@ fn run(
                 max_runs,
                 keep,
                 scratch: std::env::temp_dir(),
-                programs: crate::fragile::programs(),
+                programs: crate::fragile::programs(&files),
+                files,
             };
             Box::pin(
                 async move { aggregator::run(config, broker, store, until).await.map_err(|error| error.to_string()) },

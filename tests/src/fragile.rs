@@ -4,11 +4,25 @@ use rabbit_reduce_core::grouping::{Grouping, GroupingProgram, Values};
 use rabbit_reduce_core::job::{Piece, RecordError};
 use rabbit_reduce_core::map_reduce::{Reducing, Row};
 use rabbit_reduce_core::program::Programs;
+use rabbit_reduce_runtime::module::{Host, with_modules};
+use rabbit_reduce_runtime::shipped::ShippedFiles;
 use std::io;
+use std::time::Duration;
 
-/// The built-in programs, the examples, and this one.
+/// The built-in programs, the examples, modules that lie in a folder, and this one.
 #[must_use]
-pub fn programs() -> Programs {
+pub fn programs(files: &ShippedFiles) -> Programs {
+    let modules = Host { files: files.clone(), silence: Duration::from_secs(60), memory_bytes: 4 << 30, threads: 1 };
+    with_modules(named(), Some(modules))
+}
+
+/// The same where none is run.
+#[must_use]
+pub fn printing() -> Programs {
+    with_modules(named(), None)
+}
+
+fn named() -> Programs {
     rabbit_reduce_examples::programs().with("fragile", |_| Ok(Reducing(Grouping(Fragile))))
 }
 

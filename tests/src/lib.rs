@@ -11,6 +11,7 @@ pub mod dice;
 pub mod forwarder;
 pub mod fragile;
 pub mod front;
+pub mod guests;
 pub mod home;
 pub mod namespaces;
 pub mod node;

@@ -1,11 +1,15 @@
 //! The answer of a plain run, as it is printed, for built-in jobs and for the examples of programs of one's own.
 
 use crate::fragile::Fragile;
+use rabbit_reduce_core::boundary::Boundary;
 use rabbit_reduce_core::grouping::Grouping;
-use rabbit_reduce_core::job::Program;
+use rabbit_reduce_core::job::{Pair, PairTaker, Piece, Program, ProgramFailed, RecordError, Records};
 use rabbit_reduce_core::jobs::{Job, Options};
+use rabbit_reduce_core::lines::{LineFormat, Lines};
 use rabbit_reduce_core::local::{self, LocalSource};
 use rabbit_reduce_core::map_reduce::Reducing;
+use rabbit_reduce_core::pairs::PairSource;
+use rabbit_reduce_core::rows::RowSink;
 use rabbit_reduce_core::rows::format::Format;
 use rabbit_reduce_core::skip::{LostKey, Skip};
 use rabbit_reduce_core::split::MAX_RECORD_BYTES;
@@ -15,6 +19,8 @@ use rabbit_reduce_examples::join::Join;
 use rabbit_reduce_examples::next_word::NextWord;
 use rabbit_reduce_examples::users_per_day::UsersPerDay;
 use rabbit_reduce_examples::words::Words;
+use std::collections::BTreeMap;
+use std::io;
 
 /// The answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +48,7 @@ pub fn answer(job: &str, options: &Options, sources: &[LocalSource]) -> Answer {
         "average" => of(&Reducing(Average), sources),
         "words" => of(&Words, sources),
         "fragile" => of(&Reducing(Grouping(Fragile)), sources),
+        "module" => of(&FragileModule(Lines(LineFormat::default())), sources),
         built_in => {
             let job = Job::new(built_in, options).expect("the job exists");
             with_program!(&job, program => of(program, sources))
@@ -57,5 +64,74 @@ fn of<P: Program>(program: &P, sources: &[LocalSource]) -> Answer {
         json: print(Format::Json),
         skips: result.skips.clone(),
         keys: result.keys.clone(),
+    }
+}
+
+/// What the module `fragile.c` does, in Rust.
+struct FragileModule(Lines);
+
+/// What a module that traps says of it.
+const TRAPPED: &str = "wasm trap: wasm `unreachable` instruction executed";
+
+impl Program for FragileModule {
+    type Value = Vec<u8>;
+
+    fn boundary(&self) -> Boundary {
+        self.0.boundary()
+    }
+
+    fn records(&self) -> Records {
+        self.0.records()
+    }
+
+    fn map<'r>(&'r self, line: Piece<'r>) -> impl Iterator<Item = Result<Pair<'r, Vec<u8>>, RecordError>> + 'r {
+        let holds = |what: &str| line.bytes.windows(what.len()).any(|part| part == what.as_bytes());
+        let reason = match (holds("panic"), holds("refuse")) {
+            (true, _) => Some(TRAPPED),
+            (false, true) => Some("this line is refused"),
+            (false, false) => None,
+        };
+        let pairs = self.0.map(line).take(if reason.is_some() { 0 } else { 1 });
+        pairs.chain(reason.map(|reason| Err(RecordError::new(reason))))
+    }
+
+    fn merge(&self, _: &[u8], _: &mut Vec<u8>, _: Vec<u8>) {
+        unreachable!("each pair has its place")
+    }
+
+    fn group<'k>(&self, key: &'k [u8]) -> &'k [u8] {
+        self.0.0.without_place(key)
+    }
+
+    fn reduce(&self, pairs: &mut dyn PairSource, out: &mut PairTaker<'_>) -> io::Result<()> {
+        let mut counts = BTreeMap::<Vec<u8>, u64>::new();
+        while let Some((inner, _)) = pairs.next()? {
+            *counts.entry(self.0.0.without_place(inner).to_vec()).or_default() += 1;
+        }
+        let mut lost = Vec::new();
+        for (group, count) in counts {
+            let mut inner = group.clone();
+            inner.extend_from_slice(&[0; 16]);
+            let key = self.0.0.key_of(&inner).expect("it is one").into_owned();
+            let holds = |what: &str| key.windows(what.len()).any(|part| part == what.as_bytes());
+            let reason = match (holds("die"), holds("fail")) {
+                (true, _) => TRAPPED,
+                (false, true) => "this key is refused",
+                (false, false) => {
+                    out(&inner, count.to_string().as_bytes())?;
+                    continue;
+                }
+            };
+            lost.push(LostKey::new(&group, key, format!("the reduce failed: {reason}")));
+        }
+        if lost.is_empty() { Ok(()) } else { Err(ProgramFailed::on(lost).into()) }
+    }
+
+    fn columns(&self) -> &'static [&'static str] {
+        self.0.columns()
+    }
+
+    fn rows(&self, sources: &[Vec<u8>], pairs: &mut dyn PairSource, sink: &mut dyn RowSink) -> io::Result<()> {
+        self.0.rows(sources, pairs, sink)
     }
 }

@@ -177,6 +177,41 @@ fn a_command_sees_where_it_is_and_nothing_of_who_runs_it() {
     seen::fault("a command looks for credentials in its environment", "there are none");
 }
 
+/// Words that are not on a list which lies beside the script.
+const SCRIPT: &str = "#!/bin/sh\ntr ' ' '\\n' | grep -vxFf stop.txt\n";
+
+#[test]
+fn a_script_and_its_data_travel_with_the_job() {
+    let files = ["--file", "scripts/words", "--file", "stop.txt"];
+    let job = [&["--mapper", "words", "--reducer", "uniq -c"], &files[..], &["in.txt"]].concat();
+    let prepare = |room: &Room| {
+        room.write("in.txt", "the rose the bee\nthe rose\n");
+        room.write("scripts/words", SCRIPT);
+        room.write("stop.txt", "the\n");
+    };
+    let expected = "      1 bee\t\n      2 rose\t\n";
+    let room = Room::default();
+    prepare(&room);
+    let args = [&["run", "--partitions", "1"], &job[..]].concat();
+    assert_eq!(room.run("producer", &args).text(0), expected);
+    assert!(room.is_clean());
+    let namespace = Namespace::default();
+    prepare(&namespace.room);
+    namespace.room.write("elsewhere/there", "");
+    let aggregator = ["--store", "store", "--allow-commands"];
+    let _aggregator = Running::start(&mut namespace.command("aggregator", &aggregator));
+    let _worker = namespace.worker(&["--allow-commands", "--temporary", "elsewhere"]);
+    let args = [&["push", "--partitions", "1"], &job[..]].concat();
+    assert_eq!(namespace.ask(&args).text(0), expected);
+    for (flags, said) in [
+        (&["--file", "nowhere"][..], "--file nowhere: it cannot be read"),
+        (&["--file", "stop.txt", "--file", "./stop.txt"], "each under a name of its own"),
+    ] {
+        let args = [&["run", "--mapper", "cat"], flags, &["in.txt"]].concat();
+        room.run("producer", &args).refused(2, &[said]);
+    }
+}
+
 /// A hundred records of 20 KB; three crash the mapper.
 fn bad_records() -> String {
     let record = |number: usize| {

@@ -19,12 +19,16 @@ use rabbit_reduce_producer::cli::{Command, Run};
 use rabbit_reduce_producer::output::Order;
 use rabbit_reduce_producer::report::losses_text;
 use rabbit_reduce_runtime::command::{Permission, with_commands};
+use rabbit_reduce_runtime::module::with_modules;
 use rabbit_reduce_runtime::process::exit::Exit;
+use rabbit_reduce_tests::guests::guest;
+use rabbit_reduce_tests::processes::Room;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Commands of others that the pages may use; what they do is theirs.
-const OTHERS: [&str; 9] = ["cargo", "docker", "export", "cat", "curl", "git", "sudo", "cd", ".ci/run"];
+const OTHERS: [&str; 11] =
+    ["cargo", "docker", "export", "cat", "clang", "curl", "git", "sudo", "cd", "rustup", ".ci/run"];
 /// Variables that no flag has.
 const VARIABLES: [&str; 16] = [
     "RABBIT_REDUCE_JOB_ID",
@@ -384,14 +388,29 @@ fn check_ours(program: &str, words: &[String]) -> Result<(), String> {
     }
     match program {
         "producer" => {
+            let room = Room::default();
+            let words = with_files(&room, words);
             let cli = rabbit_reduce_producer::cli::Cli::try_parse_from(words).map_err(|error| error.to_string())?;
-            cli.into_command(&with_commands(Programs::built_in(), Permission::NeverAsked))
-                .map(drop)
-                .map_err(|error| error.to_string())
+            let programs = with_modules(with_commands(Programs::built_in(), Permission::NeverAsked), None);
+            cli.into_command(&programs).map(drop).map_err(|error| error.to_string())
         }
         "worker" => rabbit_reduce_worker::cli::Cli::try_parse_from(words).map(drop).map_err(|error| error.to_string()),
         _ => rabbit_reduce_aggregator::cli::Cli::try_parse_from(words).map(drop).map_err(|error| error.to_string()),
     }
+}
+
+/// The same words with files that are there in place of those that a reader has.
+fn with_files(room: &Room, words: &[String]) -> Vec<String> {
+    let mut words = words.to_vec();
+    for at in 1..words.len() {
+        let path = match words[at - 1].as_str() {
+            "--program" => guest("word_count.c"),
+            "--file" => room.write(&words[at], ""),
+            _ => continue,
+        };
+        words[at] = path.display().to_string();
+    }
+    words
 }
 
 /// Packages and tests that a cargo command names must be there.

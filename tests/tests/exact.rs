@@ -18,6 +18,7 @@ use rabbit_reduce_runtime::store::temporary::TemporaryStore;
 use rabbit_reduce_tests::cluster::{Cluster, Order, Report, topology};
 use rabbit_reduce_tests::crew::Setup;
 use rabbit_reduce_tests::dice::Dice;
+use rabbit_reduce_tests::guests::module;
 use rabbit_reduce_tests::home::Home;
 use rabbit_reduce_tests::oracle::answer;
 use rabbit_reduce_tests::troubles::Trouble;
@@ -31,13 +32,14 @@ const SIMULATED: std::ops::Range<u64> = 0..1000;
 const REAL: std::ops::Range<u64> = 0..36;
 
 /// Programs that are not built in, with their options.
-const OF_OTHERS: [(&str, &str); 6] = [
+const OF_OTHERS: [(&str, &str); 7] = [
     ("next-word", "{}"),
     ("join", r#"{"set":{"left":"a"}}"#),
     ("users-per-day", "{}"),
     ("average", "{}"),
     ("words", "{}"),
     ("fragile", "{}"),
+    ("module", "{}"),
 ];
 
 /// Everything that must not matter, from one seed.
@@ -59,9 +61,14 @@ impl Case {
         jobs.extend(OF_OTHERS.map(|(job, options)| (job, options.to_owned())));
         // Every job in turn, so that few seeds meet all of them.
         let (job, options) = &jobs[usize::try_from(seed % jobs.len() as u64).unwrap()];
+        let (options, files) = match &**job {
+            "module" => module("fragile.c"),
+            _ => (inputs::options_of(options), Vec::new()),
+        };
         let segment_bytes = [256, 700, 64 << 10][usize::try_from(dice.below(3)).unwrap()];
         let order = Order {
-            options: inputs::options_of(options),
+            options,
+            files,
             by: if dice.hits(500) { By::Value } else { By::Reference },
             chunk_bytes: 64 + dice.below(300),
             segment_bytes,

@@ -10,10 +10,11 @@ use rabbit_reduce_core::message::{Ask, Outcome};
 use rabbit_reduce_core::program::Programs;
 use rabbit_reduce_core::rows::format::Format;
 use rabbit_reduce_core::topology::queue;
-use rabbit_reduce_producer::client::ClientError;
 use rabbit_reduce_producer::session::{Known, Session, SessionError};
+use rabbit_reduce_runtime::client::ClientError;
 use rabbit_reduce_runtime::process::shutdown::Shutdown;
 use rabbit_reduce_runtime::process::start;
+use rabbit_reduce_runtime::shipped::ShippedFiles;
 use rabbit_reduce_runtime::store::Store;
 use rabbit_reduce_runtime::store::memory::MemoryStore;
 use rabbit_reduce_tests::cluster::{Cluster, Order, Report, source};
@@ -194,6 +195,7 @@ async fn a_second_store_is_refused_by_both_names(home: Home) {
         max_runs: aggregator::MAX_RUNS,
         scratch: std::env::temp_dir(),
         programs: Programs::built_in(),
+        files: ShippedFiles::shared(&std::env::temp_dir()),
     };
     let broker = cluster.crew.home.connect().await;
     let running = aggregator::run(config, broker, second, Shutdown::new());

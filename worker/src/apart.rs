@@ -63,6 +63,7 @@ impl Apart {
         for root in config.roots.folders() {
             command.arg("--input-root").arg(root);
         }
+        command.arg("--module-silence").arg(format!("{}ms", config.module_silence.as_millis()));
         if let Some(limits) = config.commands {
             command.arg("--allow-commands");
             command.arg("--command-silence").arg(format!("{}ms", limits.silence.as_millis()));

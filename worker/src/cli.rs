@@ -5,12 +5,14 @@ use clap::Parser;
 use clap::builder::FalseyValueParser;
 use rabbit_reduce_core::program::Programs;
 use rabbit_reduce_runtime::command::with_commands;
-use rabbit_reduce_runtime::process::args::{AllowArgs, BrokerArgs, ByteSize, LogArgs, memory_default};
+use rabbit_reduce_runtime::module::with_modules;
+use rabbit_reduce_runtime::process::args::{AllowArgs, BrokerArgs, ByteSize, LogArgs, ModuleArgs, memory_default};
 use rabbit_reduce_runtime::process::broker::{connect_and_declare, failure};
 use rabbit_reduce_runtime::process::exit::Exit;
 use rabbit_reduce_runtime::process::identity;
 use rabbit_reduce_runtime::process::shutdown::Shutdown;
 use rabbit_reduce_runtime::process::start::{self, Failure};
+use rabbit_reduce_runtime::shipped::ShippedFiles;
 use std::ffi::OsString;
 use std::num::NonZeroU16;
 use std::path::PathBuf;
@@ -46,6 +48,8 @@ pub struct Cli {
     #[command(flatten)]
     commands: AllowArgs,
     #[command(flatten)]
+    modules: ModuleArgs,
+    #[command(flatten)]
     broker: BrokerArgs,
     /// How much is logged.
     #[command(flatten)]
@@ -72,11 +76,21 @@ impl Cli {
         let scratch = self.temporary.unwrap_or_else(std::env::temp_dir);
         // Without them, tasks of commands go back like those of any program that is not known here.
         let allowed = self.commands.allow_commands;
-        let programs = if allowed { with_commands(programs, self.commands.limits.allowed(&scratch)) } else { programs };
+        let files = ShippedFiles::shared(&scratch);
+        let programs =
+            if allowed { with_commands(programs, self.commands.limits.allowed(&scratch, &files)) } else { programs };
+        let threads = self.threads.map_or(processors, |threads| usize::from(threads.get()));
+        let memory_bytes = self.memory.unwrap_or_else(memory_default).0;
+        let modules = match self.map_apart {
+            None => self.modules.host(&files, memory_bytes, threads),
+            // Its parent has looked whether there is enough; what is said here is for pairs.
+            Some(_) => self.modules.host(&files, u64::MAX, 1),
+        };
+        let programs = with_modules(programs, Some(modules));
         let config = Config {
             name: identity::name(),
-            threads: self.threads.map_or(processors, |threads| usize::from(threads.get())),
-            memory_bytes: self.memory.unwrap_or_else(memory_default).0,
+            threads,
+            memory_bytes,
             least_budget_bytes: LEAST_BUDGET_BYTES,
             roots,
             scratch,
@@ -85,6 +99,8 @@ impl Cli {
             program: Some(PathBuf::from("/proc/self/exe")),
             programs,
             commands: allowed.then(|| self.commands.limits.limits()),
+            module_silence: self.modules.module_silence,
+            files,
         };
         if let Some((parent, notes)) = self.map_apart.zip(self.notes) {
             let config = Config { name: parent, ..config };

@@ -100,7 +100,7 @@ mod tests {
             strikes: 0,
             retry: 2,
             rounds: 0,
-            program: ProgramSpec { name: "word-count".into(), version: PROGRAM_VERSION, options, sha256: None },
+            program: ProgramSpec { name: "word-count".into(), version: PROGRAM_VERSION, options },
             partitions: 1,
             reduce_queues: 8,
             segment_bytes: 1,

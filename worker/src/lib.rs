@@ -6,6 +6,7 @@
 mod apart;
 pub mod cli;
 mod fate;
+mod files;
 mod frame;
 pub mod input;
 mod mapping;
@@ -20,9 +21,11 @@ use rabbit_reduce_core::program::Programs;
 use rabbit_reduce_core::topology::queue;
 use rabbit_reduce_runtime::broker::stored::pause_before;
 use rabbit_reduce_runtime::broker::{Broker, BrokerError, Delivery};
+use rabbit_reduce_runtime::client::Client;
 use rabbit_reduce_runtime::command::Limits;
 use rabbit_reduce_runtime::process::joined::joined;
 use rabbit_reduce_runtime::process::shutdown::Shutdown;
+use rabbit_reduce_runtime::shipped::ShippedFiles;
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -59,6 +62,10 @@ pub struct Config {
     pub programs: Programs,
     /// What commands may take, if it runs any.
     pub commands: Option<Limits>,
+    /// How long a call of a module may last without asking for more.
+    pub module_silence: Duration,
+    /// Where files of jobs are kept.
+    pub files: ShippedFiles,
 }
 
 impl Config {
@@ -83,6 +90,8 @@ struct Shared {
     broker: Arc<dyn Broker>,
     compute: Semaphore,
     kept: mapping::Kept,
+    /// For questions, once there is one; who has it asks.
+    client: tokio::sync::Mutex<Option<Client>>,
     ended: Mutex<VecDeque<JobId>>,
     /// Tells whoever works for a job that another one has ended.
     heard: Notify,
@@ -96,6 +105,7 @@ pub async fn run(config: Config, broker: Arc<dyn Broker>, shutdown: Shutdown) ->
     let shared = Arc::new(Shared {
         compute: Semaphore::new(config.threads),
         kept: mapping::Kept::new(config.programs.clone()),
+        client: tokio::sync::Mutex::default(),
         ended: Mutex::default(),
         heard: Notify::new(),
         broker,

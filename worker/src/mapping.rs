@@ -81,7 +81,8 @@ impl Kept {
         Self { known, programs: Mutex::default(), buffers: Mutex::default() }
     }
 
-    fn program(&self, spec: &ProgramSpec) -> Result<NamedProgram, JobError> {
+    /// The program, built now or before.
+    pub(crate) fn program(&self, spec: &ProgramSpec) -> Result<NamedProgram, JobError> {
         let mut kept = self.programs.lock().expect("nobody panics with it");
         if let Some(place) = kept.iter().position(|(known, _)| known == spec) {
             let found = kept.remove(place);

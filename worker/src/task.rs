@@ -10,6 +10,7 @@ use crate::mapping::{TaskError, While, map_task};
 use crate::partials::{self, Addressed};
 use bytes::Bytes;
 use futures_util::stream::{self, FuturesUnordered, StreamExt, TryStreamExt};
+use rabbit_reduce_core::jobs::JobError;
 use rabbit_reduce_core::map::{MapError, Mapped};
 use rabbit_reduce_core::message::{self, Attempt};
 use rabbit_reduce_core::skip::{Place, said, short_reason};
@@ -19,6 +20,7 @@ use rabbit_reduce_runtime::broker::stored::{pause_before, publish_stored};
 use rabbit_reduce_runtime::broker::{BrokerError, Delivery, Receipt, Route};
 use rabbit_reduce_runtime::crash_point;
 use rabbit_reduce_runtime::mistake::{self, Mistake};
+use rabbit_reduce_runtime::process::start::chain;
 use rabbit_reduce_runtime::process::{clock, compute};
 use rabbit_reduce_runtime::scratch::ScratchFolder;
 use std::io;
@@ -46,6 +48,8 @@ enum Tried {
     Stopped,
     /// The job has ended meanwhile: nobody wants it any more.
     Unwanted,
+    /// It cannot be mapped here and now, for this reason, which is no fault of its own.
+    NotHere(String),
     /// It failed for this reason; another attempt may succeed.
     Failed(String, bool),
     /// It failed on this record, and would again.
@@ -170,6 +174,10 @@ async fn handle(
                 return Ok(true);
             }
             Tried::Stopped => return Ok(false),
+            Tried::NotHere(reason) => {
+                tracing::error!(%job, %chunk, reason, "a task cannot be mapped here and goes back");
+                return shared.publish(queue::RETRY, raw.clone()).await.map(|()| true);
+            }
             Tried::Failed(reason, may_pass) => fate::failed(task, attempt(reason), may_pass),
             Tried::FailedOn(reason, place) => fate::failed_on(&task, attempt(reason), place),
             Tried::Crashed(reason, place) => fate::crashed(task, attempt(reason), place),
@@ -243,8 +251,17 @@ async fn try_task(
     input: &Bytes,
     raw: &Bytes,
 ) -> Result<Tried, BrokerError> {
+    if let Err(error) = shared.fetch_files(task).await {
+        let reason = chain(&error);
+        return Ok(if error.is_silence() { Tried::NotHere(reason) } else { Tried::Failed(reason, true) });
+    }
     let Ok(turn) = shared.compute.acquire().await else { return Ok(Tried::Stopped) };
     if let Some(program) = shared.config.program.as_deref().filter(|_| alone) {
+        if let Err(error) = build(shared, task).await
+            && error.is_only_here()
+        {
+            return Ok(Tried::NotHere(error.to_string()));
+        }
         return try_apart(shared, program, raw).await;
     }
     let mapped = map(shared, task, input).await;
@@ -257,8 +274,15 @@ async fn try_task(
             shared.publish_all(messages).await
         }
         Err(TaskError::Map(MapError::Stopped)) => Ok(Tried::Unwanted),
+        Err(TaskError::Program(error)) if error.is_only_here() => Ok(Tried::NotHere(error.to_string())),
         Err(error) => Ok(Tried::of_failure(error.to_string(), error.may_pass(), error.record())),
     }
+}
+
+/// Looks whether its program can be run here.
+async fn build(shared: &Arc<Shared>, task: &message::Task) -> Result<(), JobError> {
+    let (shared, program) = (Arc::clone(shared), task.program.clone());
+    compute::blocking(move || shared.kept.program(&program).map(drop)).await
 }
 
 /// Maps on a compute thread.

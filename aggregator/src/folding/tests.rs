@@ -21,7 +21,7 @@ pub(crate) fn job_file() -> JobFile {
     let program = Job::new("word-count", &options).unwrap();
     let spec = Spec {
         job: JOB,
-        program: ProgramSpec { name: "word-count".to_owned(), version: PROGRAM_VERSION, options, sha256: None },
+        program: ProgramSpec { name: "word-count".to_owned(), version: PROGRAM_VERSION, options },
         by: By::Value,
         chunk_bytes: 64,
         segment_bytes: 1 << 20,

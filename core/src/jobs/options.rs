@@ -4,6 +4,7 @@
 
 use super::JobError;
 use crate::lines::{LineFormat, MOST_FIELDS, SortField};
+use crate::shipped::Shipped;
 use crate::tokens::Tokens;
 use regex::bytes::Regex;
 use serde::{Deserialize, Serialize};
@@ -37,6 +38,9 @@ pub struct Options {
     /// What a program of commands is made of.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub streaming: Option<Box<Streaming>>,
+    /// The WebAssembly that a program is made of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub module: Option<Box<Module>>,
     /// What programs that are not built in are told.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub set: BTreeMap<String, String>,
@@ -67,9 +71,47 @@ pub struct Streaming {
     /// Fields that order keys, as in `2nr`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub sort_fields: Vec<String>,
+    /// What commands find in their working directories.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<SideFile>,
+}
+
+/// A file beside a command.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SideFile {
+    /// What it is called there.
+    pub name: String,
+    /// Its bytes.
+    pub file: Shipped,
+}
+
+impl SideFile {
+    /// Whether it is called by a name, and not by a way to somewhere else.
+    #[must_use]
+    pub fn has_plain_name(&self) -> bool {
+        let name = self.name.as_str();
+        !name.is_empty() && name.len() <= 255 && name != "." && name != ".." && !name.contains(['/', '\0'])
+    }
+}
+
+/// A program of WebAssembly.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Module {
+    /// The module.
+    pub file: Shipped,
+    /// What an instance of it may take, in bytes: the same everywhere, since a program may do otherwise with less.
+    pub memory_bytes: u64,
 }
 
 impl Streaming {
+    /// Whether anything runs.
+    #[must_use]
+    pub const fn has_commands(&self) -> bool {
+        self.mapper.is_some() || self.combiner.is_some() || self.reducer.is_some()
+    }
+
     /// How lines are read.
     ///
     /// # Errors
@@ -90,7 +132,8 @@ impl Streaming {
         }
         let sort_fields = self.sort_fields.iter().map(|field| field.parse::<SortField>());
         let sort_fields = sort_fields.collect::<Result<_, _>>().map_err(|error| format!("--sort-fields: {error}"))?;
-        Ok(LineFormat { separator, key_fields, partition_fields: self.partition_fields.clone(), sort_fields })
+        let partition_fields = self.partition_fields.clone();
+        Ok(LineFormat { separator, key_fields, partition_fields, sort_fields, placed: true })
     }
 }
 
@@ -140,6 +183,8 @@ pub enum Flag {
     BySource,
     /// `--mapper`, `--combiner`, `--reducer` and what belongs to them
     Streaming,
+    /// `--program`
+    Module,
     /// `--set`
     Set,
 }
@@ -159,7 +204,8 @@ impl Flag {
             Self::Lowercase => &["word-count", "letter-count", "index"],
             Self::Pattern => &["grep"],
             Self::BySource => &["count"],
-            Self::Streaming => &["command"],
+            Self::Streaming => &["command", "module"],
+            Self::Module => &["module"],
             Self::Set => &["programs that are not built in"],
         }
     }
@@ -173,7 +219,8 @@ impl fmt::Display for Flag {
             Self::Lowercase => "--lowercase",
             Self::Pattern => "--pattern",
             Self::BySource => "--by-source",
-            Self::Streaming => "--mapper or --reducer",
+            Self::Streaming => "--mapper, --reducer or what belongs to them",
+            Self::Module => "--program",
             Self::Set => "--set",
         })
     }
@@ -189,9 +236,16 @@ impl Options {
             (self.pattern.is_some(), Flag::Pattern),
             (self.by_source, Flag::BySource),
             (self.streaming.is_some(), Flag::Streaming),
+            (self.module.is_some(), Flag::Module),
             (!self.set.is_empty(), Flag::Set),
         ];
         said.into_iter().filter_map(|(said, flag)| said.then_some(flag))
+    }
+
+    /// The files that travel with such a job.
+    pub fn files(&self) -> impl Iterator<Item = &Shipped> {
+        let beside = self.streaming.iter().flat_map(|streaming| &streaming.files).map(|beside| &beside.file);
+        self.module.iter().map(|module| &module.file).chain(beside)
     }
 
     pub(super) fn tokens(&self) -> Result<Tokens, JobError> {

@@ -4,6 +4,7 @@
 //! twice.
 
 use crate::id::{ChunkNumber, JobId, PartitionNumber, SourceNumber};
+use crate::shipped::Shipped;
 use crate::skip::{LostKey, Place, Skip};
 use crate::spec::Spec;
 use serde::{Deserialize, Serialize};
@@ -31,6 +32,15 @@ pub enum Ask {
     PutSources {
         /// The job.
         job: JobId,
+        /// The page's number.
+        page: u32,
+    },
+    /// Keep a page of a file that travels with the job; the body holds it.
+    PutFile {
+        /// The job.
+        job: JobId,
+        /// The file.
+        file: Shipped,
         /// The page's number.
         page: u32,
     },
@@ -71,6 +81,15 @@ pub enum Ask {
     Sources {
         /// The job.
         job: JobId,
+        /// The page's number.
+        page: u32,
+    },
+    /// A page of a file that travels with the job; it comes as the body.
+    File {
+        /// The job.
+        job: JobId,
+        /// The file.
+        file: Shipped,
         /// The page's number.
         page: u32,
     },

@@ -12,7 +12,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use rabbit_reduce_core::jobs::TokensName;
 use rabbit_reduce_core::rows::format::Format;
 use rabbit_reduce_core::spec::{By, DEFAULT_MAX_LOSSES, DEFAULT_PARTITIONS, OUTPUT_BYTES};
-use rabbit_reduce_runtime::process::args::{BrokerArgs, ByteSize, CommandLimitArgs, LogArgs};
+use rabbit_reduce_runtime::process::args::{BrokerArgs, ByteSize, CommandLimitArgs, LogArgs, ModuleArgs};
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -98,6 +98,8 @@ pub(super) struct RunArgs {
     pub(super) memory: Option<ByteSize>,
     #[command(flatten)]
     pub(super) commands: CommandLimitArgs,
+    #[command(flatten)]
+    pub(super) modules: ModuleArgs,
     #[command(flatten)]
     pub(super) output: OutputArgs,
     #[command(flatten)]
@@ -286,6 +288,21 @@ pub(super) struct JobArgs {
         value_delimiter = ','
     )]
     pub(super) sort_fields: Vec<String>,
+    /// A file that commands find in their working directory; give it again for more
+    #[arg(
+        long = "file",
+        env = "RABBIT_REDUCE_FILE",
+        help_heading = "Commands",
+        value_name = "FILE",
+        value_delimiter = ':'
+    )]
+    pub(super) files: Vec<PathBuf>,
+    /// A program of your own as a WebAssembly module; it travels with the job
+    #[arg(long, env = "RABBIT_REDUCE_PROGRAM", help_heading = "Modules", value_name = "FILE")]
+    pub(super) program: Option<PathBuf>,
+    /// Memory that an instance of the module may take, 1MiB to 1GiB [default: 16MiB]
+    #[arg(long, env = "RABBIT_REDUCE_MODULE_MEMORY", help_heading = "Modules", value_name = "SIZE")]
+    pub(super) module_memory: Option<ByteSize>,
     /// What a program that is not built in is told; give it again for more
     #[arg(long, env = "RABBIT_REDUCE_SET", value_name = "NAME=VALUE", allow_hyphen_values = true)]
     pub(super) set: Vec<Setting>,

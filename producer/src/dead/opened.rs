@@ -131,7 +131,7 @@ pub(crate) mod tests {
             piece(1, "logs/b.txt", 0, 2, None),
             piece(2, "c.txt", 0, 9, Some("/mnt/c.txt")),
         ];
-        let program = ProgramSpec { name: "grep".to_owned(), version: 1, options: Options::default(), sha256: None };
+        let program = ProgramSpec { name: "grep".to_owned(), version: 1, options: Options::default() };
         let task = Task {
             job,
             chunk: ChunkNumber(17),

@@ -6,7 +6,6 @@
 
 use super::Letters;
 use super::selection::{Listed, Selection};
-use crate::client::ClientError;
 use crate::failure;
 use crate::figures::count;
 use crate::report::{chunks_named, source_named};
@@ -17,6 +16,7 @@ use rabbit_reduce_core::message::{
     Answer, Ask, End, Letter, LetterKind, Losses, Outcome, PutBack, RecordState, Status,
 };
 use rabbit_reduce_core::skip::{Place, Skip};
+use rabbit_reduce_runtime::client::ClientError;
 use rabbit_reduce_runtime::process::clock;
 use rabbit_reduce_runtime::process::exit::Exit;
 use rabbit_reduce_runtime::process::start::Failure;

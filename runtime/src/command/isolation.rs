@@ -8,9 +8,9 @@ use super::exchange::{ExchangeError, Sides};
 use super::mapping::{Chunk, Given, variables_of};
 use rabbit_reduce_core::job::{Piece, Records};
 use rabbit_reduce_core::lines::Lines;
-use rabbit_reduce_core::map::{Building, MapError, Watch};
+use rabbit_reduce_core::map::{Building, LeftOut, MapError, Watch};
 use rabbit_reduce_core::records::RecordIter;
-use rabbit_reduce_core::skip::{Place, Skip};
+use rabbit_reduce_core::skip::Place;
 use std::convert::Infallible;
 use std::io;
 use std::ops::Range;
@@ -40,14 +40,14 @@ impl Given for GivenLines<'_> {
 /// The lines of pieces, but for those that are agreed to be left out, which are noted.
 pub(super) fn lines_of<'l>(
     pieces: &[Piece<'l>],
-    agreed: &[Skip],
+    left_out: LeftOut<'_>,
     building: &mut Building<'_, Lines>,
 ) -> GivenLines<'l> {
     let (mut lines, mut records) = (Vec::new(), 0);
     for piece in pieces {
         for record in RecordIter::new(Records::Lines, *piece) {
             records += 1;
-            match left_out(agreed, &record) {
+            match left_out.agreed_at(place(&record)) {
                 Some(skip) => building.skip(skip.clone(), record.bytes),
                 None => lines.push(record.bytes),
             }
@@ -59,10 +59,6 @@ pub(super) fn lines_of<'l>(
 
 fn place(record: &Piece<'_>) -> Place {
     Place { source: record.source, offset: record.offset }
-}
-
-fn left_out<'s>(agreed: &'s [Skip], record: &Piece<'_>) -> Option<&'s Skip> {
-    if agreed.is_empty() { None } else { agreed.iter().find(|skip| skip.place() == place(record)) }
 }
 
 /// A mapper that is only watched.
@@ -102,7 +98,7 @@ pub(super) fn isolate(
     watch: &mut dyn Watch,
 ) -> MapError {
     let records = chunk.pieces.iter().flat_map(|piece| RecordIter::new(Records::Lines, *piece));
-    let records: Vec<Piece<'_>> = records.filter(|record| left_out(chunk.left_out.agreed, record).is_none()).collect();
+    let records: Vec<Piece<'_>> = records.filter(|record| chunk.left_out.agreed_at(place(record)).is_none()).collect();
     let mut fails = |tried: Range<usize>| {
         for source in records[tried].chunk_by(|left, right| left.source == right.source) {
             let given = GivenLines { lines: source.iter().map(|record| record.bytes).collect(), next: 0 };

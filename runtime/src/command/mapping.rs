@@ -35,7 +35,7 @@ impl<'c> Chunk<'c> {
     pub(super) fn mapped(&self, words: &[String], watch: &mut dyn Watch) -> Result<Mapped, MapError> {
         let mut building = self.building();
         for source in self.pieces.chunk_by(|left, right| left.source == right.source) {
-            let given = lines_of(source, self.left_out.agreed, &mut building);
+            let given = lines_of(source, self.left_out, &mut building);
             match self.run(words, &source[0], given, &mut building, watch) {
                 Ok(_) => {}
                 Err(ExchangeError::Failed { how, said }) => return Err(isolate(self, words, (how, said), watch)),

@@ -6,23 +6,15 @@ use super::exchange::{ExchangeError, Sides};
 use super::isolation::at_fault;
 use super::{CommandProgram, GIVEN_BYTES, Report, Splitting};
 use crate::process::start::chain;
+use crate::reduced::{Flow, Reduced};
 use rabbit_reduce_core::job::{PairTaker, ProgramFailed};
-use rabbit_reduce_core::lines::{LineFormat, LinePlace, Lines};
+use rabbit_reduce_core::lines::LineFormat;
 use rabbit_reduce_core::map::MapError;
-use rabbit_reduce_core::pairs::{MAX_FIELD_BYTES, PairSource};
+use rabbit_reduce_core::pairs::PairSource;
 use rabbit_reduce_core::program::{AnyProgram, ReducePlace};
-use rabbit_reduce_core::short::Key;
 use rabbit_reduce_core::skip::LostKey;
-use rabbit_reduce_core::table::Table;
 use std::io;
 use std::ops::Range;
-
-/// What is held in memory of its output before it spills, in bytes.
-const REDUCED_BYTES: usize = 32 << 20;
-
-/// For each byte that a reducer has read it may write so many, and besides that so many in all.
-const GROWTH: u64 = 1000;
-const LEAST_OUTPUT_BYTES: u64 = 1 << 30;
 
 /// Gives it all pairs, and hands on what it writes, in order of keys.
 pub(super) fn reduce(
@@ -32,9 +24,8 @@ pub(super) fn reduce(
     pairs: &mut dyn PairSource,
     out: &mut PairTaker<'_>,
 ) -> io::Result<()> {
-    let table = Table::new(&program.lines, 1, REDUCED_BYTES, u64::from(at.partition.0));
-    let reduced = Reduced { table, number: 0, format: program.format(), at };
-    let mut sides = Reducing { pairs, flow: Flow::default(), lines: Splitting::default(), reduced };
+    let (format, reduced) = (program.format(), Reduced::new(&program.lines, at));
+    let mut sides = Reducing { pairs, flow: Flow::default(), lines: Splitting::default(), reduced, format, at };
     let variables = [
         ("RABBIT_REDUCE_JOB_ID", at.job.to_string()),
         ("RABBIT_REDUCE_PARTITION", at.partition.to_string()),
@@ -47,8 +38,12 @@ pub(super) fn reduce(
         Err(error) => return Err(failure(at, error)),
     }
     let Reducing { mut lines, mut reduced, .. } = sides;
-    lines.finish(&mut |line| reduced.add(line)).map_err(|error| failure(at, ExchangeError::Taker(error)))?;
-    reduced.table.drain(at.scratch, |_, key, _, value| out(key, value))
+    let mut add = |line: &[u8]| {
+        let (key, value) = format.split(line);
+        reduced.add(key, value)
+    };
+    lines.finish(&mut add).map_err(|error| failure(at, ExchangeError::Taker(error)))?;
+    reduced.drain(out)
 }
 
 fn failure(at: &ReducePlace<'_>, error: ExchangeError<MapError>) -> io::Error {
@@ -96,30 +91,6 @@ fn isolate(
         Ok(Some(key)) => ProgramFailed::on(vec![key]).into(),
         Ok(None) => failure(at, ExchangeError::Failed { how, said }),
         Err(error) => error,
-    }
-}
-
-/// How much a reducer has read and written.
-#[derive(Default)]
-struct Flow {
-    given: u64,
-    taken: u64,
-}
-
-impl Flow {
-    const fn given(&mut self, input: &[u8]) {
-        self.given += input.len() as u64;
-    }
-
-    /// Who writes ever more, whatever it reads, would fill the disk.
-    fn taken(&mut self, output: &[u8]) -> Result<(), MapError> {
-        self.taken += output.len() as u64;
-        let limit = self.given.saturating_mul(GROWTH).saturating_add(LEAST_OUTPUT_BYTES);
-        if self.taken <= limit {
-            return Ok(());
-        }
-        let reason = format!("it wrote more than {limit} bytes, after it had read {}", self.given);
-        Err(MapError::Program { reason, may_pass: false })
     }
 }
 
@@ -183,12 +154,12 @@ impl Sides for Trial<'_> {
             let key = format.key_of(inner).ok_or_else(no_key)?;
             format.join(&key, value, input);
         }
-        self.flow.given(input);
+        self.flow.given(input.len());
         Ok(())
     }
 
     fn take(&mut self, output: &[u8]) -> Result<(), MapError> {
-        self.flow.taken(output)
+        self.flow.taken(output.len())
     }
 
     fn hear(&mut self, line: &[u8]) -> bool {
@@ -204,40 +175,14 @@ fn no_key() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "a pair has no key")
 }
 
-/// What a reducer has written.
-struct Reduced<'r> {
-    table: Table<'r, Lines>,
-    number: u64,
-    format: &'r LineFormat,
-    at: &'r ReducePlace<'r>,
-}
-
-impl Reduced<'_> {
-    fn add(&mut self, line: &[u8]) -> Result<(), MapError> {
-        let (key, value) = self.format.split(line);
-        let mut inner = Vec::new();
-        self.format.inner(key, LinePlace::reduced(self.at.partition, self.number), &mut inner);
-        self.number += 1;
-        let longest = inner.len().max(value.len());
-        if longest > MAX_FIELD_BYTES {
-            let reason = format!(
-                "it wrote a key or value of {longest} bytes with what orders it, a part holds {MAX_FIELD_BYTES}"
-            );
-            return Err(MapError::Program { reason, may_pass: false });
-        }
-        if self.table.add(Key::of(&inner), value.to_vec()) {
-            self.table.spill(self.at.scratch)?;
-        }
-        Ok(())
-    }
-}
-
 /// A reducer at work.
 struct Reducing<'r> {
     pairs: &'r mut dyn PairSource,
     flow: Flow,
     lines: Splitting,
     reduced: Reduced<'r>,
+    format: &'r LineFormat,
+    at: &'r ReducePlace<'r>,
 }
 
 impl Sides for Reducing<'_> {
@@ -246,18 +191,21 @@ impl Sides for Reducing<'_> {
     fn give(&mut self, input: &mut Vec<u8>) -> io::Result<()> {
         while input.len() < GIVEN_BYTES {
             let Some((inner, value)) = self.pairs.next()? else { break };
-            let key = self.reduced.format.key_of(inner);
+            let key = self.format.key_of(inner);
             let key = key.ok_or_else(no_key)?;
-            self.reduced.format.join(&key, value, input);
+            self.format.join(&key, value, input);
         }
-        self.flow.given(input);
+        self.flow.given(input.len());
         Ok(())
     }
 
     fn take(&mut self, output: &[u8]) -> Result<(), MapError> {
-        self.flow.taken(output)?;
-        let Self { lines, reduced, .. } = self;
-        lines.take(output, &mut |line| reduced.add(line))
+        self.flow.taken(output.len())?;
+        let Self { lines, reduced, format, .. } = self;
+        lines.take(output, &mut |line| {
+            let (key, value) = format.split(line);
+            reduced.add(key, value)
+        })
     }
 
     fn hear(&mut self, line: &[u8]) -> bool {
@@ -265,21 +213,6 @@ impl Sides for Reducing<'_> {
     }
 
     fn stops(&mut self) -> bool {
-        (self.reduced.at.stops)()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn who_writes_far_more_than_it_has_read_is_stopped() {
-        let mut flow = Flow { given: 10, taken: LEAST_OUTPUT_BYTES };
-        assert!(flow.taken(&[0; 10_000]).is_ok());
-        let stopped = flow.taken(b"x").unwrap_err().to_string();
-        assert_eq!(stopped, "it wrote more than 1073751824 bytes, after it had read 10");
-        flow.given(b"x");
-        assert!(flow.taken(b"x").is_ok());
+        (self.at.stops)()
     }
 }

@@ -6,6 +6,8 @@
 pub use super::byte_size::ByteSize;
 pub use super::memory::memory_default;
 use crate::command::{Host, Limits, Permission};
+use crate::module;
+use crate::shipped::ShippedFiles;
 use std::convert::Infallible;
 use std::fmt;
 use std::path::Path;
@@ -66,8 +68,8 @@ pub struct AllowArgs {
 impl AllowArgs {
     /// As it is asked for; with these words where it is not.
     #[must_use]
-    pub fn permission(&self, refused: &'static str, scratch: &Path) -> Permission {
-        if self.allow_commands { self.limits.allowed(scratch) } else { Permission::Refused(refused) }
+    pub fn permission(&self, refused: &'static str, scratch: &Path, files: &ShippedFiles) -> Permission {
+        if self.allow_commands { self.limits.allowed(scratch, files) } else { Permission::Refused(refused) }
     }
 }
 
@@ -92,8 +94,30 @@ impl CommandLimitArgs {
 
     /// Commands run within these, in folders beneath this one.
     #[must_use]
-    pub fn allowed(&self, scratch: &Path) -> Permission {
-        Permission::Allowed(Host { scratch: scratch.to_owned(), limits: self.limits(), alone: false })
+    pub fn allowed(&self, scratch: &Path, files: &ShippedFiles) -> Permission {
+        let (scratch, files) = (scratch.to_owned(), files.clone());
+        Permission::Allowed(Host { scratch, files, limits: self.limits(), alone: false })
+    }
+}
+
+/// What a module may take.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Modules")]
+pub struct ModuleArgs {
+    /// How long a module may work on a record, or on a key without asking for its next value, before it is stopped
+    #[arg(long, env = "RABBIT_REDUCE_MODULE_SILENCE", value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
+    pub module_silence: Duration,
+}
+
+impl ModuleArgs {
+    /// Of all that a process may use, modules may take so much.
+    const SHARE: u64 = 4;
+
+    /// Modules run here, on so many threads.
+    #[must_use]
+    pub fn host(&self, files: &ShippedFiles, memory_bytes: u64, threads: usize) -> module::Host {
+        let memory_bytes = memory_bytes / Self::SHARE;
+        module::Host { files: files.clone(), silence: self.module_silence, memory_bytes, threads }
     }
 }
 

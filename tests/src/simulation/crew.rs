@@ -16,8 +16,9 @@ use rabbit_reduce_core::program::Programs;
 use rabbit_reduce_core::topology::REDUCE_QUEUES;
 use rabbit_reduce_runtime::broker::Broker;
 use rabbit_reduce_runtime::process::shutdown::{Shutdown, Urgency};
+use rabbit_reduce_runtime::shipped::ShippedFiles;
 use rabbit_reduce_worker as worker;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::{JoinHandle, JoinSet};
@@ -141,7 +142,9 @@ fn run(role: Role, life: &Arc<Life>, until: Shutdown) -> BoxFuture<'static, Resu
                 exit_when_idle: false,
                 program: None,
                 commands: None,
+                module_silence: Duration::ZERO,
                 programs: Programs::built_in(),
+                files: ShippedFiles::shared(Path::new("/nonexistent")),
             };
             let memory_bytes = 2 * config.hands() * plan.budget_bytes as u64;
             let config = worker::Config { memory_bytes, ..config };
@@ -157,6 +160,7 @@ fn run(role: Role, life: &Arc<Life>, until: Shutdown) -> BoxFuture<'static, Resu
                 max_runs: plan.max_runs,
                 scratch: std::env::temp_dir(),
                 programs: Programs::built_in(),
+                files: ShippedFiles::shared(Path::new("/nonexistent")),
                 keep: plan.keep,
             };
             let store = Arc::new(Disk { life: Arc::clone(life) });

@@ -65,7 +65,7 @@ pub(crate) fn expected() -> String {
 }
 
 pub(crate) fn program() -> ProgramSpec {
-    ProgramSpec { name: "word-count".into(), version: PROGRAM_VERSION, options: Options::default(), sha256: None }
+    ProgramSpec { name: "word-count".into(), version: PROGRAM_VERSION, options: Options::default() }
 }
 
 /// A task that nothing is wrong with, of nothing.

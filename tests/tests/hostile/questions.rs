@@ -3,8 +3,8 @@
 use super::{expected, stranger, text};
 use rabbit_reduce_core::message::{self, Answer, Ask, Outcome, Request};
 use rabbit_reduce_core::topology::queue;
-use rabbit_reduce_producer::client::ClientError;
 use rabbit_reduce_producer::session::SessionError;
+use rabbit_reduce_runtime::client::ClientError;
 use rabbit_reduce_tests::cluster::{Cluster, Order};
 use rabbit_reduce_tests::home::Home;
 use rabbit_reduce_tests::seen;

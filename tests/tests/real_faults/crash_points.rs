@@ -5,6 +5,7 @@
 
 use crate::{agrees, is_spent, side_by_side};
 use rabbit_reduce_runtime::crash_point::PLACES;
+use rabbit_reduce_tests::guests::guest;
 use rabbit_reduce_tests::namespaces::Namespace;
 use rabbit_reduce_tests::node::Node;
 use rabbit_reduce_tests::processes::{Running, arg, until};
@@ -64,6 +65,7 @@ const FOLDING: [&str; 22] = [
     "aggregator.ending",
     "aggregator.ended",
 ];
+const SHIPPING: [&str; 3] = ["producer.file_put", "aggregator.file_put", "worker.file_fetched"];
 const RETRYING: [&str; 2] = ["worker.retried", "worker.waiting"];
 const SUSPECTING: [&str; 1] = ["worker.suspected"];
 const LOSING: [&str; 5] = [
@@ -161,6 +163,33 @@ fn an_aggregator_may_die_at_any_step() {
         died(armed(namespace, place, &[]), place);
         let _successor = namespace.aggregator();
         agrees(push, &expected);
+        is_spent(node, namespace);
+    });
+}
+
+#[test]
+fn whoever_has_a_file_of_a_job_in_its_hands_may_die() {
+    walk(&SHIPPING, "a file of a job passes who dies", |node, namespace, place| {
+        let expected = namespace.input(500);
+        let module = guest("word_count.c");
+        let push = [&PUSH[..], &["--program", arg(&module)]].concat();
+        if place.starts_with("producer") {
+            let (_aggregator, _worker) = (namespace.aggregator(), namespace.worker(&[]));
+            died(armed(namespace, place, &push), place);
+            agrees(namespace.producer(&push), &expected);
+        } else if place.starts_with("aggregator") {
+            let (_worker, push) = (namespace.worker(&[]), namespace.producer(&push));
+            died(armed(namespace, place, &[]), place);
+            let _successor = namespace.aggregator();
+            agrees(push, &expected);
+        } else {
+            let (_aggregator, push) = (namespace.aggregator(), namespace.producer(&push));
+            // As on another machine: it does not find what the aggregator keeps.
+            std::fs::create_dir(namespace.room.path("elsewhere")).unwrap();
+            died(armed(namespace, place, &["--temporary", "elsewhere"]), place);
+            let _successor = namespace.worker(&["--temporary", "elsewhere"]);
+            agrees(push, &expected);
+        }
         is_spent(node, namespace);
     });
 }
@@ -408,6 +437,7 @@ fn every_place_is_walked_to_and_listed() {
         &PRODUCING,
         &MAPPING,
         &FOLDING,
+        &SHIPPING,
         &RETRYING,
         &SUSPECTING,
         &LOSING,

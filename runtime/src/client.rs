@@ -3,12 +3,12 @@
 //! It knows nothing of jobs. What would surprise: a question is asked again while no answer comes, as every question may be
 //! asked twice, so it outlives lost connections, aggregators that die with it, and a private queue that has to be opened anew.
 
+use crate::broker::stored::{pause_before, publish_stored};
+use crate::broker::{Broker, BrokerError, Route};
+use crate::process::{chance, clock};
 use bytes::Bytes;
 use rabbit_reduce_core::message::{self, Answer, Ask, News, Reply, Request};
 use rabbit_reduce_core::topology::queue;
-use rabbit_reduce_runtime::broker::stored::{pause_before, publish_stored};
-use rabbit_reduce_runtime::broker::{Broker, BrokerError, Route};
-use rabbit_reduce_runtime::process::{chance, clock};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

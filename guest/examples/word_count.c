@@ -1,0 +1,39 @@
+/* How often each word occurs. */
+#include "rabbit_reduce.h"
+
+RR_RESERVE_FROM_THE_END
+
+static int is_space(rr_byte byte) {
+    return byte == ' ' || (byte >= '\t' && byte <= '\r');
+}
+
+void map(const rr_byte *record, rr_size length) {
+    rr_size at = 0;
+    while (at < length) {
+        while (at < length && is_space(record[at])) at++;
+        rr_size begin = at;
+        while (at < length && !is_space(record[at])) at++;
+        if (begin < at) rr_emit(record + begin, at - begin, "1", 1);
+    }
+}
+
+static int number(const rr_byte *digits, rr_size length, rr_number *number) {
+    *number = 0;
+    for (rr_size at = 0; at < length; at++) {
+        if (digits[at] < '0' || digits[at] > '9') return 0;
+        *number = *number * 10 + (digits[at] - '0');
+    }
+    return length > 0 && length < 20;
+}
+
+rr_number combine(const rr_byte *total, rr_size total_length, const rr_byte *other, rr_size other_length) {
+    static rr_byte digits[20];
+    rr_number sum, more;
+    if (!number(total, total_length, &sum) || !number(other, other_length, &more)) {
+        rr_refuse("a count is no number", 20);
+        return rr_bytes(digits, 0);
+    }
+    rr_size begin = sizeof digits;
+    for (sum += more; begin == sizeof digits || sum > 0; sum /= 10) digits[--begin] = '0' + sum % 10;
+    return rr_bytes(digits + begin, sizeof digits - begin);
+}

@@ -1,0 +1,69 @@
+/* Programs for rabbit-reduce as WebAssembly modules, in C.
+ *
+ * A module defines `reserve` and `map`, and `combine` and `reduce` if it can. It travels with its job to whoever runs it, and can
+ * reach nothing but what is declared here. All bytes are in its own memory; whoever runs it reads what it is told of, and
+ * writes at most as much as it is told there is room for. Build it with
+ *
+ *     clang --target=wasm32 -mbulk-memory -O2 -nostdlib -Wl,--no-entry program.c -o program.wasm
+ */
+#ifndef RABBIT_REDUCE_H
+#define RABBIT_REDUCE_H
+
+typedef unsigned char rr_byte;
+typedef unsigned int rr_size;            /* 32 bits */
+typedef unsigned long long rr_number;    /* 64 bits */
+
+#define RR_IMPORT(name) __attribute__((import_module("rabbit_reduce_1"), import_name(#name)))
+#define RR_EXPORT(name) __attribute__((export_name(#name)))
+
+/* There is nothing (more). */
+#define RR_NONE 0xffffffffu
+
+/* Puts out a pair: of a record while it is mapped, of a key while it is reduced. */
+RR_IMPORT(emit) void rr_emit(const void *key, rr_size key_length, const void *value, rr_size value_length);
+/* While a key is reduced: writes its next value and gives its length. If that is more than `room`, nothing was written, and it
+ * comes again. RR_NONE after the last. */
+RR_IMPORT(next) rr_size rr_next(void *at, rr_size room);
+/* While a record is mapped: the name of its source, in the same way. */
+RR_IMPORT(source) rr_size rr_source(void *at, rr_size room);
+/* While a record is mapped: where it begins in its source, in bytes. */
+RR_IMPORT(offset) rr_number rr_offset(void);
+/* What the job was told with --set NAME=VALUE, in the same way; RR_NONE if it was not. */
+RR_IMPORT(setting) rr_size rr_setting(const void *name, rr_size name_length, void *at, rr_size room);
+/* This record is not counted, or this key has no row, for this reason: one line for people. Then return. */
+RR_IMPORT(refuse) void rr_refuse(const void *reason, rr_size length);
+/* Counts something, as `program.NAME`; what a record counts is only added if it is counted itself. */
+RR_IMPORT(count) void rr_count(const void *name, rr_size length, rr_number more);
+/* Says a line in the log of whoever runs the module; the first hundred of an instance are kept. */
+RR_IMPORT(log) void rr_log(const void *text, rr_size length);
+
+/* Where `bytes` bytes can be written for the next call; it stays valid until the next `reserve`. */
+RR_EXPORT(reserve) void *reserve(rr_size bytes);
+/* Maps a record: a line without its end. */
+RR_EXPORT(map) void map(const rr_byte *record, rr_size length);
+/* What two values of a key make together, as rr_bytes gives it. Associative and commutative. Only for modules whose values can
+ * be merged two by two. */
+RR_EXPORT(combine) rr_number combine(const rr_byte *total, rr_size total_length, const rr_byte *other, rr_size other_length);
+/* Reduces a key to any number of rows. Only for modules that need all values of a key. */
+RR_EXPORT(reduce) void reduce(const rr_byte *key, rr_size length);
+
+/* Bytes, in one number. */
+static inline rr_number rr_bytes(const void *at, rr_size length) {
+    return (rr_number)(rr_size)(unsigned long)at << 32 | length;
+}
+
+/* A `reserve` out of memory that grows at its end: enough for a module that allocates nothing else. */
+#define RR_RESERVE_FROM_THE_END                                                  \
+    void *reserve(rr_size bytes) {                                               \
+        static rr_size begin, room;                                              \
+        if (room < bytes) {                                                      \
+            rr_size pages = (bytes + 65535u) / 65536u;                           \
+            rr_size before = (rr_size)__builtin_wasm_memory_grow(0, pages);      \
+            if (before == RR_NONE) __builtin_trap();                             \
+            if (begin + room != before * 65536u) begin = before * 65536u, room = 0; \
+            room += pages * 65536u;                                              \
+        }                                                                        \
+        return (void *)(unsigned long)begin;                                     \
+    }
+
+#endif

@@ -1,0 +1,182 @@
+//! The border between a module and whoever runs it: bytes in one memory, named by where they are.
+//!
+//! The one file of this crate that is `unsafe`. What would surprise: outside a module there is nobody to talk to, so that everything
+//! here panics there; a program's own functions can be tested without it.
+
+use crate::{Combine, Map, Out, Record, Reduce, Refused, Values};
+use std::cell::RefCell;
+use std::panic;
+
+/// There is nothing more.
+const NONE: u32 = u32::MAX;
+/// Room for what is asked for first.
+const ROOM: usize = 256;
+
+thread_local! {
+    /// What a call is about is written here, by whoever calls.
+    static RESERVED: RefCell<Vec<u8>> = RefCell::new(Vec::new());
+    /// What a combination has made.
+    static SUM: RefCell<Vec<u8>> = RefCell::new(Vec::new());
+}
+
+/// What a module is offered.
+#[cfg(target_arch = "wasm32")]
+pub mod host {
+    mod raw {
+        #[link(wasm_import_module = "rabbit_reduce_1")]
+        extern "C" {
+            pub fn emit(key: *const u8, key_length: usize, value: *const u8, value_length: usize);
+            pub fn next(at: *mut u8, room: usize) -> u32;
+            pub fn source(at: *mut u8, room: usize) -> u32;
+            pub fn offset() -> u64;
+            pub fn setting(name: *const u8, name_length: usize, at: *mut u8, room: usize) -> u32;
+            pub fn refuse(at: *const u8, length: usize);
+            pub fn count(name: *const u8, name_length: usize, more: u64);
+            pub fn log(at: *const u8, length: usize);
+        }
+    }
+
+    // SAFETY of all of these: the host reads what a shared slice names, writes at most `room` bytes to where it is told, and
+    // keeps neither after it has returned. Both are memory that the caller has borrowed or owns until then.
+
+    #[inline]
+    pub fn emit(key: &[u8], value: &[u8]) {
+        unsafe { raw::emit(key.as_ptr(), key.len(), value.as_ptr(), value.len()) }
+    }
+    pub fn next(at: *mut u8, room: usize) -> u32 {
+        unsafe { raw::next(at, room) }
+    }
+    pub fn source(at: *mut u8, room: usize) -> u32 {
+        unsafe { raw::source(at, room) }
+    }
+    pub fn offset() -> u64 {
+        unsafe { raw::offset() }
+    }
+    pub fn setting(name: &str, at: *mut u8, room: usize) -> u32 {
+        unsafe { raw::setting(name.as_ptr(), name.len(), at, room) }
+    }
+    pub fn refuse(reason: &str) {
+        unsafe { raw::refuse(reason.as_ptr(), reason.len()) }
+    }
+    pub fn count(name: &str, more: u64) {
+        unsafe { raw::count(name.as_ptr(), name.len(), more) }
+    }
+    pub fn log(text: &str) {
+        unsafe { raw::log(text.as_ptr(), text.len()) }
+    }
+}
+
+/// Nobody.
+#[cfg(not(target_arch = "wasm32"))]
+#[allow(missing_docs, unused_variables)]
+pub mod host {
+    fn nobody() -> ! {
+        panic!("this is a module for rabbit-reduce: build it for wasm32-unknown-unknown")
+    }
+
+    pub fn emit(key: &[u8], value: &[u8]) {
+        nobody()
+    }
+    pub fn next(at: *mut u8, room: usize) -> u32 {
+        nobody()
+    }
+    pub fn source(at: *mut u8, room: usize) -> u32 {
+        nobody()
+    }
+    pub fn offset() -> u64 {
+        nobody()
+    }
+    pub fn setting(name: &str, at: *mut u8, room: usize) -> u32 {
+        nobody()
+    }
+    pub fn refuse(reason: &str) {
+        nobody()
+    }
+    pub fn count(name: &str, more: u64) {
+        nobody()
+    }
+    pub fn log(text: &str) {
+        nobody()
+    }
+}
+
+/// Makes the program. From now on a panic says why before it ends the call.
+pub fn begin<P: Default>() -> P {
+    panic::set_hook(Box::new(|panic| host::refuse(&panic.to_string())));
+    P::default()
+}
+
+/// Where so many bytes can be written.
+pub fn reserve(bytes: u32) -> u32 {
+    RESERVED.with(|reserved| {
+        let mut reserved = reserved.borrow_mut();
+        reserved.resize(bytes as usize, 0);
+        reserved.as_mut_ptr() as usize as u32
+    })
+}
+
+/// What the host has written.
+///
+/// It lies in what was reserved, which nothing changes before the host calls `reserve` again; and the host does not call while
+/// it waits for this call.
+fn given<'g>(at: u32, length: u32) -> &'g [u8] {
+    // SAFETY: see above; without bytes, a pointer may be anything but null.
+    if length == 0 {
+        &[]
+    } else {
+        unsafe { std::slice::from_raw_parts(at as usize as *const u8, length as usize) }
+    }
+}
+
+fn settled(done: Result<(), Refused>) {
+    if let Err(refused) = done {
+        host::refuse(&refused.0);
+    }
+}
+
+/// Maps what the host has written.
+pub fn map(program: &impl Map, at: u32, length: u32) {
+    settled(program.map(Record { bytes: given(at, length) }, &mut Out(())));
+}
+
+/// Combines what the host has written; tells where the sum is, and how long.
+pub fn combine(program: &impl Combine, total: (u32, u32), other: (u32, u32)) -> u64 {
+    SUM.with(|sum| {
+        let mut sum = sum.borrow_mut();
+        sum.clear();
+        settled(program.combine(given(total.0, total.1), given(other.0, other.1), &mut sum));
+        (sum.as_ptr() as usize as u64) << 32 | sum.len() as u64
+    })
+}
+
+/// Reduces the key that the host has written.
+pub fn reduce(program: &impl Reduce, at: u32, length: u32) {
+    let mut values = Values { buffer: vec![0; ROOM] };
+    settled(program.reduce(given(at, length), &mut values, &mut Out(())));
+}
+
+/// The next value, in a buffer that grows as it has to.
+pub(crate) fn next(buffer: &mut Vec<u8>) -> Option<&[u8]> {
+    loop {
+        match host::next(buffer.as_mut_ptr(), buffer.len()) {
+            NONE => return None,
+            length if length as usize <= buffer.len() => return Some(&buffer[..length as usize]),
+            length => buffer.resize((length as usize).next_power_of_two(), 0),
+        }
+    }
+}
+
+/// Something that the host writes where there is room for it.
+pub(crate) fn asked(mut ask: impl FnMut(*mut u8, usize) -> u32) -> Option<Vec<u8>> {
+    let mut buffer = vec![0; ROOM];
+    loop {
+        match ask(buffer.as_mut_ptr(), buffer.len()) {
+            NONE => return None,
+            length if length as usize <= buffer.len() => {
+                buffer.truncate(length as usize);
+                return Some(buffer);
+            }
+            length => buffer.resize(length as usize, 0),
+        }
+    }
+}

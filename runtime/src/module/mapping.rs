@@ -1,0 +1,212 @@
+//! A chunk through a module, record by record.
+//!
+//! What would surprise: a record that traps costs itself alone, at once, and a new instance for the next; one that is stopped by
+//! a limit costs the attempt, and is only left out once all have agreed on it, since another machine may be faster.
+
+use super::Running;
+use super::guest::{CallError, Guest};
+use rabbit_reduce_core::boundary::Boundary;
+use rabbit_reduce_core::job::{Pair, Piece, Program, RecordError, Records};
+use rabbit_reduce_core::lines::{LinePlace, Lines};
+use rabbit_reduce_core::map::{Building, LeftOut, Limits, MapError, Mapped, Watch};
+use rabbit_reduce_core::pairs::PairSource;
+use rabbit_reduce_core::records::RecordIter;
+use rabbit_reduce_core::rows::RowSink;
+use rabbit_reduce_core::short::Key;
+use rabbit_reduce_core::skip::{Place, Skip};
+use rabbit_reduce_core::table::Scratch;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+/// Pairs, or records, between two questions whether to stop.
+const GLANCE: u64 = 1024;
+
+/// The chunk, and with what it is mapped.
+pub(super) struct Chunk<'c> {
+    pub(super) running: &'c Running,
+    pub(super) pieces: &'c [Piece<'c>],
+    pub(super) left_out: LeftOut<'c>,
+    pub(super) limits: Limits,
+    pub(super) scratch: &'c dyn Scratch,
+}
+
+impl<'c> Chunk<'c> {
+    /// Its pairs, as `program` merges them. `merged` says whether that went well so far.
+    pub(super) fn mapped<P: Program<Value = Vec<u8>>>(
+        &self,
+        program: &'c P,
+        lines: &Lines,
+        merged: &dyn Fn() -> Result<(), MapError>,
+        watch: &mut dyn Watch,
+    ) -> Result<Mapped, MapError> {
+        let mut building = Building::new(program, self.pieces, self.left_out.too_long, self.limits);
+        let (mut guest, mut inner, mut records, mut glances) = (None, Vec::new(), 0, 0_u64);
+        let mut glance = |watch: &mut dyn Watch| {
+            glances += 1;
+            if !glances.is_multiple_of(GLANCE) {
+                return Ok(());
+            }
+            merged()?;
+            if watch.stops() { Err(MapError::Stopped) } else { Ok(()) }
+        };
+        for piece in self.pieces {
+            for record in RecordIter::new(Records::Lines, *piece) {
+                records += 1;
+                glance(watch)?;
+                let place = Place { source: record.source, offset: record.offset };
+                if let Some(skip) = self.left_out.agreed_at(place) {
+                    building.skip(skip.clone(), record.bytes);
+                    continue;
+                }
+                watch.record(Some(place), record.bytes);
+                if let Err(reason) = self.map(&mut guest, &record)? {
+                    building.skip(Skip::new(record.source, record.offset, reason), record.bytes);
+                    continue;
+                }
+                let guest = guest.as_ref().expect("it has just mapped");
+                for (number, (key, value)) in (0..).zip(guest.held().iter()) {
+                    lines.0.inner(key, LinePlace::mapped(record.source, record.offset, number), &mut inner);
+                    building.add(Key::of(&inner), value.to_vec(), self.scratch)?;
+                    glance(watch)?;
+                }
+                for (name, more) in guest.counts() {
+                    building.count(&format!("program.{name}"), *more);
+                }
+            }
+        }
+        building.count("records", records);
+        let mapped = building.finish(self.scratch, || glance(watch))?;
+        merged()?;
+        Ok(mapped)
+    }
+
+    /// Has a record mapped, by a new instance if there is none; or says why it is not counted.
+    fn map(&self, guest: &mut Option<Guest>, record: &Piece<'_>) -> Result<Result<(), String>, MapError> {
+        match self.tried(guest, record) {
+            Ok(None) => Ok(Ok(())),
+            Ok(Some(refused)) => Ok(Err(refused)),
+            Err(error) => {
+                // Nobody knows in which state it is.
+                *guest = None;
+                match error {
+                    CallError::Trapped(reason) => Ok(Err(reason)),
+                    CallError::Output { limit } => Err(MapError::Output { limit }),
+                    CallError::Pair { bytes } => Err(MapError::Pair { bytes }),
+                    CallError::Stopped => Err(MapError::Stopped),
+                    CallError::Limit(reason) => Err(self.limited(record, reason)),
+                }
+            }
+        }
+    }
+
+    fn tried(&self, guest: &mut Option<Guest>, record: &Piece<'_>) -> Result<Option<String>, CallError> {
+        let guest = match guest {
+            Some(guest) => guest,
+            none => none.insert(self.running.begin()?),
+        };
+        guest.source(record.name);
+        guest.map(record.bytes, record.offset, self.limits.output_bytes)
+    }
+
+    /// A record was stopped by a limit: it alone is at fault, unless the first and the last of the chunk fare no better.
+    fn limited(&self, record: &Piece<'_>, reason: String) -> MapError {
+        let place = |record: &Piece<'_>| Place { source: record.source, offset: record.offset };
+        let records = || {
+            let all = self.pieces.iter().flat_map(|piece| RecordIter::new(Records::Lines, *piece));
+            all.filter(|other| place(other) != place(record) && self.left_out.agreed_at(place(other)).is_none())
+        };
+        let others: Vec<Piece<'_>> = records().next().into_iter().chain(records().last()).collect();
+        let all_fail = !others.is_empty()
+            && others.iter().all(|other| matches!(self.tried(&mut None, other), Err(CallError::Limit(_))));
+        match all_fail {
+            true => MapError::Program {
+                reason: format!("{reason}; and so with every record that was tried"),
+                may_pass: false,
+            },
+            false => MapError::Record { place: place(record), reason },
+        }
+    }
+}
+
+/// Pairs that a module combines: one of each key.
+pub(super) struct Combining {
+    lines: Lines,
+    running: Arc<Running>,
+    guest: Mutex<Combiner>,
+}
+
+/// Who combines for one chunk. A failure is kept until somebody asks, and from then on nothing is combined any more.
+#[derive(Default)]
+struct Combiner {
+    guest: Option<Guest>,
+    failed: Option<CallError>,
+}
+
+impl Combining {
+    pub(super) fn new(lines: &Lines, running: &Arc<Running>) -> Self {
+        Self { lines: lines.clone(), running: Arc::clone(running), guest: Mutex::default() }
+    }
+
+    fn guest(&self) -> MutexGuard<'_, Combiner> {
+        self.guest.lock().expect("nobody panics with it")
+    }
+
+    /// Whether everything was combined so far.
+    pub(super) fn check(&self) -> Result<(), MapError> {
+        match &self.guest().failed {
+            None => Ok(()),
+            Some(CallError::Stopped) => Err(MapError::Stopped),
+            Some(CallError::Pair { bytes }) => Err(MapError::Pair { bytes: *bytes }),
+            Some(error) => {
+                let reason = format!("the module cannot combine two values: {}", error.reason());
+                Err(MapError::Program { reason, may_pass: false })
+            }
+        }
+    }
+}
+
+impl Program for Combining {
+    type Value = Vec<u8>;
+
+    fn boundary(&self) -> Boundary {
+        self.lines.boundary()
+    }
+
+    fn records(&self) -> Records {
+        self.lines.records()
+    }
+
+    fn map<'r>(&'r self, record: Piece<'r>) -> impl Iterator<Item = Result<Pair<'r, Vec<u8>>, RecordError>> + 'r {
+        self.lines.map(record)
+    }
+
+    fn merge(&self, _: &[u8], total: &mut Vec<u8>, other: Vec<u8>) {
+        let mut combiner = self.guest();
+        let Combiner { guest, failed } = &mut *combiner;
+        if failed.is_some() {
+            return;
+        }
+        let combining = || {
+            let guest = match guest {
+                Some(guest) => guest,
+                none => none.insert(self.running.begin()?),
+            };
+            guest.combine(total, &other)
+        };
+        if let Err(error) = { combining }() {
+            *failed = Some(error);
+        }
+    }
+
+    fn group<'k>(&self, key: &'k [u8]) -> &'k [u8] {
+        Program::group(&self.lines, key)
+    }
+
+    fn columns(&self) -> &'static [&'static str] {
+        Program::columns(&self.lines)
+    }
+
+    fn rows(&self, sources: &[Vec<u8>], pairs: &mut dyn PairSource, sink: &mut dyn RowSink) -> io::Result<()> {
+        Program::rows(&self.lines, sources, pairs, sink)
+    }
+}

@@ -1,0 +1,156 @@
+use super::feed::{Batch, Feed, Said};
+use super::*;
+use rabbit_reduce_core::id::{ChunkNumber, JobId, SourceNumber};
+use rabbit_reduce_core::program::NamedProgram;
+use rabbit_reduce_core::shipped::Shipped;
+use rabbit_reduce_core::table::ScratchFile;
+use std::sync::mpsc::sync_channel;
+
+struct NoScratch;
+
+impl Scratch for NoScratch {
+    fn create(&self) -> io::Result<Box<dyn ScratchFile>> {
+        Err(io::Error::other("nothing spills here"))
+    }
+}
+
+/// A module of what makes one, in text form.
+fn program(body: &str) -> NamedProgram {
+    let whole = format!(
+        r#"(module
+            (import "rabbit_reduce_1" "emit" (func $emit (param i32 i32 i32 i32)))
+            (import "rabbit_reduce_1" "source" (func $source (param i32 i32) (result i32)))
+            (import "rabbit_reduce_1" "offset" (func $offset (result i64)))
+            (import "rabbit_reduce_1" "setting" (func $setting (param i32 i32 i32 i32) (result i32)))
+            (memory (export "memory") 2)
+            (func (export "reserve") (param i32) (result i32) (i32.const 65536))
+            {body})"#
+    );
+    let bytes = wat::parse_str(whole).unwrap();
+    let files = ShippedFiles::temporary(&std::env::temp_dir()).unwrap();
+    let file = files.keep(&bytes).unwrap();
+    assert_eq!(file, Shipped::of(&bytes));
+    let host = Host { files, silence: Duration::from_secs(60), memory_bytes: 1 << 30, threads: 1 };
+    let module = Some(Box::new(Module { file, memory_bytes: 1 << 20 }));
+    let set = [("name".to_owned(), "value".to_owned())].into();
+    with_modules(Programs::built_in(), Some(host)).make(NAME, &Options { module, set, ..Options::default() }).unwrap()
+}
+
+/// The pairs of a text, and what is left out of it.
+fn mapped(program: &NamedProgram, text: &str) -> (Vec<(String, String)>, Vec<String>, u64) {
+    let piece = Piece {
+        source: SourceNumber(3),
+        name: b"source.txt",
+        offset: 100,
+        bytes: text.as_bytes(),
+        continues: false,
+        ends: true,
+    };
+    let at = MapPlace { job: JobId(uuid::Uuid::nil()), chunk: ChunkNumber(0), alone: false };
+    let limits = Limits { partitions: 1, segment_bytes: 1 << 20, output_bytes: 1 << 20, budget_bytes: 1 << 20 };
+    let mapped = program.map_chunk(&at, &[piece], LeftOut::default(), limits, &NoScratch, &mut ());
+    let mut mapped = mapped.unwrap();
+    let mut pairs = rabbit_reduce_core::pairs::PairReader::new(mapped.body(0, 0).unwrap());
+    let mut found = Vec::new();
+    while let Some((key, value)) = PairSource::next(&mut pairs).unwrap() {
+        let (key, _) = rabbit_reduce_core::key::split_part(key).unwrap();
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        found.push((text(&rabbit_reduce_core::key::read_part(key)), text(value)));
+    }
+    let reasons = mapped.skips.listed.into_iter().map(|skip| format!("{} {}", skip.offset, skip.reason)).collect();
+    (found, reasons, mapped.digest)
+}
+
+#[test]
+fn a_module_sees_where_its_record_is_and_what_it_was_told() {
+    // The key is the source, the value is the setting `name`, which lies behind it; the offset says how long the key is.
+    let program = program(
+        r#"(data (i32.const 0) "name")
+        (func (export "map") (param i32 i32)
+            (drop (call $source (i32.const 16) (i32.const 10)))
+            (drop (call $setting (i32.const 0) (i32.const 4) (i32.const 64) (i32.const 5)))
+            (call $emit (i32.const 16) (i32.wrap_i64 (i64.sub (call $offset) (i64.const 92)))
+                (i32.const 64) (call $setting (i32.const 0) (i32.const 4) (i32.const 0) (i32.const 0))))"#,
+    );
+    let (pairs, skips, _) = mapped(&program, "a\nb\n");
+    let pair = |key: &str| (key.to_owned(), "value".to_owned());
+    assert_eq!(pairs, [pair("source.t"), pair("source.txt")]);
+    assert_eq!(skips, [""; 0]);
+}
+
+#[test]
+fn a_record_that_traps_is_left_out_and_the_next_begins_anew() {
+    // It traps on an `x`, and puts out how many records it has seen since it began.
+    let program = program(
+        r#"(global $seen (mut i32) (i32.const 48))
+        (func (export "map") (param i32 i32)
+            (if (i32.eq (i32.load8_u (local.get 0)) (i32.const 120)) (then unreachable))
+            (global.set $seen (i32.add (global.get $seen) (i32.const 1)))
+            (i32.store8 (i32.const 0) (global.get $seen))
+            (call $emit (local.get 0) (local.get 1) (i32.const 0) (i32.const 1)))"#,
+    );
+    let (pairs, skips, digest) = mapped(&program, "a\nb\nx\nc\n");
+    let pairs: Vec<(&str, &str)> = pairs.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+    assert_eq!(pairs, [("a", "1"), ("b", "2"), ("c", "1")]);
+    assert_eq!(skips, ["104 wasm trap: wasm `unreachable` instruction executed"]);
+    assert_eq!(mapped(&program, "a\nb\nx\nc\n").2, digest, "it is the same for every attempt");
+}
+
+#[test]
+fn a_number_that_is_none_has_the_same_bytes_everywhere() {
+    // The bits of 0/0, whose sign a processor may choose.
+    let program = program(
+        r#"(func (export "map") (param i32 i32)
+            (f64.store (i32.const 0) (f64.div (f64.const 0) (f64.const 0)))
+            (i32.store8 (i32.const 8) (i32.add (i32.const 65) (i32.shr_u (i32.load8_u (i32.const 7)) (i32.const 7))))
+            (call $emit (local.get 0) (local.get 1) (i32.const 8) (i32.const 1)))"#,
+    );
+    assert_eq!(mapped(&program, "a").0, [("a".to_owned(), "A".to_owned())]);
+}
+
+#[test]
+fn values_are_combined_as_the_module_says() {
+    // Of two values the first byte of the greater.
+    let program = program(
+        r#"(func (export "map") (param i32 i32)
+            (call $emit (local.get 0) (i32.const 1) (i32.add (local.get 0) (i32.const 1)) (i32.const 1)))
+        (func (export "combine") (param $a i32) (param i32) (param $b i32) (param i32) (result i64)
+            (i64.or (i64.const 1) (i64.shl (i64.extend_i32_u (select (local.get $a) (local.get $b)
+                (i32.gt_u (i32.load8_u (local.get $a)) (i32.load8_u (local.get $b))))) (i64.const 32))))"#,
+    );
+    let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+    assert_eq!(mapped(&program, "a1\nb7\na3\na2\n").0, [pair("a", "3"), pair("b", "7")]);
+    let mut total = b"4".to_vec();
+    program.combine(b"a\0\0", &mut total, b"6").unwrap();
+    assert_eq!(total, b"6");
+}
+
+#[test]
+fn a_feed_gives_keys_and_their_values_across_batches() {
+    let (said, hears) = sync_channel(1);
+    let (gives, batches) = sync_channel(3);
+    let mut first = Batch::default();
+    first.key(b"a", b"A");
+    first.value(b"1");
+    let mut second = Batch::default();
+    second.value(b"2");
+    second.key(b"b", b"B");
+    second.value(b"3");
+    let mut last = Batch::default();
+    last.last = true;
+    [first, second, last].into_iter().for_each(|batch| gives.send(batch).unwrap());
+    let asked = std::thread::spawn(move || hears.iter().filter(|said| matches!(said, Said::More)).count());
+    let mut feed = Feed::new(said, batches);
+    assert_eq!(feed.key().unwrap(), Some((b"a".to_vec(), b"A".to_vec())));
+    for value in [b"1", b"2"] {
+        assert_eq!(feed.value().unwrap(), Some(&value[..]));
+        assert_eq!(feed.value().unwrap(), Some(&value[..]), "until it is taken");
+        feed.taken();
+    }
+    assert_eq!(feed.value().unwrap(), None);
+    // The value of `b` is not asked for.
+    assert_eq!(feed.key().unwrap(), Some((b"b".to_vec(), b"B".to_vec())));
+    assert_eq!(feed.key().unwrap(), None);
+    drop(feed);
+    assert_eq!(asked.join().unwrap(), 3);
+}

@@ -1,0 +1,52 @@
+//! Modules: those in `guest/examples/`, built as their users would build them, and modules in C of the tests' own.
+//!
+//! What would surprise: they are built once for all tests of a run, by whichever test comes first; the others wait for it.
+
+use rabbit_reduce_core::jobs::{Module, Options};
+use rabbit_reduce_core::shipped::Shipped;
+use rabbit_reduce_runtime::module::DEFAULT_MEMORY_BYTES;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::LazyLock;
+
+static BUILT: LazyLock<PathBuf> = LazyLock::new(build);
+
+fn build() -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests lie in the workspace");
+    let test = std::env::current_exe().expect("a test has a file");
+    let folder = test.ancestors().nth(2).expect("it lies in the build's folder").join("guests");
+    std::fs::create_dir_all(&folder).expect("there is room for modules");
+    let lock = File::create(folder.join("lock")).expect("the folder is ours");
+    lock.lock().expect("it can be locked");
+    let run = |command: &mut Command| {
+        let output = command.output().expect("it can be started");
+        assert!(output.status.success(), "modules cannot be built: {}", String::from_utf8_lossy(&output.stderr));
+    };
+    run(Command::new(root.join("scripts/guests")).arg(&folder));
+    for name in ["fragile"] {
+        let mut clang = Command::new("clang");
+        clang.args(["--target=wasm32", "-mbulk-memory", "-O2", "-nostdlib", "-Wall", "-Werror", "-Wl,--no-entry"]);
+        clang.arg("-I").arg(root.join("guest/include")).arg(root.join(format!("tests/guests/{name}.c")));
+        run(clang.arg("-o").arg(folder.join(format!("{name}.c.wasm"))));
+    }
+    folder
+}
+
+/// Where a module lies: `word_count`, or `word_count.c` for the one in C.
+#[must_use]
+pub fn guest(name: &str) -> PathBuf {
+    BUILT.join(format!("{name}.wasm"))
+}
+
+/// A module as a job's option, and its bytes, which travel with the job.
+///
+/// # Panics
+/// If there is no such module.
+#[must_use]
+pub fn module(name: &str) -> (Options, Vec<(Shipped, bytes::Bytes)>) {
+    let bytes = std::fs::read(guest(name)).expect("it has been built");
+    let file = Shipped::of(&bytes);
+    let module = Module { file: file.clone(), memory_bytes: DEFAULT_MEMORY_BYTES };
+    (Options { module: Some(Box::new(module)), ..Options::default() }, vec![(file, bytes.into())])
+}
