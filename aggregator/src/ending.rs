@@ -175,6 +175,10 @@ fn add_up(ledgers: &[&Ledger]) -> Result<Sums, String> {
             }
         }
     }
+    for (name, more) in ledgers.iter().filter_map(|ledger| ledger.finished()).flat_map(|finish| &finish.counters) {
+        let sum = sums.counters.entry(name.clone()).or_default();
+        *sum = sum.saturating_add(*more);
+    }
     // What is counted on the way, such as bytes, was counted with the chunk that left the record out.
     let whole: BTreeSet<_> = counted_records(ledgers).collect();
     let is_whole = |counted: &Counted<'_>| counted.record.is_some_and(|place| whole.contains(&(counted.chunk, place)));
@@ -229,7 +233,7 @@ mod tests {
                 retry: 0,
             });
         }
-        let finish = Finish { part: run, size, at: ledger.next(), keys: Vec::new() };
+        let finish = Finish { part: run, size, at: ledger.next(), keys: Vec::new(), counters: Default::default() };
         ledger.apply(&Entry::Finish(finish));
         ledger
     }

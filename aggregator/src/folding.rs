@@ -66,6 +66,8 @@ pub(crate) struct Folding {
     reduce_queues: usize,
     tending: usize,
     most_tending: usize,
+    /// Partitions that are being reduced; as many at once as are tended.
+    reducing: usize,
     /// The last failure of the store, until it works again.
     alarm: Option<String>,
     late: Late,
@@ -85,6 +87,7 @@ impl Folding {
             reduce_queues: prefetches.len() - 1,
             tending: 0,
             most_tending,
+            reducing: 0,
             alarm: None,
             late: Late::default(),
             opening: BTreeMap::new(),
@@ -137,6 +140,7 @@ impl Folding {
             Event::Arrived(channel, delivery) => self.arrive(channel, delivery, now, &mut effects),
             Event::Opened(job, asked, opened) => self.opened(job, asked, opened, now, &mut effects),
             Event::Tended(job, partition, tended) => self.tended(job, partition, *tended, now, &mut effects),
+            Event::Reduced(job, partition, reduced) => self.reduced(job, partition, reduced, now, &mut effects),
             Event::Sealed(job, chunks) => {
                 if let Some(state) = self.jobs.get_mut(&job) {
                     state.chunks = Some(chunks);
@@ -355,6 +359,23 @@ impl Folding {
             self.keep(job, partition, delta.into_held(), now, effects);
         }
         match trouble {
+            Some(Trouble::Disagreement(disagreement)) if too_late => {
+                tracing::error!(%job, %disagreement, "an attempt that came after the result differs from it");
+            }
+            trouble => self.told(job, partition, trouble, now, effects),
+        }
+    }
+
+    /// How work at a partition went.
+    fn told(
+        &mut self,
+        job: JobId,
+        partition: PartitionNumber,
+        trouble: Option<Trouble>,
+        now: Instant,
+        effects: &mut Vec<Effect>,
+    ) {
+        match trouble {
             None => self.alarm = None,
             Some(Trouble::Archive(error)) => {
                 self.raise(&error);
@@ -362,15 +383,42 @@ impl Folding {
                     state.shards[partition.index()].pause(now);
                 }
             }
-            Some(Trouble::Disagreement(disagreement)) if too_late => {
-                tracing::error!(%job, %disagreement, "an attempt that came after the result differs from it");
-            }
             Some(Trouble::Disagreement(disagreement)) => {
                 effects.push(Effect::Fail { job, reason: disagreement.to_string() });
             }
-            Some(Trouble::Program(failed)) => effects.push(Effect::Fail { job, reason: failed.reason }),
+            Some(Trouble::Program(failed)) => {
+                // It would fail again.
+                if let Some(state) = self.jobs.get_mut(&job) {
+                    state.ending = true;
+                }
+                effects.push(Effect::Fail { job, reason: failed.reason });
+            }
             Some(Trouble::Removed) => self.removed(job, effects),
             Some(Trouble::GivenUp) => {}
+        }
+    }
+
+    /// A partition was reduced, beside all else: what its ledger says now is in the store.
+    fn reduced(
+        &mut self,
+        job: JobId,
+        partition: PartitionNumber,
+        reduced: Result<bool, Trouble>,
+        now: Instant,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.reducing -= 1;
+        let Some(state) = self.jobs.get_mut(&job) else { return };
+        let shard = &mut state.shards[partition.index()];
+        (shard.reducing, shard.wanted) = (false, true);
+        match reduced {
+            Ok(finished) => {
+                if finished {
+                    effects.push(Effect::Announce(News::Finished(job, partition)));
+                }
+                self.told(job, partition, None, now, effects);
+            }
+            Err(trouble) => self.told(job, partition, Some(trouble), now, effects),
         }
     }
 
@@ -459,19 +507,19 @@ impl Folding {
 
     fn tend_what_is_due(&mut self, now: Instant, effects: &mut Vec<Effect>) {
         for (_, state) in self.jobs.iter_mut().filter(|(_, state)| !state.over) {
+            let (chunks, groups) = (state.chunks, state.file.program.groups());
             for (number, shard) in state.shards.iter_mut().enumerate() {
-                if self.tending == self.most_tending {
-                    return;
-                }
-                if !shard.due(state.chunks, now) {
-                    continue;
-                }
-                let Some(away) = shard.leave() else { continue };
                 let partition = PartitionNumber(u32::try_from(number).expect("partitions are numbered in 32 bits"));
                 let job = Arc::clone(&state.file);
-                let work = ShardWork { job, partition, chunks: state.chunks, away };
-                effects.push(Effect::Tend(Box::new(work)));
-                self.tending += 1;
+                if groups && self.reducing < self.most_tending && !state.ending && shard.could_reduce(chunks, now) {
+                    shard.reducing = true;
+                    self.reducing += 1;
+                    effects.push(Effect::Reduce { job, partition, chunks });
+                } else if self.tending < self.most_tending && shard.due(chunks, groups, now) {
+                    let Some(away) = shard.leave() else { continue };
+                    effects.push(Effect::Tend(Box::new(ShardWork { job, partition, chunks, away })));
+                    self.tending += 1;
+                }
             }
         }
     }
@@ -547,7 +595,7 @@ impl JobState {
     fn is_idle(&self) -> bool {
         !self.ending
             && !self.repairs.are_open()
-            && self.shards.iter().all(|shard| shard.ledger.is_some() && shard.delta.is_empty())
+            && self.shards.iter().all(|shard| shard.ledger.is_some() && shard.delta.is_empty() && !shard.reducing)
     }
 }
 

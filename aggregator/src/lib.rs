@@ -25,11 +25,14 @@ use crate::aside::Note;
 use crate::folding::{Effect, Event, Folding, Opened, OpenedJob};
 use crate::letters::Letters;
 use crate::repair::Again;
-use crate::shard::Channel;
+use crate::shard::{Channel, HeldReceipt};
 use crate::sweeping::Sweep;
+use crate::tend::Tend;
 use crate::tidying::Tidying;
 use bytes::Bytes;
 use rabbit_reduce_core::id::{JobId, Origin};
+use rabbit_reduce_core::ledger::Ledger;
+use rabbit_reduce_core::ledger::delta::Delta;
 use rabbit_reduce_core::message::{self, Answer, Ask, News, Outcome, Reply, Request};
 use rabbit_reduce_core::program::Programs;
 use rabbit_reduce_core::topology::{REDUCE_QUEUES, queue};
@@ -288,6 +291,15 @@ impl Loop {
                 let (job, partition) = (work.job.spec.job, work.partition);
                 let tend = work.into_tend(archive);
                 self.compute(move || vec![Event::Tended(job, partition, Box::new(tend.run()))]);
+            }
+            Effect::Reduce { job, partition, chunks } => {
+                let id = job.spec.job;
+                let (ledger, delta, losses) = (Ledger::default(), Delta::default(), Vec::new());
+                let tend = Tend::<HeldReceipt> { archive, job, partition, chunks, ledger, delta, losses };
+                // As many as may be are under way already: they take no turn from what is quick.
+                self.work.spawn(async move {
+                    vec![Event::Reduced(id, partition, blocking(move || tend.reduce_all()).await)]
+                });
             }
             Effect::ReadEnd(job) => self.compute(move || vec![Event::Ended(job, archive.end(job))]),
             Effect::End { job, end, unless } => {

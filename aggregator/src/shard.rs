@@ -45,6 +45,8 @@ pub(crate) struct Shard {
     pub(crate) seen: Seen,
     /// Something may have changed that only the store knows.
     pub(crate) wanted: bool,
+    /// It is being reduced, beside all else.
+    pub(crate) reducing: bool,
     /// Chunks and input bytes of the delta that is away with the ledger.
     away: (u32, u64),
     first: Option<Instant>,
@@ -83,8 +85,8 @@ impl Shard {
         self.last = Some(now);
     }
 
-    /// Whether to tend it now. `chunks` is C, once the job is sealed.
-    pub(crate) fn due(&self, chunks: Option<u32>, now: Instant) -> bool {
+    /// Whether to tend it now. `chunks` is C, once the job is sealed; `groups` says that it is finished by a reduce.
+    pub(crate) fn due(&self, chunks: Option<u32>, groups: bool, now: Instant) -> bool {
         let Some(ledger) = &self.ledger else { return false };
         if self.not_before.is_some_and(|pause| now < pause) {
             return false;
@@ -94,13 +96,23 @@ impl Shard {
             || !self.losses.is_empty()
             || self.delta.bytes() >= COMMIT_BYTES
             || (!self.delta.is_empty() && (passed(self.last, QUIET) || passed(self.first, AGE)))
-            || chunks.is_some_and(|chunks| self.could_finish(ledger, chunks))
+            || chunks.is_some_and(|chunks| self.could_finish(ledger, chunks, groups))
     }
 
-    fn could_finish(&self, ledger: &Ledger, chunks: u32) -> bool {
+    /// Whether to reduce it now: everything of it is decided and in the ledger.
+    pub(crate) fn could_reduce(&self, chunks: Option<u32>, now: Instant) -> bool {
+        let (Some(ledger), Some(chunks)) = (&self.ledger, chunks) else { return false };
+        let still = !self.reducing && !self.wanted && self.delta.is_empty() && self.losses.is_empty();
+        let paused = self.not_before.is_some_and(|pause| now < pause);
+        // Counting first: it is exact only when it may be enough.
+        let known = u64::from(self.seen.whole) + self.seen.losses;
+        still && !paused && known >= u64::from(chunks) && ledger.unfinished() && ledger.complete(chunks)
+    }
+
+    fn could_finish(&self, ledger: &Ledger, chunks: u32, groups: bool) -> bool {
         // Counting first: it is exact only when it may be enough.
         let known = u64::from(self.seen.whole) + self.seen.losses + self.delta.len() as u64;
-        (ledger.unfinished() || !self.delta.is_empty())
+        (!groups && ledger.unfinished() || !self.delta.is_empty())
             && known >= u64::from(chunks)
             && self.delta.completes(ledger, chunks)
     }
@@ -157,14 +169,14 @@ mod tests {
     #[test]
     fn a_shard_with_nothing_to_do_is_never_due() {
         let now = rabbit_reduce_runtime::process::clock::instant();
-        assert!(!Shard::new(Ledger::default()).due(None, now + LONG));
-        assert!(!Shard::new(Ledger::default()).due(Some(1), now + LONG));
+        assert!(!Shard::new(Ledger::default()).due(None, false, now + LONG));
+        assert!(!Shard::new(Ledger::default()).due(Some(1), false, now + LONG));
     }
 
     #[test]
     fn a_sealed_job_of_no_chunks_is_finished_at_once() {
         let now = rabbit_reduce_runtime::process::clock::instant();
-        assert!(Shard::new(Ledger::default()).due(Some(0), now));
+        assert!(Shard::new(Ledger::default()).due(Some(0), false, now));
     }
 
     #[test]
@@ -172,12 +184,12 @@ mod tests {
         let now = rabbit_reduce_runtime::process::clock::instant();
         let mut shard = Shard::new(Ledger::default());
         shard.wanted = true;
-        assert!(shard.due(None, now));
+        assert!(shard.due(None, false, now));
         let Away { ledger, .. } = shard.leave().expect("it was here");
         shard.wanted = true;
-        assert!(!shard.due(None, now));
+        assert!(!shard.due(None, false, now));
         shard.come_back(ledger);
-        assert!(shard.due(None, now));
+        assert!(shard.due(None, false, now));
     }
 
     #[test]
@@ -185,7 +197,7 @@ mod tests {
         let now = rabbit_reduce_runtime::process::clock::instant();
         let mut shard = Shard::new(Ledger::default());
         shard.pause(now);
-        assert!(!shard.due(None, now));
-        assert!(shard.due(None, now + PAUSE));
+        assert!(!shard.due(None, false, now));
+        assert!(shard.due(None, false, now + PAUSE));
     }
 }

@@ -5,6 +5,7 @@
 
 use crate::archive::{Appended, Archive, ArchiveError, JobFile};
 use crate::received::{Expected, Received, is_readable};
+use rabbit_reduce_core::counting::{self, Counters};
 use rabbit_reduce_core::id::{Origin, PartitionNumber};
 use rabbit_reduce_core::job::ProgramFailed;
 use rabbit_reduce_core::ledger::delta::{Delta, Held};
@@ -114,7 +115,10 @@ impl<R> Tend<R> {
         self.commit(done)?;
         self.lose()?;
         self.compact()?;
-        *finished = self.finish()?;
+        // What a grouping program reduces may take long; the deliveries that are counted now are not to wait for that.
+        if !self.job.program.groups() {
+            *finished = self.finish()?;
+        }
         if self.archive.is_removed(id)? {
             // What was written meanwhile goes too.
             self.archive.remove(id)?;
@@ -235,12 +239,12 @@ impl<R> Tend<R> {
             let at = self.ledger.next();
             let runs: Vec<(Uuid, RunSize)> = self.ledger.runs().iter().map(|(run, size)| (*run, *size)).collect();
             // A single run is the part as it stands, unless there are groups to reduce; otherwise the part is written.
-            let mut keys = Vec::new();
+            let (mut keys, mut counters) = (Vec::new(), Counters::new());
             let (part, size, written) = match runs.as_slice() {
                 [(run, size)] if !self.job.program.groups() => (*run, *size, false),
                 _ => {
                     let names: Vec<Uuid> = runs.iter().map(|(run, _)| *run).collect();
-                    let Some((part, size)) = self.reduce(&names, &mut keys)? else {
+                    let Some((part, size)) = self.reduce(&names, &mut keys, &mut counters)? else {
                         self.look_for_missing_run()?;
                         continue;
                     };
@@ -248,7 +252,7 @@ impl<R> Tend<R> {
                     (part, size, true)
                 }
             };
-            let entry = Entry::Finish(Finish { part, size, at, keys });
+            let entry = Entry::Finish(Finish { part, size, at, keys, counters });
             if mistake::makes(Mistake::FinishOffTheLedger) {
                 self.ledger.apply(&entry);
                 return Ok(true);
@@ -271,8 +275,15 @@ impl<R> Tend<R> {
     }
 
     /// Reduces runs to a part, without the keys that the program cannot reduce, which are told; `None` if a run is gone.
-    fn reduce(&self, runs: &[Uuid], keys: &mut Vec<LostKey>) -> Result<Option<(Uuid, RunSize)>, Trouble> {
+    fn reduce(
+        &self,
+        runs: &[Uuid],
+        keys: &mut Vec<LostKey>,
+        counters: &mut Counters,
+    ) -> Result<Option<(Uuid, RunSize)>, Trouble> {
         loop {
+            // What an attempt before this one has counted is counted by this one again.
+            counting::discard();
             let Some(cursors) = self.open(runs)? else { return Ok(None) };
             match self.write(cursors, None, Some(Reduction { runs, without: keys })) {
                 Err(Trouble::Program(failed)) if !failed.keys.is_empty() => {
@@ -285,9 +296,25 @@ impl<R> Tend<R> {
                         return Err(Trouble::Program(ProgramFailed::wholly(reason)));
                     }
                 }
-                written => return written.map(Some),
+                written => {
+                    counting::take_into(counters);
+                    return written.map(Some);
+                }
             }
         }
+    }
+
+    /// Does nothing but finish, from what the store says, if that can be done: `true` if this call did.
+    pub(crate) fn reduce_all(mut self) -> Result<bool, Trouble> {
+        let id = self.job.spec.job;
+        self.archive.refresh(id, self.partition, &mut self.ledger)?;
+        let finished = self.finish()?;
+        if self.archive.is_removed(id)? {
+            // What was written meanwhile goes too.
+            self.archive.remove(id)?;
+            return Err(Trouble::Removed);
+        }
+        Ok(finished)
     }
 
     /// Does nothing but tidy up, as the ledger is now: for partitions at which nobody works any more.
@@ -463,6 +490,40 @@ impl<C: Cursor> Cursor for Without<'_, C> {
     }
 }
 
+/// How many keys a reduce was given.
+const KEYS: &str = "keys";
+
+/// Pairs, and how many keys they have.
+struct CountingKeys<'p, C> {
+    program: &'p dyn AnyProgram,
+    pairs: C,
+    key: Vec<u8>,
+    keys: u64,
+}
+
+impl<C: Cursor> Cursor for CountingKeys<'_, C> {
+    fn advance(&mut self) -> io::Result<bool> {
+        let more = self.pairs.advance()?;
+        if more {
+            let key = self.program.together(self.pairs.key());
+            if self.keys == 0 || key != self.key {
+                self.keys += 1;
+                self.key.clear();
+                self.key.extend_from_slice(key);
+            }
+        }
+        Ok(more)
+    }
+
+    fn key(&self) -> &[u8] {
+        self.pairs.key()
+    }
+
+    fn value(&self) -> &[u8] {
+        self.pairs.value()
+    }
+}
+
 /// Of so many runs and one more, those that one merge takes: most of them, so that merges are few.
 const fn merged_runs(max_runs: usize) -> usize {
     let most = max_runs - max_runs / 4;
@@ -487,7 +548,12 @@ fn merge_into<C: Cursor>(
         writer.put(key, value)
     };
     if let Some((at, without)) = reduced {
-        program.reduce(at, &mut Without { program, keys: without, pairs: merged }, &mut put)?;
+        let pairs = Without { program, keys: without, pairs: merged };
+        let mut pairs = CountingKeys { program, pairs, key: Vec::new(), keys: 0 };
+        program.reduce(at, &mut pairs, &mut put)?;
+        if program.groups() {
+            counting::count_as(KEYS, pairs.keys);
+        }
     } else {
         let mut merged = merged;
         while merged.advance()? {

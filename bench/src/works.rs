@@ -64,6 +64,14 @@ impl Given<'_> {
         streaming
     }
 
+    /// A module that `scripts/guests` has built.
+    fn module(&self, name: &str, module: &str, input: &str) -> Contender {
+        let mut ours = self.ours(name, &format!("run -o /dev/null {input}"));
+        let module = self.programs.of("guests").join(format!("{module}.wasm"));
+        ours.command.extend(["--program".into(), module.into_os_string()]);
+        ours
+    }
+
     /// All of the works.
     pub(crate) fn works(&self) -> Vec<Work> {
         let natural = "--lowercase --top 20 kjv100.txt";
@@ -135,6 +143,15 @@ impl Given<'_> {
                         "producer run --job words --top 20 kjv100.txt",
                     )
                     .goal(Goal::AtMost(1.0 / 0.6)),
+                ],
+            ),
+            local(
+                "module",
+                "words of 430 MB, built in, and by modules of WebAssembly",
+                vec![
+                    self.ours("word-count", "run -o /dev/null kjv100.txt"),
+                    self.module("a module from Rust", "word_count", "kjv100.txt").goal(Goal::AtMost(4.0)),
+                    self.module("a module from C", "word_count.c", "kjv100.txt").goal(Goal::AtMost(4.0)),
                 ],
             ),
             local(

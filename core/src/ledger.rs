@@ -7,6 +7,7 @@
 pub mod append;
 pub mod delta;
 
+use crate::counting::Counters;
 use crate::id::{ChunkNumber, Origin, Unit};
 use crate::message::Home;
 use crate::run::RunSize;
@@ -132,6 +133,9 @@ pub struct Finish {
     /// Keys that the program cannot reduce: their pairs are in the runs, and nothing of them is in the part.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub keys: Vec<LostKey>,
+    /// What the reduce has counted.
+    #[serde(default, skip_serializing_if = "Counters::is_empty")]
+    pub counters: Counters,
 }
 
 /// Why an entry may not be appended.

@@ -5,6 +5,7 @@
 #![warn(missing_docs)]
 
 pub mod boundary;
+pub mod counting;
 pub mod decimal;
 pub mod grouping;
 pub mod id;

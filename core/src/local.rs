@@ -4,6 +4,7 @@
 //! reading. What would surprise: it has to look for records too long to travel, since the answer lacks them in every mode.
 
 use crate::boundary::Boundary;
+use crate::counting::{self, Counters};
 use crate::id::SourceNumber;
 use crate::job::{Piece, Program, ProgramFailed, RecordError, Value};
 use crate::jobs::Job;
@@ -37,6 +38,8 @@ pub struct LocalResult {
     pub skips: Vec<Skip>,
     /// Keys that the program cannot reduce, in order.
     pub keys: Vec<LostKey>,
+    /// What the program has counted.
+    pub counters: Counters,
 }
 
 /// Runs a job over its sources.
@@ -87,7 +90,8 @@ impl PairSource for MapSource<'_> {
 /// If the program's reduce fails on the program's own pairs.
 pub fn run_program<P: Program>(program: &P, sources: &[LocalSource], record_bytes: u64) -> LocalResult {
     let mut totals: BTreeMap<Vec<u8>, P::Value> = BTreeMap::new();
-    let mut skips = Vec::new();
+    let (mut skips, mut counters) = (Vec::new(), Counters::new());
+    counting::discard();
     for (number, source) in sources.iter().enumerate() {
         let number = SourceNumber(u32::try_from(number).expect("sources are numbered in 32 bits"));
         let (stretches, too_long) = stretches(program.boundary(), &source.bytes, record_bytes);
@@ -100,7 +104,7 @@ pub fn run_program<P: Program>(program: &P, sources: &[LocalSource], record_byte
                 continues: false,
                 ends: stretch.end == source.bytes.len(),
             };
-            map_piece(program, &piece, &mut totals, &mut skips);
+            map_piece(program, &piece, &mut totals, &mut skips, &mut counters);
         }
         skips.extend(too_long.into_iter().map(|record| Skip {
             source: number,
@@ -116,7 +120,8 @@ pub fn run_program<P: Program>(program: &P, sources: &[LocalSource], record_byte
     };
     let combined: BTreeMap<Vec<u8>, Vec<u8>> = totals.into_iter().map(encode).collect();
     let (pairs, keys) = reduced(program, combined);
-    LocalResult { pairs, skips, keys }
+    counting::take_into(&mut counters);
+    LocalResult { pairs, skips, keys, counters }
 }
 
 /// The reduced pairs, and the keys that the program cannot reduce.
@@ -126,6 +131,7 @@ fn reduced<P: Program>(
 ) -> (BTreeMap<Vec<u8>, Vec<u8>>, Vec<LostKey>) {
     let mut keys: Vec<LostKey> = Vec::new();
     loop {
+        counting::discard();
         let mut pairs = BTreeMap::new();
         let mut take = |key: &[u8], value: &[u8]| {
             let before = pairs.insert(key.to_vec(), value.to_vec());
@@ -147,14 +153,19 @@ fn map_piece<P: Program>(
     piece: &Piece<'_>,
     totals: &mut BTreeMap<Vec<u8>, P::Value>,
     skips: &mut Vec<Skip>,
+    counters: &mut Counters,
 ) {
     for record in RecordIter::new(program.records(), *piece) {
         let mapped = panic::catch_unwind(AssertUnwindSafe(|| program.map(record).collect::<Result<Vec<_>, _>>()));
         let panicked =
             |panic: Box<dyn Any + Send>| Err(RecordError::new(format!("mapping panicked: {}", said(&*panic))));
         match mapped.unwrap_or_else(panicked) {
-            Err(error) => skips.push(Skip::new(piece.source, record.offset, error.reason)),
+            Err(error) => {
+                counting::discard();
+                skips.push(Skip::new(piece.source, record.offset, error.reason));
+            }
             Ok(pairs) => {
+                counting::take_into(counters);
                 for pair in pairs {
                     match totals.get_mut(&*pair.key) {
                         Some(total) => program.merge(&pair.key, total, pair.value),

@@ -9,6 +9,7 @@ mod segments;
 pub use self::building::Building;
 
 use self::segments::Spool;
+use crate::counting;
 use crate::job::{Pair, Piece, Program, RecordError, Records, TakePair, Value};
 use crate::message::{MAX_BODY_BYTES, RefusedRecord};
 use crate::records::RecordIter;
@@ -194,6 +195,7 @@ pub fn map_chunk<P: Program, W: Watch + ?Sized>(
     scratch: &dyn Scratch,
     watch: &mut W,
 ) -> Result<Mapped, MapError> {
+    counting::discard();
     let building = Building::new(program, pieces, left_out.too_long, limits);
     let glance = Glance { watch, pairs: 0 };
     let mut mapping = Mapping { program, building, limits, left_out, glance };
@@ -263,12 +265,14 @@ impl<'p, P: Program, W: Watch + ?Sized> Mapping<'p, '_, P, W> {
             self.glance.watch.record(None, piece.bytes);
             let program = self.program;
             if let Some(mapped) = program.map_all(*piece, &mut All { mapping: self, scratch }) {
+                self.building.count_taken();
                 return mapped.map(|()| 1);
             }
             for pair in self.program.map(*piece) {
                 let pair = pair.map_err(|error| MapError::Piece { reason: error.reason })?;
                 self.add(Key::of(&pair.key), pair.value, scratch)?;
             }
+            self.building.count_taken();
             return Ok(1);
         }
         let mut number = 0;
@@ -280,11 +284,15 @@ impl<'p, P: Program, W: Watch + ?Sized> Mapping<'p, '_, P, W> {
             }
             match self.hold(record)? {
                 Ok(held) => {
+                    self.building.count_taken();
                     for pair in held {
                         self.add(Key::of(&pair.key), pair.value, scratch)?;
                     }
                 }
-                Err(error) => self.building.skip(Skip::new(piece.source, record.offset, error.reason), record.bytes),
+                Err(error) => {
+                    counting::discard();
+                    self.building.skip(Skip::new(piece.source, record.offset, error.reason), record.bytes);
+                }
             }
         }
         Ok(number)

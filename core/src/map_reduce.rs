@@ -253,6 +253,7 @@ impl<M: MapReduce> Program for Reducing<M> {
                 return Err(failure);
             }
             if let Err(error) = reduced {
+                // All of it is made anew, and counted then.
                 let mut shown = Vec::new();
                 group.show(&mut shown);
                 failed.push(LostKey::new(&form, shown, format!("the reduce failed: {error}")));

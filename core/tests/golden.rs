@@ -414,7 +414,10 @@ fn every_entry_of_the_ledger_has_this_json() {
         ("skip", Entry::Skip { chunk: ChunkNumber(3), skip: skip() }),
         ("retry", Entry::Retry { chunk: ChunkNumber(3), retry: 2 }),
         ("replace", Entry::Replace { runs: vec![file(1), file(2)], run: file(3), size }),
-        ("finish", Entry::Finish(Finish { part: file(4), size, at: 17, keys: Vec::new() })),
+        (
+            "finish",
+            Entry::Finish(Finish { part: file(4), size, at: 17, keys: Vec::new(), counters: Default::default() }),
+        ),
         ("retire", Entry::Retire { files: vec![file(1), file(2)] }),
     ];
     for (name, entry) in entries {

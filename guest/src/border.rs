@@ -14,9 +14,9 @@ const ROOM: usize = 256;
 
 thread_local! {
     /// What a call is about is written here, by whoever calls.
-    static RESERVED: RefCell<Vec<u8>> = RefCell::new(Vec::new());
+    static RESERVED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
     /// What a combination has made.
-    static SUM: RefCell<Vec<u8>> = RefCell::new(Vec::new());
+    static SUM: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
 /// What a module is offered.

@@ -62,7 +62,7 @@ impl<'r> Record<'r> {
 
     /// The name of the source that it is in.
     pub fn source(&self) -> Vec<u8> {
-        border::asked(|at, room| border::host::source(at, room)).unwrap_or_default()
+        border::asked(border::host::source).unwrap_or_default()
     }
 
     /// Where it begins there, in bytes.

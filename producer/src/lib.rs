@@ -282,6 +282,10 @@ async fn conclude(
     if exit == Exit::Losses {
         tell_losses(&end.losses, known);
     }
+    // What is counted of every job, `status` tells; what a program counts, whoever waits for it wants to see.
+    for (name, number) in end.counters.iter().filter(|(name, _)| name.contains('.')) {
+        session.screen.say(&format!("counter {} {number}", shown::Shown(name.as_bytes())));
+    }
     Ok(exit)
 }
 

@@ -1,5 +1,6 @@
 //! A program that fails in every way that a program can, on inputs that say so; and the list of programs with it.
 
+use rabbit_reduce_core::counting::count;
 use rabbit_reduce_core::grouping::{Grouping, GroupingProgram, Values};
 use rabbit_reduce_core::job::{Piece, RecordError};
 use rabbit_reduce_core::map_reduce::{Reducing, Row};
@@ -38,6 +39,7 @@ impl GroupingProgram for Fragile {
     fn map<'r>(&'r self, line: Piece<'r>) -> impl Iterator<Item = Result<(String, String), RecordError>> + 'r {
         let line = line.text().unwrap_or_default();
         let (key, value) = line.split_once('\t').unwrap_or((line, ""));
+        count("lines", 1);
         let after = std::iter::from_fn(move || {
             assert!(!value.contains("panic"), "this line panics");
             value.contains("refuse").then(|| Err(RecordError::new("this line is refused")))
@@ -52,6 +54,7 @@ impl GroupingProgram for Fragile {
     fn reduce<'v>(&'v self, key: &'v String, values: Values<'v, String>) -> impl Iterator<Item = io::Result<Row>> + 'v {
         let count = values.map(|value| value.map(|_| 1)).sum::<io::Result<u64>>();
         let row = count.map(|count| Row::new().with(key.as_str()).with(count));
+        rabbit_reduce_core::counting::count("keys", 1);
         let after = std::iter::from_fn(move || {
             assert!(!key.contains("die"), "this key panics");
             key.contains("fail").then(|| Err(io::Error::other("this key fails")))

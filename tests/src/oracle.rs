@@ -2,6 +2,7 @@
 
 use crate::fragile::Fragile;
 use rabbit_reduce_core::boundary::Boundary;
+use rabbit_reduce_core::counting::{Counters, count};
 use rabbit_reduce_core::grouping::Grouping;
 use rabbit_reduce_core::job::{Pair, PairTaker, Piece, Program, ProgramFailed, RecordError, Records};
 use rabbit_reduce_core::jobs::{Job, Options};
@@ -33,6 +34,8 @@ pub struct Answer {
     pub skips: Vec<Skip>,
     /// Keys that are not, in order.
     pub keys: Vec<LostKey>,
+    /// What the program has counted.
+    pub counters: Counters,
 }
 
 /// Runs a job over its sources.
@@ -64,6 +67,7 @@ fn of<P: Program>(program: &P, sources: &[LocalSource]) -> Answer {
         json: print(Format::Json),
         skips: result.skips.clone(),
         keys: result.keys.clone(),
+        counters: result.counters.clone(),
     }
 }
 
@@ -91,6 +95,7 @@ impl Program for FragileModule {
             (false, true) => Some("this line is refused"),
             (false, false) => None,
         };
+        count("lines", 1);
         let pairs = self.0.map(line).take(if reason.is_some() { 0 } else { 1 });
         pairs.chain(reason.map(|reason| Err(RecordError::new(reason))))
     }
@@ -118,6 +123,7 @@ impl Program for FragileModule {
                 (true, _) => TRAPPED,
                 (false, true) => "this key is refused",
                 (false, false) => {
+                    rabbit_reduce_core::counting::count("keys", 1);
                     out(&inner, count.to_string().as_bytes())?;
                     continue;
                 }

@@ -329,6 +329,26 @@ fn a_reducer_that_fails_on_everything_ends_the_job_and_says_why() {
 }
 
 #[test]
+fn a_long_reducer_holds_up_nobody_else() {
+    let namespace = Namespace::default();
+    namespace.room.write("in.txt", "b a b\n");
+    let (began, go) = (namespace.room.path("began"), namespace.room.path("go"));
+    let reducer =
+        format!("sh -c 'touch {}; while ! test -e {}; do sleep 0.1; done; cat'", began.display(), go.display());
+    let aggregator = ["--store", "store", "--allow-commands", "--threads", "1"];
+    let _aggregator = Running::start(&mut namespace.command("aggregator", &aggregator));
+    let _worker = namespace.worker(&["--allow-commands"]);
+    let long = namespace.producer(&["push", "--partitions", "3", "--mapper", "cat", "--reducer", &reducer, "in.txt"]);
+    until("the reducer has begun", || began.exists().then_some(()));
+    for _ in 0..3 {
+        assert_eq!(namespace.ask(&["push", "in.txt"]).text(0), "a\t1\nb\t2\n");
+    }
+    namespace.room.write("go", "");
+    assert_eq!(long.ended().text(0), "b a b\t\n");
+    seen::fault("a reducer takes as long as it likes", "other jobs go on, on an aggregator of one thread");
+}
+
+#[test]
 fn a_hostile_command_costs_one_clear_failure_and_nothing_else() {
     let hostile = [
         (

@@ -115,6 +115,8 @@ impl Case {
         let shown = |bytes: &[u8]| bytes.escape_ascii().to_string();
         assert_eq!(shown(&report.tsv), shown(&expected.tsv));
         assert_eq!(shown(&report.json), shown(&expected.json));
+        let own = report.end.counters.iter().filter(|(name, _)| name.starts_with("program."));
+        assert_eq!(own.collect::<Vec<_>>(), expected.counters.iter().collect::<Vec<_>>());
         let lost = expected.skips.len() + expected.keys.len();
         assert_eq!(report.end.outcome, if lost == 0 { Outcome::Done } else { Outcome::DoneWithLosses });
         assert_eq!(report.end.losses.count, lost as u64);

@@ -5,7 +5,7 @@
 use crate::archive::{Archive, ArchiveError, JobFile};
 use crate::repair::Again;
 use crate::shard::{Away, Channel, HeldReceipt};
-use crate::tend::{Tend, Tended};
+use crate::tend::{Tend, Tended, Trouble};
 use bytes::Bytes;
 use rabbit_reduce_core::id::{JobId, Origin, PartitionNumber};
 use rabbit_reduce_core::ledger::Ledger;
@@ -25,6 +25,8 @@ pub(crate) enum Event {
     Opened(JobId, LookUp, Result<Opened, ArchiveError>),
     /// A shard comes back.
     Tended(JobId, PartitionNumber, Box<Tended<HeldReceipt>>),
+    /// A partition was reduced: whether that finished it, or why not.
+    Reduced(JobId, PartitionNumber, Result<bool, Trouble>),
     /// What is of mixed fates was sent again, but for this, of which no task is kept.
     Repaired(JobId, Result<Vec<Origin>, ArchiveError>),
     /// A job's input is all published.
@@ -69,6 +71,8 @@ pub(crate) enum Effect {
     HandBack { queue: String, message: Bytes, receipt: Receipt },
     /// Tend a shard; answer [`Event::Tended`].
     Tend(Box<ShardWork>),
+    /// Reduce a partition of a grouping program, which may take long; answer [`Event::Reduced`].
+    Reduce { job: Arc<JobFile>, partition: PartitionNumber, chunks: Option<u32> },
     /// See how the job ended; answer [`Event::Ended`].
     ReadEnd(JobId),
     /// Put this end, unless a ledger has an entry at its number; answer [`Event::Ended`].

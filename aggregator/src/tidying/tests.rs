@@ -28,7 +28,8 @@ fn commit(archive: &Archive, ledger: &mut Ledger, number: u32, run: Uuid) {
 }
 
 fn finish(archive: &Archive, ledger: &mut Ledger, chunks: u32, part: Uuid) {
-    let finish = Finish { part, size: RunSize::default(), at: ledger.next(), keys: Vec::new() };
+    let finish =
+        Finish { part, size: RunSize::default(), at: ledger.next(), keys: Vec::new(), counters: Default::default() };
     archive.append(JOB, PARTITION, ledger, Entry::Finish(finish), Some(chunks)).unwrap();
 }
 

@@ -45,7 +45,7 @@ fn retire(number: u128) -> Entry {
 }
 
 fn finish(part: u128, at: u64) -> Entry {
-    Entry::Finish(Finish { part: file(part), size: SIZE, at, keys: Vec::new() })
+    Entry::Finish(Finish { part: file(part), size: SIZE, at, keys: Vec::new(), counters: Default::default() })
 }
 
 #[test]

@@ -3,16 +3,16 @@
 
 use super::segments::Segments;
 use super::{LEAST_SCRATCH_BYTES, Limits, MAX_PAIR_BYTES, MapError, Mapped, Refusals, SCRATCH_FACTOR};
+use crate::counting::{self, Counters};
 use crate::job::{Piece, Program};
-use crate::message::{MAX_COUNT, MAX_COUNTER_BYTES, MAX_COUNTERS};
 use crate::short::Key;
 use crate::skip::{LISTED_SKIPS, Skip, SkipList};
 use crate::table::{Scratch, Table};
-use std::collections::BTreeMap;
 use xxhash_rust::xxh3::Xxh3;
 
-/// Where what is beyond the most counters of a chunk is counted.
-const OTHER_COUNTERS: &str = "other-counters";
+/// The pairs of a chunk after they were combined, and what they take.
+const COMBINED: &str = "combined";
+const COMBINED_BYTES: &str = "combined-bytes";
 
 /// The chunk.
 pub struct Building<'p, P: Program> {
@@ -21,7 +21,7 @@ pub struct Building<'p, P: Program> {
     skips: SkipList,
     refused: Refusals,
     digest: Xxh3,
-    counters: BTreeMap<String, u64>,
+    counters: Counters,
 }
 
 impl<'p, P: Program> Building<'p, P> {
@@ -37,7 +37,12 @@ impl<'p, P: Program> Building<'p, P> {
         // Who wants keys to collide in the table would have to know the hash of an input that they are a part of.
         let table = Table::new(program, limits.partitions, limits.budget_bytes, digest.digest());
         let bytes = pieces.iter().map(|piece| piece.bytes.len() as u64).sum();
-        let counters = BTreeMap::from([("bytes".to_owned(), bytes), ("records".to_owned(), 0)]);
+        let counters = Counters::from([
+            ("bytes".to_owned(), bytes),
+            ("records".to_owned(), 0),
+            (COMBINED.to_owned(), 0),
+            (COMBINED_BYTES.to_owned(), 0),
+        ]);
         Self { table, limits, skips, refused: Refusals::default(), digest, counters }
     }
 
@@ -60,15 +65,19 @@ impl<'p, P: Program> Building<'p, P> {
         self.skips = std::mem::take(&mut mapped.skips);
         self.refused = std::mem::take(&mut mapped.refused);
         self.counters = std::mem::take(&mut mapped.counters);
+        // These are combined anew.
+        self.counters.extend([COMBINED, COMBINED_BYTES].map(|name| (name.to_owned(), 0)));
     }
 
-    /// Counts something. A name that is too long is cut, and what would be one counter too many is counted with all such.
+    /// Counts something.
     pub fn count(&mut self, name: &str, more: u64) {
-        let name = &name[..name.floor_char_boundary(MAX_COUNTER_BYTES)];
-        let one_too_many = self.counters.len() + 1 >= MAX_COUNTERS && !self.counters.contains_key(name);
-        let name = if one_too_many { OTHER_COUNTERS } else { name };
-        let count = self.counters.entry(name.to_owned()).or_default();
-        *count = count.saturating_add(more).min(MAX_COUNT);
+        counting::add(&mut self.counters, name, more);
+    }
+
+    /// Counts what a program has counted on this thread.
+    #[inline]
+    pub fn count_taken(&mut self) {
+        counting::take_into(&mut self.counters);
     }
 
     /// Adds a pair.
@@ -114,7 +123,10 @@ impl<'p, P: Program> Building<'p, P> {
             look()?;
             segments.put(partition, key, pairs, value)
         })?;
+        let (combined, combined_bytes) = segments.put_so_far();
         let (partials, spool, output_digest) = segments.finish()?;
+        counting::add(&mut self.counters, COMBINED, combined);
+        counting::add(&mut self.counters, COMBINED_BYTES, combined_bytes);
         for skip in &self.skips.listed {
             self.digest.update(&skip.source.0.to_le_bytes());
             self.digest.update(&skip.offset.to_le_bytes());

@@ -19,6 +19,7 @@ pub(super) struct Segments<'s> {
     body: Vec<u8>,
     writer: PairWriter,
     pairs: u64,
+    combined: u64,
     output_bytes: u64,
     digest: Xxh3,
 }
@@ -33,6 +34,7 @@ impl<'s> Segments<'s> {
             body: Vec::new(),
             writer: PairWriter::default(),
             pairs: 0,
+            combined: 0,
             output_bytes: 0,
             digest: Xxh3::new(),
         }
@@ -49,6 +51,7 @@ impl<'s> Segments<'s> {
         if bytes > MAX_PAIR_BYTES {
             return Err(MapError::Pair { bytes });
         }
+        self.combined += 1;
         self.output_bytes += bytes as u64;
         if self.output_bytes > self.limits.output_bytes {
             return Err(MapError::Output { limit: self.limits.output_bytes });
@@ -65,6 +68,11 @@ impl<'s> Segments<'s> {
         self.writer.put(&mut self.body, key, value);
         self.pairs += pairs;
         Ok(())
+    }
+
+    /// Combined pairs so far, and the bytes of their keys and values.
+    pub(super) const fn put_so_far(&self) -> (u64, u64) {
+        (self.combined, self.output_bytes)
     }
 
     fn end_segment(&mut self) -> io::Result<()> {

@@ -264,7 +264,11 @@ impl<'p, P: Program> Partition<'p, P> {
         self.program.reduce(&mut RunReader::new(&merged[..]), &mut |key, value| writer.put(key, value)).unwrap();
         let (bytes, size) = writer.finish().unwrap();
         let part = Uuid::from_u128(self.random.u128(..));
-        assert!(self.append(0, Entry::Finish(Finish { part, size, at, keys: Vec::new() }), Some(chunks)));
+        assert!(self.append(
+            0,
+            Entry::Finish(Finish { part, size, at, keys: Vec::new(), counters: Default::default() }),
+            Some(chunks)
+        ));
         bytes
     }
 

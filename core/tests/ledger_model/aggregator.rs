@@ -340,6 +340,7 @@ async fn finish(world: Shared, memory: Rc<RefCell<Memory>>, partition: u32) {
     }
     let part = world.borrow_mut().new_file(partition, part);
     let force = world.borrow().has(Bug::FinishStale);
-    let entry = Entry::Finish(Finish { part, size: RunSize::default(), at, keys: Vec::new() });
+    let entry =
+        Entry::Finish(Finish { part, size: RunSize::default(), at, keys: Vec::new(), counters: Default::default() });
     append(&world, &memory, partition, entry, force).await;
 }

@@ -35,6 +35,7 @@ fn help_groups_flags_and_keeps_inputs_apart() {
         "Options:",
         "Job options:",
         "Commands:",
+        "Modules:",
         "Push options:",
         "Output options:",
         "Broker:",

@@ -77,6 +77,7 @@ fn end_value(end: &End, created_ms: u64) -> Value {
         "pairs": end.pairs,
         "counters": end.counters,
         "parts": end.parts.len(),
+        "result_pairs": end.parts.iter().map(|part| part.pairs).sum::<u64>(),
         "bytes": end.parts.iter().map(|part| part.bytes).sum::<u64>(),
     })
 }

@@ -7,6 +7,7 @@ use super::isolation::at_fault;
 use super::{CommandProgram, GIVEN_BYTES, Report, Splitting};
 use crate::process::start::chain;
 use crate::reduced::{Flow, Reduced};
+use rabbit_reduce_core::counting::count_as;
 use rabbit_reduce_core::job::{PairTaker, ProgramFailed};
 use rabbit_reduce_core::lines::LineFormat;
 use rabbit_reduce_core::map::MapError;
@@ -209,7 +210,11 @@ impl Sides for Reducing<'_> {
     }
 
     fn hear(&mut self, line: &[u8]) -> bool {
-        Report::of(line).is_some()
+        let report = Report::of(line);
+        if let Some(Report::Counter { name, more }) = &report {
+            count_as(name, *more);
+        }
+        report.is_some()
     }
 
     fn stops(&mut self) -> bool {

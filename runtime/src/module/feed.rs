@@ -14,6 +14,9 @@ const BATCH_BYTES: usize = 64 << 10;
 #[derive(Debug)]
 pub(super) struct Gone;
 
+/// A key, and what its pairs share.
+pub(super) type KeyAndGroup = (Vec<u8>, Vec<u8>);
+
 /// What an item of a batch is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
@@ -106,7 +109,7 @@ impl Feed {
     }
 
     /// The next key, past values that nobody took, and what its pairs share.
-    pub(super) fn key(&mut self) -> Result<Option<(Vec<u8>, Vec<u8>)>, Gone> {
+    pub(super) fn key(&mut self) -> Result<Option<KeyAndGroup>, Gone> {
         while let Some(kind) = self.item()? {
             if kind == Kind::Key {
                 let key = self.bytes().to_vec();

@@ -418,6 +418,7 @@ impl Guest {
         let host = self.store.data_mut();
         host.output = (u64::MAX, u64::MAX);
         host.held.clear();
+        host.counts.clear();
         host.feed = Some(feed);
         let mut reducing = || {
             let at = self.room(key.len())?;

@@ -7,6 +7,7 @@ use super::feed::{Batch, Feed, Gone, Said};
 use super::guest::{CallError, Terms};
 use super::{ModuleProgram, Running};
 use crate::reduced::{Flow, Reduced};
+use rabbit_reduce_core::counting::{self, Counters, count};
 use rabbit_reduce_core::job::{PairTaker, ProgramFailed};
 use rabbit_reduce_core::map::MapError;
 use rabbit_reduce_core::pairs::PairSource;
@@ -49,15 +50,18 @@ pub(super) fn reduce(
     });
     fed?;
     match lost {
-        Ok(lost) if lost.is_empty() => reduced.drain(out),
-        Ok(lost) => Err(ProgramFailed::on(lost).into()),
+        Ok((lost, counted)) if lost.is_empty() => {
+            counted.iter().for_each(|(name, more)| count(name, *more));
+            reduced.drain(out)
+        }
+        Ok((lost, _)) => Err(ProgramFailed::on(lost).into()),
         Err(error) => Err(ProgramFailed::wholly(error.reason()).into()),
     }
 }
 
-/// The keys that the module cannot reduce.
-fn keys(running: &Running, terms: &Terms, mut feed: Feed) -> Result<Vec<LostKey>, CallError> {
-    let (mut lost, mut guest) = (Vec::new(), None);
+/// The keys that the module cannot reduce, and what it has counted.
+fn keys(running: &Running, terms: &Terms, mut feed: Feed) -> Result<(Vec<LostKey>, Counters), CallError> {
+    let (mut lost, mut counted, mut guest) = (Vec::new(), Counters::new(), None);
     while lost.len() <= LOST_KEYS
         && let Some((key, group)) = feed.key().map_err(|Gone| CallError::Stopped)?
     {
@@ -69,6 +73,7 @@ fn keys(running: &Running, terms: &Terms, mut feed: Feed) -> Result<Vec<LostKey>
         feed = back;
         let reason = match reduced {
             Ok(refused) => {
+                working.counts().iter().for_each(|(name, more)| counting::add(&mut counted, name, *more));
                 guest = Some(working);
                 refused
             }
@@ -80,7 +85,7 @@ fn keys(running: &Running, terms: &Terms, mut feed: Feed) -> Result<Vec<LostKey>
             lost.push(LostKey::new(&group, key, format!("the reduce failed: {reason}")));
         }
     }
-    Ok(lost)
+    Ok((lost, counted))
 }
 
 /// Gives batches and takes rows until nobody asks any more.
