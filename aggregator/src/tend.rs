@@ -446,7 +446,8 @@ impl<R> Again for Rerun<'_, R> {
         let program = &*self.tend.job.program;
         let merged =
             Merge::new(cursors, |key: &[u8], total: &mut Vec<u8>, other: &[u8]| program.combine(key, total, other))?;
-        Ok(Box::new(Without { program, keys: self.reduction.without, pairs: merged }))
+        let pairs = Without { program, keys: self.reduction.without, pairs: merged };
+        Ok(Box::new(Given::new(program, pairs, &self.tend.job.given_up)))
     }
 }
 
@@ -492,17 +493,31 @@ impl<C: Cursor> Cursor for Without<'_, C> {
 
 /// How many keys a reduce was given.
 const KEYS: &str = "keys";
+/// Pairs between two looks whether anybody still wants what is made of them.
+const GLANCE_PAIRS: u64 = 1024;
 
-/// Pairs, and how many keys they have.
-struct CountingKeys<'p, C> {
+/// The pairs that a reduce is given, and how many keys they have. They end with an error once nobody wants them.
+struct Given<'p, C> {
     program: &'p dyn AnyProgram,
     pairs: C,
+    given_up: &'p AtomicBool,
+    given: u64,
     key: Vec<u8>,
     keys: u64,
 }
 
-impl<C: Cursor> Cursor for CountingKeys<'_, C> {
+impl<'p, C> Given<'p, C> {
+    const fn new(program: &'p dyn AnyProgram, pairs: C, given_up: &'p AtomicBool) -> Self {
+        Self { program, pairs, given_up, given: 0, key: Vec::new(), keys: 0 }
+    }
+}
+
+impl<C: Cursor> Cursor for Given<'_, C> {
     fn advance(&mut self) -> io::Result<bool> {
+        self.given += 1;
+        if self.given.is_multiple_of(GLANCE_PAIRS) && self.given_up.load(Ordering::Relaxed) {
+            return Err(given_up());
+        }
         let more = self.pairs.advance()?;
         if more {
             let key = self.program.together(self.pairs.key());
@@ -524,6 +539,10 @@ impl<C: Cursor> Cursor for CountingKeys<'_, C> {
     }
 }
 
+fn given_up() -> io::Error {
+    io::Error::other("its job is given up")
+}
+
 /// Of so many runs and one more, those that one merge takes: most of them, so that merges are few.
 const fn merged_runs(max_runs: usize) -> usize {
     let most = max_runs - max_runs / 4;
@@ -543,13 +562,13 @@ fn merge_into<C: Cursor>(
     let merged = Merge::new(cursors, |key, total, other| program.combine(key, total, other))?;
     let mut put = |key: &[u8], value: &[u8]| {
         if given_up.load(Ordering::Relaxed) {
-            return Err(io::Error::other("its job is given up"));
+            return Err(self::given_up());
         }
         writer.put(key, value)
     };
     if let Some((at, without)) = reduced {
         let pairs = Without { program, keys: without, pairs: merged };
-        let mut pairs = CountingKeys { program, pairs, key: Vec::new(), keys: 0 };
+        let mut pairs = Given::new(program, pairs, given_up);
         program.reduce(at, &mut pairs, &mut put)?;
         if program.groups() {
             counting::count_as(KEYS, pairs.keys);

@@ -290,6 +290,11 @@ pub enum UsageError {
         /// Why.
         source: ModuleError,
     },
+    /// What belongs to commands, without any.
+    #[error(
+        "fields, separators and files are of commands and modules: name one with --mapper, --reducer or --program (`--mapper cat` takes lines as they are)"
+    )]
+    NoCommand,
     /// `--module-memory` alone.
     #[error("--module-memory is for a module: name one with --program")]
     MemoryOfNoModule,
@@ -454,7 +459,8 @@ impl JobArgs {
         let name = match (self.job, &streaming) {
             (Some(job), _) => job,
             (None, _) if module.is_some() => module::NAME.to_owned(),
-            (None, Some(_)) => command::NAME.to_owned(),
+            (None, Some(streaming)) if streaming.has_commands() => command::NAME.to_owned(),
+            (None, Some(_)) => return Err(UsageError::NoCommand),
             (None, None) => DEFAULT_JOB.to_owned(),
         };
         let options = Options {

@@ -408,6 +408,7 @@ fn what_is_wrong_with_commands_is_said_before_anything_is_read() {
     refused(&["--mapper", "cat", "--sort-fields", "2x"], &["`2x` is no field to sort by"]);
     refused(&["--mapper", "cat", "--partition-fields", "0"], &["fields are numbered from 1"]);
     refused(&["--mapper", "cat", "--job", "sum"], &["the job `sum` does not use --mapper"]);
+    refused(&["--sort-fields", "2n"], &["name one with --mapper"]);
     refused(&["--mapper", "cat", "--lowercase"], &["does not use --lowercase"]);
     refused(&["--mapper", "cat", "--top", "3"], &["--top"]);
 }
