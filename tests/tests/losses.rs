@@ -24,6 +24,7 @@ world::on_both_brokers! {
     input_outside_the_roots_of_a_worker_is_lost_with_the_reason
     a_file_that_changed_after_the_push_is_lost
     many_small_files_share_chunks
+    of_a_hundred_records_of_which_three_panic_and_two_keys_fail_ninety_five_are_left
 }
 
 fn agree(order: &Order, sources: &[LocalSource], report: &Report) {
@@ -168,4 +169,41 @@ async fn many_small_files_share_chunks(home: Home) {
         agree(&order, &sources, &report);
     }
     cluster.finish().await;
+}
+
+/// A program in Rust, of which three records of 20 KB cannot be mapped and two keys not reduced.
+async fn of_a_hundred_records_of_which_three_panic_and_two_keys_fail_ninety_five_are_left(home: Home) {
+    let cluster = Cluster::builder().workers(2).start(home).await;
+    let record = |number: usize| {
+        let value = match number {
+            13 | 99 => "panic",
+            50 => "refuse",
+            _ => "good",
+        };
+        let key = match number {
+            7 => "fail",
+            42 => "die",
+            _ => "key",
+        };
+        format!("{key}{number:03}\t{value} {}\n", "x".repeat(20 << 10))
+    };
+    let text: String = (0..100).map(record).collect();
+    let order = Order { chunk_bytes: 100 << 10, ..Order::of("fragile") };
+    let report = cluster.run(&order, &[source("in", text)]).await;
+    let good = (0..100).filter(|number| ![7, 13, 42, 50, 99].contains(number));
+    let expected: Vec<String> = good.map(|number| format!("key{number:03}\t1\n")).collect();
+    assert_eq!(expected.len(), 95);
+    assert_eq!(String::from_utf8(report.tsv).unwrap(), expected.concat());
+    let losses = &report.end.losses;
+    let reasons: Vec<&str> = losses.records.iter().map(|lost| lost.reason.as_str()).collect();
+    let panicked = "mapping panicked: this line panics";
+    assert_eq!((losses.count, reasons), (5, vec![panicked, "this line is refused", panicked]));
+    let mut keys: Vec<&[u8]> = losses.keys.iter().map(|lost| lost.key.0.as_slice()).collect();
+    keys.sort_unstable();
+    assert_eq!(keys, [b"die042", b"fail007".as_slice()]);
+    let counters = ["records", "program.lines", "keys", "program.keys"].map(|name| report.end.counters[name]);
+    // A reduce is made anew without the keys that fail.
+    assert_eq!(counters, [100, 97, 95, 95]);
+    cluster.finish().await;
+    seen::fault("a program in Rust panics on some records and keys", "they are left out, all others count once");
 }
