@@ -176,6 +176,12 @@ pub trait Program: Send + Sync + 'static {
     /// Adds `other` into `total`. Associative and commutative.
     fn merge(&self, key: &[u8], total: &mut Self::Value, other: Self::Value);
 
+    /// What goes out of a chunk for the encoded value of a combined pair: that very value, unless a program holds values in
+    /// another form as long as they may still be merged. `room` is for the bytes.
+    fn settled<'v>(&self, _key: &[u8], value: &'v [u8], _room: &'v mut Vec<u8>) -> &'v [u8] {
+        value
+    }
+
     /// The part of a key that chooses its partition: all of it, unless keys that begin alike must meet.
     fn group<'k>(&self, key: &'k [u8]) -> &'k [u8] {
         key

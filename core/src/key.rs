@@ -12,6 +12,11 @@ const NOT_YET: u8 = 0xff;
 /// Appends `part`, escaped, and its end.
 pub fn put_part(key: &mut Vec<u8>, part: &[u8]) {
     key.reserve(part.len() + END.len());
+    if memchr::memchr(0, part).is_none() {
+        key.extend_from_slice(part);
+        key.extend_from_slice(&END);
+        return;
+    }
     for (index, stretch) in part.split(|&byte| byte == 0).enumerate() {
         if index > 0 {
             key.extend_from_slice(&[0, NOT_YET]);

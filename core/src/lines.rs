@@ -5,7 +5,7 @@
 //! surprise: all of that is bytes that order as they should; nobody compares fields.
 //!
 //! `sort form | key | partition form | place`, the first three ended as [`crate::key`] does; only the key and the place where the
-//! job names no fields, and no place where pairs of equal keys are combined. The partition form stands behind the key, which decides it, so that it orders nothing. The place is sixteen bytes: for a mapped pair its source, the offset of its piece and its number there;
+//! job names no fields, and no place where pairs of equal keys are combined: then the key alone, as it is, if there are no fields. The partition form stands behind the key, which decides it, so that it orders nothing. The place is sixteen bytes: for a mapped pair its source, the offset of its piece and its number there;
 //! for a reduced one its partition, its number there and zeros.
 
 mod fields;
@@ -97,10 +97,18 @@ impl LineFormat {
         if self.placed { PLACE_BYTES } else { 0 }
     }
 
+    /// Whether an inner key is the key itself, as nothing is to be told of it.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        !self.placed && !self.has_fields()
+    }
+
     /// The inner key of a pair.
     pub fn inner(&self, key: &[u8], place: LinePlace, out: &mut Vec<u8>) {
         out.clear();
-        if !self.has_fields() {
+        if self.is_plain() {
+            out.extend_from_slice(key);
+        } else if !self.has_fields() {
             key::put_part(out, key);
         } else {
             let fields: Vec<&[u8]> = key.split(|&byte| byte == self.separator).collect();
@@ -122,7 +130,9 @@ impl LineFormat {
 
     /// The parts of an inner key: its key, what chooses the partition, and the place.
     fn parts_of<'k>(&self, inner: &'k [u8]) -> Option<[&'k [u8]; 3]> {
-        let (key, group, place) = if self.has_fields() {
+        let (key, group, place) = if self.is_plain() {
+            return Some([inner, inner, &[]]);
+        } else if self.has_fields() {
             let (_, rest) = key::split_part(inner)?;
             let (key, rest) = key::split_part(rest)?;
             let (group, place) = key::split_part(rest)?;
@@ -143,6 +153,9 @@ impl LineFormat {
     /// The key in an inner key.
     #[must_use]
     pub fn key_of<'k>(&self, inner: &'k [u8]) -> Option<Cow<'k, [u8]>> {
+        if self.is_plain() {
+            return Some(Cow::Borrowed(inner));
+        }
         let [key, _, place] = self.parts_of(inner)?;
         (place.len() == self.place_bytes()).then(|| key::read_part(key))
     }

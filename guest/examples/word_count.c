@@ -26,14 +26,18 @@ static int number(const rr_byte *digits, rr_size length, rr_number *number) {
     return length > 0 && length < 20;
 }
 
-rr_number combine(const rr_byte *total, rr_size total_length, const rr_byte *other, rr_size other_length) {
+rr_number combine(const rr_byte *values, rr_size length) {
     static rr_byte digits[20];
-    rr_number sum, more;
-    if (!number(total, total_length, &sum) || !number(other, other_length, &more)) {
-        rr_refuse("a count is no number", 20);
-        return rr_bytes(digits, 0);
+    const rr_byte *end = values + length, *value;
+    rr_number sum = 0, more;
+    rr_size value_length, begin = sizeof digits;
+    while (rr_value(&values, end, &value, &value_length)) {
+        if (!number(value, value_length, &more)) {
+            rr_refuse("a count is no number", 20);
+            break;
+        }
+        sum += more;
     }
-    rr_size begin = sizeof digits;
-    for (sum += more; begin == sizeof digits || sum > 0; sum /= 10) digits[--begin] = '0' + sum % 10;
+    do digits[--begin] = '0' + sum % 10; while ((sum /= 10) > 0);
     return rr_bytes(digits + begin, sizeof digits - begin);
 }

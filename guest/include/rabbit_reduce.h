@@ -41,15 +41,26 @@ RR_IMPORT(log) void rr_log(const void *text, rr_size length);
 RR_EXPORT(reserve) void *reserve(rr_size bytes);
 /* Maps a record: a line without its end. */
 RR_EXPORT(map) void map(const rr_byte *record, rr_size length);
-/* What two values of a key make together, as rr_bytes gives it. Associative and commutative. Only for modules whose values can
- * be merged two by two. */
-RR_EXPORT(combine) rr_number combine(const rr_byte *total, rr_size total_length, const rr_byte *other, rr_size other_length);
+/* What some values of a key make together, as rr_bytes gives it; rr_value tells them apart. Associative and commutative. Only for
+ * modules whose values can be merged. */
+RR_EXPORT(combine) rr_number combine(const rr_byte *values, rr_size length);
 /* Reduces a key to any number of rows. Only for modules that need all values of a key. */
 RR_EXPORT(reduce) void reduce(const rr_byte *key, rr_size length);
 
 /* Bytes, in one number. */
 static inline rr_number rr_bytes(const void *at, rr_size length) {
     return (rr_number)(rr_size)(unsigned long)at << 32 | length;
+}
+
+/* The next of values that lie one after the other, each behind its length in LEB128; 0 at the end. */
+static inline int rr_value(const rr_byte **at, const rr_byte *end, const rr_byte **value, rr_size *length) {
+    rr_size shift = 0;
+    if (*at == end) return 0;
+    *length = 0;
+    do *length |= (rr_size)(**at & 0x7f) << shift, shift += 7; while (*(*at)++ >= 0x80);
+    *value = *at;
+    *at += *length;
+    return 1;
 }
 
 /* A `reserve` out of memory that grows at its end: enough for a module that allocates nothing else. */

@@ -15,8 +15,8 @@ const ROOM: usize = 256;
 thread_local! {
     /// What a call is about is written here, by whoever calls.
     static RESERVED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-    /// What a combination has made.
-    static SUM: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    /// What a combination has made, and what it makes next.
+    static SUM: RefCell<(Vec<u8>, Vec<u8>)> = const { RefCell::new((Vec::new(), Vec::new())) };
 }
 
 /// What a module is offered.
@@ -139,14 +139,40 @@ pub fn map(program: &impl Map, at: u32, length: u32) {
     settled(program.map(Record { bytes: given(at, length) }, &mut Out(())));
 }
 
-/// Combines what the host has written; tells where the sum is, and how long.
-pub fn combine(program: &impl Combine, total: (u32, u32), other: (u32, u32)) -> u64 {
-    SUM.with(|sum| {
-        let mut sum = sum.borrow_mut();
-        sum.clear();
-        settled(program.combine(given(total.0, total.1), given(other.0, other.1), &mut sum));
-        (sum.as_ptr() as usize as u64) << 32 | sum.len() as u64
+/// Combines the values that the host has written; tells where the sum is, and how long.
+pub fn combine(program: &impl Combine, at: u32, length: u32) -> u64 {
+    SUM.with(|sums| {
+        let (total, sum) = &mut *sums.borrow_mut();
+        let mut list = given(at, length);
+        total.clear();
+        total.extend_from_slice(value(&mut list).unwrap_or_default());
+        while let Some(other) = value(&mut list) {
+            sum.clear();
+            if let Err(refused) = program.combine(total, other, sum) {
+                host::refuse(&refused.0);
+                break;
+            }
+            std::mem::swap(total, sum);
+        }
+        (total.as_ptr() as usize as u64) << 32 | total.len() as u64
     })
+}
+
+/// The next value of a list, behind its length in LEB128.
+fn value<'l>(list: &mut &'l [u8]) -> Option<&'l [u8]> {
+    let (mut length, mut shift) = (0_usize, 0);
+    loop {
+        let (byte, rest) = list.split_first()?;
+        *list = rest;
+        length |= usize::from(byte & 0x7f) << shift;
+        shift += 7;
+        if *byte < 0x80 {
+            break;
+        }
+    }
+    let (value, rest) = list.split_at(length);
+    *list = rest;
+    Some(value)
 }
 
 /// Reduces the key that the host has written.
@@ -178,5 +204,21 @@ pub(crate) fn asked(mut ask: impl FnMut(*mut u8, usize) -> u32) -> Option<Vec<u8
             }
             length => buffer.resize(length as usize, 0),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_lie_behind_their_lengths() {
+        let long = vec![7; 300];
+        let bytes = [&[2, b'a', b'b', 0, 0xac, 2][..], &long].concat();
+        let mut list = bytes.as_slice();
+        assert_eq!(value(&mut list), Some(&b"ab"[..]));
+        assert_eq!(value(&mut list), Some(&b""[..]));
+        assert_eq!(value(&mut list), Some(&long[..]));
+        assert_eq!(value(&mut list), None);
     }
 }

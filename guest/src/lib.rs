@@ -233,11 +233,10 @@ macro_rules! export {
         }
     };
     (@combine $program:ty) => {
-        /// Combines two values.
+        /// Combines values.
         #[cfg_attr(target_arch = "wasm32", no_mangle)]
-        pub extern "C" fn combine(total: u32, total_length: u32, other: u32, other_length: u32) -> u64 {
-            RABBIT_REDUCE_PROGRAM
-                .with(|program| $crate::border::combine(program, (total, total_length), (other, other_length)))
+        pub extern "C" fn combine(at: u32, length: u32) -> u64 {
+            RABBIT_REDUCE_PROGRAM.with(|program| $crate::border::combine(program, at, length))
         }
     };
     (@reduce $program:ty) => {

@@ -414,9 +414,9 @@ impl Cli {
 }
 
 impl JobArgs {
-    /// What is said of commands.
-    fn streaming(&self) -> Option<Box<Streaming>> {
-        let streaming = Streaming {
+    /// What is said of commands, with the files that lie beside them.
+    fn streaming(&self, files: &mut Vec<(Shipped, Bytes)>) -> Result<Option<Box<Streaming>>, UsageError> {
+        let mut streaming = Streaming {
             mapper: self.mapper.clone(),
             combiner: self.combiner.clone(),
             reducer: self.reducer.clone(),
@@ -426,36 +426,37 @@ impl JobArgs {
             sort_fields: self.sort_fields.clone(),
             files: Vec::new(),
         };
-        (streaming != Streaming::default()).then(|| Box::new(streaming))
+        for path in &self.files {
+            let (file, bytes) = shipped("--file", path)?;
+            let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default().to_owned();
+            if streaming.files.len() == MAX_FILES || streaming.files.iter().any(|other| other.name == name) {
+                return Err(UsageError::Beside { name });
+            }
+            streaming.files.push(SideFile { name, file: file.clone() });
+            files.push((file, bytes));
+        }
+        Ok((streaming != Streaming::default()).then(|| Box::new(streaming)))
+    }
+
+    /// The module, if it can be run.
+    fn module(&self, files: &mut Vec<(Shipped, Bytes)>) -> Result<Option<Box<Module>>, UsageError> {
+        let Some(path) = &self.program else {
+            return if self.module_memory.is_none() { Ok(None) } else { Err(UsageError::MemoryOfNoModule) };
+        };
+        let (file, bytes) = shipped("--program", path)?;
+        let memory = self.module_memory.unwrap_or(ByteSize(module::DEFAULT_MEMORY_BYTES));
+        let (least, most) = module::MEMORY_BYTES.into_inner();
+        let memory_bytes = within("--module-memory", memory, ByteSize(least), ByteSize(most))?.0;
+        let refused = |source| UsageError::Module { path: path.display().to_string(), source };
+        let module = module::check(&bytes, memory_bytes, CHECK).map_err(refused)?;
+        files.push((file, bytes));
+        Ok(Some(Box::new(module)))
     }
 
     fn check(self, by: By, programs: &Programs) -> Result<JobConfig, UsageError> {
-        let mut streaming = self.streaming();
         let mut files = Vec::new();
-        for path in &self.files {
-            let (file, bytes) = shipped("--file", path, MAX_FILE_BYTES)?;
-            let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default().to_owned();
-            let beside = &mut streaming.get_or_insert_default().files;
-            if beside.len() == MAX_FILES || beside.iter().any(|other| other.name == name) {
-                return Err(UsageError::Beside { name });
-            }
-            beside.push(SideFile { name, file: file.clone() });
-            files.push((file, bytes));
-        }
-        let mut module = None;
-        if let Some(path) = &self.program {
-            let (file, bytes) = shipped("--program", path, MAX_FILE_BYTES)?;
-            let memory_bytes = self.module_memory.map_or(module::DEFAULT_MEMORY_BYTES, |size| size.0);
-            let (least, most) = module::MEMORY_BYTES.into_inner();
-            within("--module-memory", ByteSize(memory_bytes), ByteSize(least), ByteSize(most))?;
-            let described = Module { file: file.clone(), memory_bytes };
-            module::check(&described, &bytes, CHECK)
-                .map_err(|source| UsageError::Module { path: path.display().to_string(), source })?;
-            module = Some(Box::new(described));
-            files.push((file, bytes));
-        } else if self.module_memory.is_some() {
-            return Err(UsageError::MemoryOfNoModule);
-        }
+        let streaming = self.streaming(&mut files)?;
+        let module = self.module(&mut files)?;
         let name = match (self.job, &streaming) {
             (Some(job), _) => job,
             (None, _) if module.is_some() => module::NAME.to_owned(),
@@ -514,14 +515,14 @@ impl OutputArgs {
 }
 
 /// A file that travels with the job.
-fn shipped(flag: &'static str, path: &Path, most: u64) -> Result<(Shipped, Bytes), UsageError> {
+fn shipped(flag: &'static str, path: &Path) -> Result<(Shipped, Bytes), UsageError> {
     let shown = || path.display().to_string();
     let failed = |source| UsageError::File { flag, path: shown(), source };
-    let opened = File::open(path).map_err(failed)?;
     let mut bytes = Vec::new();
-    opened.take(most + 1).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() as u64 > most {
-        return Err(UsageError::LongFile { flag, path: shown(), most: ByteSize(most).to_string() });
+    // One byte too many is enough to know.
+    File::open(path).map_err(failed)?.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        return Err(UsageError::LongFile { flag, path: shown(), most: ByteSize(MAX_FILE_BYTES).to_string() });
     }
     Ok((Shipped::of(&bytes), bytes.into()))
 }

@@ -10,6 +10,7 @@ mod feed;
 mod guest;
 mod mapping;
 mod reducing;
+mod values;
 
 pub use self::compiled::ModuleError;
 
@@ -25,6 +26,7 @@ use rabbit_reduce_core::map::{LeftOut, Limits, MapError, Mapped, Watch};
 use rabbit_reduce_core::pairs::PairSource;
 use rabbit_reduce_core::program::{AnyProgram, MapPlace, Programs, ReducePlace};
 use rabbit_reduce_core::rows::{Cell, RowSink};
+use rabbit_reduce_core::shipped::Shipped;
 use rabbit_reduce_core::table::Scratch;
 use std::borrow::Cow;
 use std::io;
@@ -65,27 +67,29 @@ pub fn with_modules(programs: Programs, host: Option<Host>) -> Programs {
     programs.with_options(NAME, move |options| Ok(Arc::new(ModuleProgram::of(options, host.as_ref(), &kept)?)))
 }
 
-/// Whether a module can be run: compiles it, and begins it once.
+/// A module as a job names it, if it can be run: it is compiled, and begun once.
 ///
 /// # Errors
 /// Says what is wrong with it.
-pub fn check(module: &Module, bytes: &[u8], silence: Duration) -> Result<(), ModuleError> {
-    let compiled = Compiled::of(module, bytes)?;
+pub fn check(bytes: &[u8], memory_bytes: u64, silence: Duration) -> Result<Module, ModuleError> {
+    let compiled = Compiled::of(bytes, memory_bytes)?;
     let terms = Terms { silence, ..Terms::default() };
-    Guest::begin(&compiled, &terms).map(drop).map_err(|error| match error {
+    Guest::begin(&compiled, &terms).map_err(|error| match error {
         CallError::Trapped(reason) if reason.contains("memory minimum size") => ModuleError::Begin(format!(
-            "it begins with more memory than the {} bytes that it may take (see --module-memory)",
-            module.memory_bytes
+            "it begins with more memory than the {memory_bytes} bytes that it may take (see --module-memory)"
         )),
         error => ModuleError::Begin(error.reason()),
-    })
+    })?;
+    Ok(Module { file: Shipped::of(bytes), memory_bytes, combined: compiled.gives_combined() })
 }
 
 struct ModuleProgram {
     /// How its mapped pairs lie.
     mapped: Lines,
-    /// How those of its parts do, if it reduces or does not combine.
+    /// How what it reduces to does.
     placed: Lines,
+    /// How the pairs of its result do.
+    printed: LineFormat,
     /// Nothing where results are only printed.
     running: Option<Arc<Running>>,
 }
@@ -111,7 +115,10 @@ impl Running {
     fn combine(&self, total: &mut Vec<u8>, other: &[u8]) -> Result<(), CallError> {
         let idle = self.idle.lock().expect("nobody panics with it").pop();
         let mut guest = idle.map_or_else(|| self.begin(), Ok)?;
-        guest.combine(total, other)?;
+        let mut list = Vec::with_capacity(total.len() + other.len() + 2 * values::MOST_LENGTH_BYTES);
+        values::put(&mut list, total);
+        values::put(&mut list, other);
+        guest.combine(&list, total)?;
         self.idle.lock().expect("nobody panics with it").push(guest);
         Ok(())
     }
@@ -136,16 +143,17 @@ impl ModuleProgram {
             return Err(refused(reason));
         }
         let format = streaming.line_format().map_err(refused)?;
+        let printed = LineFormat { placed: !module.combined, ..format.clone() };
         let Some(host) = host else {
-            let placed = Lines(format);
-            return Ok(Self { mapped: placed.clone(), placed, running: None });
+            let (mapped, placed) = (Lines(printed.clone()), Lines(format));
+            return Ok(Self { mapped, placed, printed, running: None });
         };
         let compiled = Self::compiled(module, host, kept)?;
         let mapped = Lines(LineFormat { placed: !compiled.combines, ..format.clone() });
         let settings = Arc::new(options.set.clone());
         let terms = Terms { settings, silence: host.silence, ..Terms::default() };
         let running = Arc::new(Running { compiled, terms, idle: Mutex::default() });
-        Ok(Self { mapped, placed: Lines(format), running: Some(running) })
+        Ok(Self { mapped, placed: Lines(format), printed, running: Some(running) })
     }
 
     /// The module, compiled now or before.
@@ -168,8 +176,11 @@ impl ModuleProgram {
         let bytes = host.files.read(&module.file);
         let bytes = bytes.map_err(|error| not_here(format!("its module cannot be read: {error}")))?;
         let bytes = bytes.ok_or_else(|| not_here("its module is not here (any more)".to_owned()))?;
-        let compiled = Compiled::of(module, &bytes)
-            .map_err(|error| JobError::Setting { job: NAME.to_owned(), reason: error.to_string() })?;
+        let refused = |reason: String| JobError::Setting { job: NAME.to_owned(), reason };
+        let compiled = Compiled::of(&bytes, module.memory_bytes).map_err(|error| refused(error.to_string()))?;
+        if compiled.gives_combined() != module.combined {
+            return Err(refused("what the job says of its module is not so".to_owned()));
+        }
         let compiled = Arc::new(compiled);
         kept.truncate(KEPT_MODULES - 1);
         kept.insert(0, (module.clone(), Arc::clone(&compiled)));
@@ -249,11 +260,11 @@ impl AnyProgram for ModuleProgram {
     }
 
     fn rows(&self, _: &[Vec<u8>], pairs: &mut dyn PairSource, sink: &mut dyn RowSink) -> io::Result<()> {
-        // Who prints does not know whether the module combines; a key tells whether it has a place.
-        let combined = LineFormat { placed: false, ..self.placed.0.clone() };
         while let Some((inner, value)) = pairs.next()? {
-            let key = self.placed.0.key_of(inner).or_else(|| combined.key_of(inner));
-            let key = key.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "a pair has no key"))?;
+            let key = self
+                .printed
+                .key_of(inner)
+                .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "a pair has no key"))?;
             sink.row(&[Cell::Bytes(key), Cell::Bytes(Cow::Borrowed(value))])?;
         }
         Ok(())

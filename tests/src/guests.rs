@@ -2,13 +2,14 @@
 //!
 //! What would surprise: they are built once for all tests of a run, by whichever test comes first; the others wait for it.
 
-use rabbit_reduce_core::jobs::{Module, Options};
+use rabbit_reduce_core::jobs::Options;
 use rabbit_reduce_core::shipped::Shipped;
-use rabbit_reduce_runtime::module::DEFAULT_MEMORY_BYTES;
+use rabbit_reduce_runtime::module::{DEFAULT_MEMORY_BYTES, check};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
+use std::time::Duration;
 
 static BUILT: LazyLock<PathBuf> = LazyLock::new(build);
 
@@ -44,7 +45,7 @@ pub fn guest(name: &str) -> PathBuf {
 #[must_use]
 pub fn module(name: &str) -> (Options, Vec<(Shipped, bytes::Bytes)>) {
     let bytes = std::fs::read(guest(name)).expect("it has been built");
-    let file = Shipped::of(&bytes);
-    let module = Module { file: file.clone(), memory_bytes: DEFAULT_MEMORY_BYTES };
+    let module = check(&bytes, DEFAULT_MEMORY_BYTES, Duration::from_secs(60)).expect("it can be run");
+    let file = module.file.clone();
     (Options { module: Some(Box::new(module)), ..Options::default() }, vec![(file, bytes.into())])
 }

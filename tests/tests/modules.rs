@@ -285,11 +285,11 @@ fn a_combine_that_fails_ends_the_job_and_says_why() {
         &room,
         r#"(func (export "map") (param i32 i32)
             (call $emit (local.get 0) (i32.const 1) (local.get 0) (local.get 1)))
-           (func (export "combine") (param i32 i32 i32 i32) (result i64) unreachable)"#,
+           (func (export "combine") (param i32 i32) (result i64) unreachable)"#,
     );
     // The two meet where they are mapped, or only where they are merged.
     for (input, reason) in [
-        ("a1\na2\n".to_owned(), "the module cannot combine two values: wasm trap: "),
+        ("a1\na2\n".to_owned(), "the module cannot combine values: wasm trap: "),
         (format!("a1{0}\na2{0}\n", "x".repeat(100)), "combining two values of key \"a\": wasm trap: "),
     ] {
         room.write("in.txt", input);
@@ -322,7 +322,7 @@ fn what_is_wrong_with_a_module_is_said_before_anything_is_read() {
         (r#"(func (export "map") (param i32))"#, "the module exports no `map`"),
         (
             &format!(r#"{map} (func (export "combine"))"#),
-            "exports no `combine` (a function of (i32, i32, i32, i32) that gives (i64))",
+            "exports no `combine` (a function of (i32, i32) that gives (i64))",
         ),
         (&format!(r#"{map} (global (export "reduce") i32 (i32.const 0))"#), "the module exports no `reduce`"),
         (&format!(r#"{map} (func $s unreachable) (start $s)"#), "the module cannot be begun: wasm trap"),

@@ -103,6 +103,8 @@ pub struct Module {
     pub file: Shipped,
     /// What an instance of it may take, in bytes: the same everywhere, since a program may do otherwise with less.
     pub memory_bytes: u64,
+    /// Its result is made of combined pairs as they are: whoever prints it has no module to ask.
+    pub combined: bool,
 }
 
 impl Streaming {

@@ -16,6 +16,7 @@ const COMBINED_BYTES: &str = "combined-bytes";
 
 /// The chunk.
 pub struct Building<'p, P: Program> {
+    program: &'p P,
     table: Table<'p, P>,
     limits: Limits,
     skips: SkipList,
@@ -43,7 +44,7 @@ impl<'p, P: Program> Building<'p, P> {
             (COMBINED.to_owned(), 0),
             (COMBINED_BYTES.to_owned(), 0),
         ]);
-        Self { table, limits, skips, refused: Refusals::default(), digest, counters }
+        Self { program, table, limits, skips, refused: Refusals::default(), digest, counters }
     }
 
     /// Pairs so far.
@@ -118,10 +119,10 @@ impl<'p, P: Program> Building<'p, P> {
         mut look: impl FnMut() -> Result<(), MapError>,
     ) -> Result<Mapped, MapError> {
         let pairs = self.table.pairs();
-        let mut segments = Segments::new(self.limits, scratch);
+        let (mut segments, mut room) = (Segments::new(self.limits, scratch), Vec::new());
         self.table.drain(scratch, |partition, key, pairs, value| {
             look()?;
-            segments.put(partition, key, pairs, value)
+            segments.put(partition, key, pairs, self.program.settled(key, value, &mut room))
         })?;
         let (combined, combined_bytes) = segments.put_so_far();
         let (partials, spool, output_digest) = segments.finish()?;

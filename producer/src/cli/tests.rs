@@ -43,8 +43,17 @@ fn help_groups_flags_and_keeps_inputs_apart() {
         "Examples:",
     ];
     assert_eq!(headings(&help("push")), push);
-    let run =
-        ["Arguments:", "Options:", "Job options:", "Commands:", "Resources:", "Output options:", "Logs:", "Examples:"];
+    let run = [
+        "Arguments:",
+        "Options:",
+        "Job options:",
+        "Commands:",
+        "Modules:",
+        "Resources:",
+        "Output options:",
+        "Logs:",
+        "Examples:",
+    ];
     assert_eq!(headings(&help("run")), run);
     assert_eq!(headings(&help("status")), ["Arguments:", "Options:", "Broker:", "Logs:"]);
 }

@@ -4,7 +4,6 @@
 //! are none; and a thread of its own counts the time of everything that runs, as nothing that runs can be asked.
 
 use super::guest::{Host, imports};
-use rabbit_reduce_core::jobs::Module as ModuleSpec;
 use std::sync::OnceLock;
 use std::time::Duration;
 use wasmtime::{Config, Engine, ExternType, FuncType, InstancePre, Linker, Module, ValType};
@@ -86,7 +85,7 @@ fn engine() -> &'static Engine {
 
 impl Compiled {
     /// Compiles a module and looks at what it exports and needs.
-    pub(super) fn of(spec: &ModuleSpec, bytes: &[u8]) -> Result<Self, ModuleError> {
+    pub(super) fn of(bytes: &[u8], memory_bytes: u64) -> Result<Self, ModuleError> {
         if bytes.len() as u64 > MAX_MODULE_BYTES {
             return Err(ModuleError::Large { bytes: bytes.len() as u64 });
         }
@@ -100,7 +99,7 @@ impl Compiled {
         needs(&module, "map", &[&i32; 2], &[])?;
         let combines = module.get_export("combine").is_some();
         if combines {
-            needs(&module, "combine", &[&i32; 4], &[&i64])?;
+            needs(&module, "combine", &[&i32; 2], &[&i64])?;
         }
         let reduces = module.get_export("reduce").is_some();
         if reduces {
@@ -115,7 +114,14 @@ impl Compiled {
             }
         }
         let instances = linker.instantiate_pre(&module).map_err(invalid)?;
-        Ok(Self { instances, combines, reduces, memory_bytes: spec.memory_bytes })
+        Ok(Self { instances, combines, reduces, memory_bytes })
+    }
+}
+
+impl Compiled {
+    /// Whether its result is made of combined pairs as they are.
+    pub(super) const fn gives_combined(&self) -> bool {
+        self.combines && !self.reduces
     }
 }
 

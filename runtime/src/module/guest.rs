@@ -289,7 +289,7 @@ pub(super) struct Guest {
     memory: Memory,
     reserve: TypedFunc<u32, u32>,
     map: TypedFunc<(u32, u32), ()>,
-    combine: Option<TypedFunc<(u32, u32, u32, u32), u64>>,
+    combine: Option<TypedFunc<(u32, u32), u64>>,
     reduce: Option<TypedFunc<(u32, u32), ()>>,
     /// Where it takes what it is given, and how much of it.
     room: (u32, u32),
@@ -352,16 +352,6 @@ impl Guest {
         Ok(())
     }
 
-    fn call<P: WasmParams, R: WasmResults>(
-        &mut self,
-        at: At,
-        function: &TypedFunc<P, R>,
-        params: P,
-    ) -> Result<R, CallError> {
-        self.store.data_mut().at = at;
-        function.call(&mut self.store, params).map_err(|error| failure(&mut self.store, &error))
-    }
-
     /// Maps a record; its pairs are [`Guest::held`] then. What it refuses is told instead.
     pub(super) fn map(&mut self, record: &[u8], offset: u64, limit: u64) -> Result<Option<String>, CallError> {
         begin_to_count(&mut self.store);
@@ -373,8 +363,7 @@ impl Guest {
         let at = self.room(record.len())?;
         self.write(at, record)?;
         let length = u32::try_from(record.len()).expect("there was room for it");
-        let map = self.map.clone();
-        self.call(At::Map, &map, (at, length))?;
+        call(&mut self.store, At::Map, &self.map, (at, length))?;
         Ok(self.store.data_mut().refused.take())
     }
 
@@ -388,16 +377,14 @@ impl Guest {
         &self.store.data().counts
     }
 
-    /// Adds a value to another.
-    pub(super) fn combine(&mut self, total: &mut Vec<u8>, other: &[u8]) -> Result<(), CallError> {
+    /// Puts into `sum` what the values of a list make together.
+    pub(super) fn combine(&mut self, list: &[u8], sum: &mut Vec<u8>) -> Result<(), CallError> {
         begin_to_count(&mut self.store);
-        let at = self.room(total.len() + other.len())?;
-        let length = |bytes: &[u8]| u32::try_from(bytes.len()).expect("there was room for it");
-        let (total_length, other_length) = (length(total), length(other));
-        self.write(at, total)?;
-        self.write(at + total_length, other)?;
-        let combine = self.combine.clone().expect("who has none is not asked");
-        let combined = self.call(At::Combine, &combine, (at, total_length, at + total_length, other_length))?;
+        let at = self.room(list.len())?;
+        self.write(at, list)?;
+        let length = u32::try_from(list.len()).expect("there was room for it");
+        let combine = self.combine.as_ref().expect("who has none is not asked");
+        let combined = call(&mut self.store, At::Combine, combine, (at, length))?;
         if let Some(reason) = self.store.data_mut().refused.take() {
             return Err(CallError::Trapped(reason));
         }
@@ -407,8 +394,8 @@ impl Guest {
         }
         let bytes = slice(self.memory.data(&self.store), at, length);
         let bytes = bytes.map_err(|fault| CallError::Trapped(fault.to_string()))?;
-        total.clear();
-        total.extend_from_slice(bytes);
+        sum.clear();
+        sum.extend_from_slice(bytes);
         Ok(())
     }
 
@@ -424,8 +411,8 @@ impl Guest {
             let at = self.room(key.len())?;
             self.write(at, key)?;
             let length = u32::try_from(key.len()).expect("there was room for it");
-            let reduce = self.reduce.clone().expect("who has none is not asked");
-            self.call(At::Reduce, &reduce, (at, length))
+            let reduce = self.reduce.as_ref().expect("who has none is not asked");
+            call(&mut self.store, At::Reduce, reduce, (at, length))
         };
         let reduced = reducing();
         let host = self.store.data_mut();
@@ -435,6 +422,19 @@ impl Guest {
             None => feed.put_out(&mut host.held, true).map(|()| None).map_err(|_| CallError::Stopped),
         });
         (feed, reduced)
+    }
+}
+
+fn call<P: WasmParams, R: WasmResults>(
+    store: &mut Store<Host>,
+    at: At,
+    function: &TypedFunc<P, R>,
+    params: P,
+) -> Result<R, CallError> {
+    store.data_mut().at = at;
+    match function.call(&mut *store, params) {
+        Ok(result) => Ok(result),
+        Err(error) => Err(failure(store, &error)),
     }
 }
 

@@ -5,6 +5,7 @@
 
 use super::Running;
 use super::guest::{CallError, Guest};
+use super::values::{self, List};
 use rabbit_reduce_core::boundary::Boundary;
 use rabbit_reduce_core::job::{Pair, Piece, Program, RecordError, Records};
 use rabbit_reduce_core::lines::{LinePlace, Lines};
@@ -32,7 +33,7 @@ pub(super) struct Chunk<'c> {
 
 impl<'c> Chunk<'c> {
     /// Its pairs, as `program` merges them. `merged` says whether that went well so far.
-    pub(super) fn mapped<P: Program<Value = Vec<u8>>>(
+    pub(super) fn mapped<P: Valued>(
         &self,
         program: &'c P,
         lines: &Lines,
@@ -65,8 +66,13 @@ impl<'c> Chunk<'c> {
                 }
                 let guest = guest.as_ref().expect("it has just mapped");
                 for (number, (key, value)) in (0..).zip(guest.held().iter()) {
-                    lines.0.inner(key, LinePlace::mapped(record.source, record.offset, number), &mut inner);
-                    building.add(Key::of(&inner), value.to_vec(), self.scratch)?;
+                    let inner = if lines.0.is_plain() {
+                        key
+                    } else {
+                        lines.0.inner(key, LinePlace::mapped(record.source, record.offset, number), &mut inner);
+                        &inner
+                    };
+                    building.add(Key::of(inner), program.value(value), self.scratch)?;
                     glance(watch)?;
                 }
                 for (name, more) in guest.counts() {
@@ -128,7 +134,19 @@ impl<'c> Chunk<'c> {
     }
 }
 
-/// Pairs that a module combines: one of each key.
+/// A program whose values are those of a module.
+pub(super) trait Valued: Program {
+    /// A value as the module gave it.
+    fn value(&self, bytes: &[u8]) -> Self::Value;
+}
+
+impl Valued for Lines {
+    fn value(&self, bytes: &[u8]) -> Vec<u8> {
+        bytes.to_vec()
+    }
+}
+
+/// Pairs that a module combines: one of each key. The values of a key are held as they come, and combined many at a time.
 pub(super) struct Combining {
     lines: Lines,
     running: Arc<Running>,
@@ -158,15 +176,36 @@ impl Combining {
             Some(CallError::Stopped) => Err(MapError::Stopped),
             Some(CallError::Pair { bytes }) => Err(MapError::Pair { bytes: *bytes }),
             Some(error) => {
-                let reason = format!("the module cannot combine two values: {}", error.reason());
+                let reason = format!("the module cannot combine values: {}", error.reason());
                 Err(MapError::Program { reason, may_pass: false })
             }
         }
     }
+
+    /// Puts into `sum` what a list makes together; `false` if nothing is combined any more.
+    fn combine(&self, list: &[u8], sum: &mut Vec<u8>) -> bool {
+        let mut combiner = self.guest();
+        let Combiner { guest, failed } = &mut *combiner;
+        if failed.is_some() {
+            return false;
+        }
+        let combined = match guest {
+            Some(guest) => guest.combine(list, sum),
+            none => self.running.begin().and_then(|begun| none.insert(begun).combine(list, sum)),
+        };
+        *failed = combined.err();
+        failed.is_none()
+    }
+}
+
+impl Valued for Combining {
+    fn value(&self, bytes: &[u8]) -> List {
+        List::of(bytes)
+    }
 }
 
 impl Program for Combining {
-    type Value = Vec<u8>;
+    type Value = List;
 
     fn boundary(&self) -> Boundary {
         self.lines.boundary()
@@ -176,25 +215,26 @@ impl Program for Combining {
         self.lines.records()
     }
 
-    fn map<'r>(&'r self, record: Piece<'r>) -> impl Iterator<Item = Result<Pair<'r, Vec<u8>>, RecordError>> + 'r {
-        self.lines.map(record)
+    fn map<'r>(&'r self, record: Piece<'r>) -> impl Iterator<Item = Result<Pair<'r, List>, RecordError>> + 'r {
+        self.lines.map(record).map(|pair| pair.map(|Pair { key, value }| Pair { key, value: List::of(&value) }))
     }
 
-    fn merge(&self, _: &[u8], total: &mut Vec<u8>, other: Vec<u8>) {
-        let mut combiner = self.guest();
-        let Combiner { guest, failed } = &mut *combiner;
-        if failed.is_some() {
-            return;
+    fn merge(&self, _: &[u8], total: &mut List, other: List) {
+        total.append(&other);
+        if total.is_long() {
+            let mut sum = Vec::new();
+            if self.combine(total.bytes(), &mut sum) {
+                *total = List::of(&sum);
+            }
         }
-        let combining = || {
-            let guest = match guest {
-                Some(guest) => guest,
-                none => none.insert(self.running.begin()?),
-            };
-            guest.combine(total, &other)
-        };
-        if let Err(error) = { combining }() {
-            *failed = Some(error);
+    }
+
+    fn settled<'v>(&self, _: &[u8], list: &'v [u8], room: &'v mut Vec<u8>) -> &'v [u8] {
+        match values::only(list) {
+            Some(value) => value,
+            None if self.combine(list, room) => room,
+            // Whoever asks hears that it failed, and nothing of this goes out.
+            None => &[],
         }
     }
 
