@@ -73,13 +73,13 @@ impl Embedded {
         threads: usize,
         memory_bytes: u64,
         scratch: PathBuf,
+        store: Arc<TemporaryStore>,
         programs: Programs,
-        files: ShippedFiles,
     ) -> Result<Self, EmbeddedError> {
         let broker: Arc<dyn Broker> = Arc::new(EmbeddedBroker::new());
         let queue_bytes = (memory_bytes / 64).clamp(1 << 20, QUEUE_BYTES);
         broker.declare(&Topology::new(NAMESPACE, queue_bytes)).await?;
-        let store = Arc::new(TemporaryStore::new(Some(&scratch))?);
+        let files = Self::files(&store);
         let shutdown = Shutdown::new();
         let segment_bytes = segment_bytes(memory_bytes);
         let mut roles = JoinSet::new();
@@ -113,6 +113,12 @@ impl Embedded {
         let (to, until) = (Arc::clone(&broker), shutdown.clone());
         roles.spawn(async move { Ok(worker::run(config, to, until).await?) });
         Ok(Self { broker, segment_bytes, shutdown, roles, store })
+    }
+
+    /// Where files of the job are kept: they go with the store.
+    #[must_use]
+    pub fn files(store: &TemporaryStore) -> ShippedFiles {
+        ShippedFiles::within(store.path())
     }
 
     /// Comes back only if a role stops by itself, with the reason.

@@ -42,7 +42,7 @@ use rabbit_reduce_runtime::process::exit::Exit;
 use rabbit_reduce_runtime::process::shutdown::Shutdown;
 use rabbit_reduce_runtime::process::start::{self, Failure};
 use rabbit_reduce_runtime::process::{complain, tell};
-use rabbit_reduce_runtime::shipped::ShippedFiles;
+use rabbit_reduce_runtime::store::temporary::TemporaryStore;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -138,11 +138,12 @@ async fn run_here(run: cli::Run, programs: Programs, screen: Screen, shutdown: S
     let sources = collect(&run.inputs, &screen)?;
     let to = open(&run.output)?;
     let scratch = std::env::temp_dir();
-    let files = ShippedFiles::temporary(&scratch).map_err(|error| Failure::new(Exit::InputOutput, error))?;
+    let store = TemporaryStore::new(Some(&scratch)).map_err(|error| Failure::new(Exit::InputOutput, error))?;
+    let files = Embedded::files(&store);
     let commands = Host { scratch: scratch.clone(), files: files.clone(), limits: run.commands, alone: true };
     let programs = with_commands(programs, Permission::Allowed(commands));
     let working = with_modules(programs.clone(), Some(run.modules.host(&files, run.memory_bytes, run.threads)));
-    let started = Embedded::start(run.threads, run.memory_bytes, scratch, working, files).await;
+    let started = Embedded::start(run.threads, run.memory_bytes, scratch, Arc::new(store), working).await;
     let mut embedded = started.map_err(|error| Failure::new(Exit::InputOutput, error))?;
     let session = Session {
         client: Client::new(Arc::clone(&embedded.broker)),

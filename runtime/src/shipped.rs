@@ -31,6 +31,12 @@ impl ShippedFiles {
         Self { folder: parent.join(format!("rabbit-reduce-files-{user}")), temporary: None }
     }
 
+    /// In a folder below `parent`, whose owner removes it. It is made with the first file.
+    #[must_use]
+    pub fn within(parent: &Path) -> Self {
+        Self { folder: parent.join("shipped"), temporary: None }
+    }
+
     /// In a folder of its own, below `parent`, that goes with it.
     ///
     /// # Errors
