@@ -9,8 +9,9 @@ use rabbit_reduce_tests::node::Cluster;
 use rabbit_reduce_tests::processes::Running;
 use rabbit_reduce_tests::seen;
 
-/// Bytes a second that a connection lets pass: no machine is through before something goes wrong.
-const PACE: Passage = Passage::Throttled(200_000);
+/// Bytes a second that a connection lets pass until something has gone wrong: no machine is through before, however long it
+/// takes to ask a cluster who leads it.
+const PACE: Passage = Passage::Throttled(50_000);
 
 /// A job over a cluster, to which something happens in the middle.
 fn happens(fault: &str, what: impl Fn(&mut Cluster, usize, &Namespace, &mut Running)) {
@@ -25,6 +26,7 @@ fn happens(fault: &str, what: impl Fn(&mut Cluster, usize, &Namespace, &mut Runn
     let leader = cluster.leader(&format!("{}.map", namespace.name));
     assert_eq!(cluster.members(&format!("{}.map", namespace.name)), 3);
     what(&mut cluster, leader, &namespace, &mut push);
+    cable.pass(Passage::Free);
     agrees(push, &expected);
     for role in &mut roles {
         assert!(role.lives(), "somebody gave up: {}", role.said());
