@@ -510,14 +510,14 @@ impl Folding {
             let (chunks, groups) = (state.chunks, state.file.program.groups());
             for (number, shard) in state.shards.iter_mut().enumerate() {
                 let partition = PartitionNumber(u32::try_from(number).expect("partitions are numbered in 32 bits"));
-                let job = Arc::clone(&state.file);
+                let job = || Arc::clone(&state.file);
                 if groups && self.reducing < self.most_tending && !state.ending && shard.could_reduce(chunks, now) {
                     shard.reducing = true;
                     self.reducing += 1;
-                    effects.push(Effect::Reduce { job, partition, chunks });
+                    effects.push(Effect::Reduce { job: job(), partition, chunks });
                 } else if self.tending < self.most_tending && shard.due(chunks, groups, now) {
                     let Some(away) = shard.leave() else { continue };
-                    effects.push(Effect::Tend(Box::new(ShardWork { job, partition, chunks, away })));
+                    effects.push(Effect::Tend(Box::new(ShardWork { job: job(), partition, chunks, away })));
                     self.tending += 1;
                 }
             }

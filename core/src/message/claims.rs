@@ -7,7 +7,7 @@
 use super::{Attempt, Failure, MAX_BODY_BYTES, MAX_HISTORY, Partial, Refused, Task, TaskPiece};
 use crate::id::ChunkNumber;
 use crate::jobs::MAX_EXPRESSION_BYTES;
-use crate::shipped::MAX_FILES;
+use crate::shipped::{MAX_FILE_BYTES, MAX_FILES};
 use crate::skip::{AGREED_SKIPS, LISTED_SKIPS, MAX_REASON_BYTES, Place, Skip};
 use crate::spec::{MAX_CHUNKS, MAX_PARTITIONS, MIN_SEGMENT_BYTES, OUTPUT_BYTES, SEGMENT_BYTES, Spec};
 use crate::split::{MAX_NAME_BYTES, MAX_PIECES, MAX_REFERENCE_BYTES};
@@ -77,6 +77,8 @@ impl Task {
         let short = expressions.into_iter().flatten().all(|expression| expression.len() <= MAX_EXPRESSION_BYTES);
         holds(short, "its regular expression is too long")?;
         holds(self.program.options.files().count() <= MAX_FILES, "it needs too many files")?;
+        let travels = self.program.options.files().all(|file| file.bytes <= MAX_FILE_BYTES);
+        holds(travels, "it needs a file that is longer than any that travels")?;
         self.check_pieces()?;
         holds(self.record.is_none_or(|place| self.is_only(place)), "it is of a single record and says more than that")?;
         let mut skips = self.too_long.iter().chain(&self.skips);
