@@ -3,9 +3,11 @@
 use super::{Throw, all_are_kept, expected, failure, partial, stranger, task, text};
 use bytes::Bytes;
 use rabbit_reduce_core::id::{ChunkNumber, JobId, PartitionNumber, SourceNumber};
+use rabbit_reduce_core::jobs::{Options, SideFile, Streaming};
 use rabbit_reduce_core::message::{self, Ask, Home as Said, Outcome, Partial, Task, TaskPiece};
 use rabbit_reduce_core::pairs::PairWriter;
 use rabbit_reduce_core::partition;
+use rabbit_reduce_core::shipped::Shipped;
 use rabbit_reduce_core::skip::{Skip, SkipList};
 use rabbit_reduce_core::spec::{ByteText, FileStamp, ProgramSpec, SEGMENT_BYTES};
 use rabbit_reduce_core::split::MAX_REFERENCE_BYTES;
@@ -135,7 +137,7 @@ fn expression(pattern: String) -> ProgramSpec {
     ProgramSpec { name: "grep".to_owned(), options, ..super::program() }
 }
 
-const TASKS: [BadTask; 22] = [
+const TASKS: [BadTask; 24] = [
     ("no attempt", |t| Task { attempt: 0, pieces: vec![missing()], ..t }, "number of attempts is out of range"),
     ("rounds beyond counting", |t| Task { rounds: u32::MAX, ..t }, "number of attempts is out of range"),
     ("crashes beyond counting", |t| Task { crashes: u32::MAX, ..t }, "number of attempts is out of range"),
@@ -170,6 +172,8 @@ const TASKS: [BadTask; 22] = [
         |t| Task { program: expression("((a{1000}){1000}){1000}".to_owned()), ..t },
         "is no regular expression that can be used",
     ),
+    ("a file of a terabyte", |t| Task { program: needing(1, 1 << 40), ..t }, "longer than any that travels"),
+    ("a hundred files", |t| Task { program: needing(100, 1), ..t }, "too many files"),
     ("forty thousand pieces", |t| Task { pieces: vec![piece(0, 0, 1); 40_000], ..t }, "too many pieces"),
     (
         "a piece beyond all files",
@@ -201,6 +205,14 @@ const TASKS: [BadTask; 22] = [
 fn missing() -> TaskPiece {
     let file = FileStamp { path: ByteText(b"/nonexistent/../../etc/passwd".to_vec()), size: 9, modified_ns: 0 };
     TaskPiece { file: Some(file), ..piece(0, 9, 1) }
+}
+
+/// A program of commands beside so many files of so many bytes.
+fn needing(count: usize, bytes: u64) -> ProgramSpec {
+    let beside = SideFile { name: "f".to_owned(), file: Shipped { bytes, ..Shipped::of(b"") } };
+    let streaming = Some(Box::new(Streaming { files: vec![beside; count], ..Streaming::default() }));
+    let options = Options { streaming, ..Options::default() };
+    ProgramSpec { name: "command".to_owned(), options, ..super::program() }
 }
 
 /// All of jobs of nobody, so that what fails ends aside, under its job's id.
