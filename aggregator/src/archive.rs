@@ -145,6 +145,10 @@ impl Archive {
         format!("jobs/{job}/seal.json")
     }
 
+    pub(crate) fn input_path(job: JobId) -> String {
+        format!("jobs/{job}/input.json")
+    }
+
     fn end_path(job: JobId, version: u32) -> String {
         format!("jobs/{job}/end/{version:06}")
     }
@@ -172,10 +176,15 @@ impl Archive {
 
     /// Reads a job; `None` if there is no such job, or not any more.
     pub(crate) fn job(&self, job: JobId) -> Result<Option<JobFile>, ArchiveError> {
-        let Some(spec): Option<Spec> = self.read(&Self::spec_path(job))? else { return Ok(None) };
+        let Some(spec) = self.spec(job)? else { return Ok(None) };
         self.fetch_files(&spec)?;
         let program = spec.check(&self.programs).map_err(|source| ArchiveError::Spec { job, source })?;
         Ok(Some(JobFile { spec, program, given_up: AtomicBool::new(false) }))
+    }
+
+    /// What a job's spec says, whether or not it can be run here.
+    pub(crate) fn spec(&self, job: JobId) -> Result<Option<Spec>, ArchiveError> {
+        self.read(&Self::spec_path(job))
     }
 
     /// Sees to it that the files of a job are here, each held against its name.
@@ -228,6 +237,18 @@ impl Archive {
             }
         }
         Ok(newest)
+    }
+
+    /// An end of that version.
+    pub(crate) fn end_of_version(&self, job: JobId, version: u32) -> Result<Option<End>, ArchiveError> {
+        self.read(&Self::end_path(job, version))
+    }
+
+    /// The step after a job, as long as that may have to read the job's result.
+    pub(crate) fn reader(&self, spec: &Spec) -> Result<Option<JobId>, ArchiveError> {
+        let Some(then) = spec.then else { return Ok(None) };
+        let is_there = self.spec(then)?.is_some() && !self.is_removed(then)?;
+        Ok((is_there && self.end(then)?.is_none()).then_some(then))
     }
 
     /// Puts an end at its version; `false` if that version is taken.
@@ -354,7 +375,7 @@ impl Archive {
         Ok(self.store.put_new(path, bytes)? == Put::Created)
     }
 
-    fn put<T: Serialize>(&self, path: &str, value: &T) -> Result<bool, ArchiveError> {
+    pub(crate) fn put<T: Serialize>(&self, path: &str, value: &T) -> Result<bool, ArchiveError> {
         self.put_bytes(path, &serde_json::to_vec(value).expect("files are plain data"))
     }
 

@@ -155,6 +155,7 @@ impl Folding {
                 Some(state) => state.shards.iter_mut().for_each(|shard| shard.wanted = true),
                 None => self.look_up(job, &mut effects),
             },
+            Event::Waits(job, asked) => effects.push(Effect::GoOn(job, asked)),
             Event::Heard(news) => self.hear(news, &mut effects),
             Event::Tick => {
                 self.late.say(now);
@@ -466,6 +467,7 @@ impl Folding {
                 state.end = Some(end);
                 if news {
                     effects.push(Effect::Announce(News::Ended(job)));
+                    effects.extend(state.file.spec.then.map(|then| Effect::GoOn(then, false)));
                 }
                 if state.over {
                     state.file.given_up.store(true, Ordering::Relaxed);

@@ -16,6 +16,7 @@ mod received;
 mod repair;
 mod requests;
 mod shard;
+mod steps;
 mod sweeping;
 mod tend;
 mod tidying;
@@ -26,6 +27,7 @@ use crate::folding::{Effect, Event, Folding, Opened, OpenedJob};
 use crate::letters::Letters;
 use crate::repair::Again;
 use crate::shard::{Channel, HeldReceipt};
+use crate::steps::Steps;
 use crate::sweeping::Sweep;
 use crate::tend::Tend;
 use crate::tidying::Tidying;
@@ -197,7 +199,9 @@ pub async fn run(
     let compute = Arc::new(Semaphore::new(config.threads.max(4)));
     let (sweeping, keep) = (Arc::new(Semaphore::new(1)), config.keep);
     let (tidying, tidied) = (Arc::new(Semaphore::new(1)), Arc::default());
-    Loop { archive, broker, folding, work: JoinSet::new(), letters, compute, sweeping, tidying, tidied, keep }
+    let steps = Steps::new();
+    let (work, until) = (JoinSet::new(), shutdown.clone());
+    Loop { archive, broker, folding, work, letters, compute, sweeping, tidying, tidied, steps, until, keep }
         .run(arrivals, feeds, shutdown)
         .await
 }
@@ -212,6 +216,8 @@ struct Loop {
     sweeping: Arc<Semaphore>,
     tidying: Arc<Semaphore>,
     tidied: Arc<Mutex<Tidying>>,
+    steps: Steps,
+    until: Shutdown,
     keep: Option<Duration>,
 }
 
@@ -328,6 +334,10 @@ impl Loop {
             Effect::Repair { job, mixed } => self.repair(job, mixed),
             Effect::SendAgain(job, again) => self.send_again(job, again),
             Effect::HandBack { queue, message, receipt } => self.hand_back(queue, message, receipt),
+            Effect::GoOn(job, asked) => {
+                let (steps, broker, until) = (self.steps.clone(), Arc::clone(&self.broker), self.until.clone());
+                self.work.spawn(async move { steps.go_on(archive, broker, &until, job, asked).await });
+            }
             Effect::Announce(news) => self.announce(news),
         }
     }

@@ -69,6 +69,7 @@ pub(crate) fn answer(
         Ask::PutFile { job, file, page } => put_file(archive, job, &file, page, body),
         Ask::Submit { spec } => submit(archive, &spec),
         Ask::Seal { job, chunks } => seal(archive, job, chunks),
+        Ask::Step { job } => step(archive, job),
         Ask::Status { job, detail } => status(archive, job, detail, progress, alarms),
         Ask::Uncovered { job, chunks } => uncovered(archive, job, chunks),
         Ask::Jobs => jobs(archive),
@@ -168,6 +169,22 @@ fn seal(archive: &Archive, job: JobId, chunks: u32) -> Answering {
     Ok(Answered { events, news, ..Answer::Done.into() })
 }
 
+fn step(archive: &Archive, job: JobId) -> Answering {
+    let Some(found) = archive.job(job)? else { return Ok(Answer::Unknown.into()) };
+    if found.spec.after.is_none() {
+        return Ok(
+            Answer::Refused(format!("job {job} is no step after another: its producer publishes its input")).into()
+        );
+    }
+    Ok(Answered { events: vec![Event::Waits(job, true)], ..Answer::Done.into() })
+}
+
+/// What is read by the step after it stays as it is.
+fn read_by(job: JobId, reader: JobId) -> Answered {
+    Answer::Refused(format!("the result of job {job} is read by the step after it, job {reader}, which has not ended"))
+        .into()
+}
+
 fn too_many_chunks(chunks: u32) -> Answered {
     Answer::Refused(format!("a job has at most {MAX_CHUNKS} chunks, not {chunks}")).into()
 }
@@ -233,6 +250,7 @@ fn remove(archive: &Archive, job: JobId) -> Answering {
         Ok(Some(_)) if archive.end(job)?.is_none() && !archive.is_removed(job)? => {
             return Ok(Answer::Refused(format!("job {job} is running; cancel it first")).into());
         }
+        Ok(Some(found)) if let Some(reader) = archive.reader(&found.spec)? => return Ok(read_by(job, reader)),
         Err(error @ ArchiveError::Store(_)) => return Err(error),
         // A job that cannot be read does not run here.
         Ok(Some(_)) | Err(ArchiveError::Damaged { .. } | ArchiveError::Spec { .. } | ArchiveError::File { .. }) => {}
@@ -278,6 +296,9 @@ fn retry(
     if archive.end(job)?.is_some_and(|end| !end.outcome.has_result()) {
         let reason = format!("job {job} ended without a result, which nothing can amend: push its input again");
         return Ok(Answer::Refused(reason).into());
+    }
+    if let Some(reader) = archive.reader(&found.spec)? {
+        return Ok(read_by(job, reader));
     }
     let asked = chunks.len() + records.len();
     if asked > RETRIED_AT_ONCE {
@@ -405,6 +426,8 @@ fn status_of(
         retrying_records: Vec::new(),
         losses: end.as_ref().map_or_else(Losses::default, |end| end.losses.clone()),
         alarms: Vec::new(),
+        after: spec.after,
+        then: spec.then,
         late: 0,
         end,
     };

@@ -53,11 +53,13 @@ impl Sweep {
             return self.finish_removal(job).map(|()| None);
         }
         if let Some(end) = self.archive.end(job)? {
-            if self.keep.is_some_and(|keep| self.age(end.time_ms) > keep) {
+            if self.keep.is_some_and(|keep| self.age(end.time_ms) > keep) && !self.is_read(job)? {
                 tracing::warn!(%job, keep = ?self.keep, "an ended job is older than --keep; it is removed");
                 self.archive.remove(job)?;
                 return Ok(Some(Event::Removed(job)));
             }
+        } else if self.waits_for_its_input(job)? {
+            return Ok(Some(Event::Waits(job, false)));
         } else if self.is_abandoned(job)? {
             return self.give_up(job).map(Some);
         }
@@ -80,10 +82,25 @@ impl Sweep {
         Ok(())
     }
 
+    /// Whether the step after a job may still read its result.
+    fn is_read(&self, job: JobId) -> Result<bool, ArchiveError> {
+        match self.archive.spec(job)? {
+            Some(spec) => Ok(self.archive.reader(&spec)?.is_some()),
+            None => Ok(false),
+        }
+    }
+
+    /// Whether a job is a step after one that there is, or was, and has not got all of its input.
+    fn waits_for_its_input(&self, job: JobId) -> Result<bool, ArchiveError> {
+        let Some(after) = self.archive.spec(job)?.and_then(|spec| spec.after) else { return Ok(false) };
+        let is_known = self.archive.is_removed(after)? || self.archive.spec(after)?.is_some();
+        Ok(is_known && self.archive.seal(job)?.is_none())
+    }
+
     /// Whether nothing was added for long to a job that is not sealed. A sealed one waits for something that may still come.
     fn is_abandoned(&self, job: JobId) -> Result<bool, ArchiveError> {
         let Some(keep) = self.keep else { return Ok(false) };
-        Ok(self.archive.seal(job)?.is_none() && self.age(self.last_touched(job)?) > keep)
+        Ok(self.archive.seal(job)?.is_none() && self.age(self.archive.last_touched(job)?) > keep)
     }
 
     /// Ends a job that is abandoned, even one that was never submitted; it then goes as any that has ended. Its producer may come
@@ -92,17 +109,6 @@ impl Sweep {
         tracing::warn!(%job, keep = ?self.keep, "a job was not published to its end for longer than --keep; it is given up");
         let end = self.archive.end_without_result(job, Outcome::Failed(ABANDONED.to_owned()))?;
         Ok(Event::Ended(job, Ok(Some(end))))
-    }
-
-    /// When a job was made, or the last run of it: the names of both tell.
-    fn last_touched(&self, job: JobId) -> Result<u64, ArchiveError> {
-        let partitions = self.archive.job(job)?.map_or(0, |file| file.spec.partitions);
-        let mut last = made_ms(job.0);
-        for partition in (0..partitions).map(PartitionNumber) {
-            let names = self.archive.store.list(&Archive::runs_folder(job, partition))?;
-            last = names.iter().filter_map(|name| Uuid::try_parse(name).ok()).map(made_ms).fold(last, u64::max);
-        }
-        Ok(last)
     }
 
     fn clear_aside(&self) -> Result<(), ArchiveError> {
@@ -148,6 +154,19 @@ impl Sweep {
 
     const fn age(&self, then_ms: u64) -> Duration {
         Duration::from_millis(self.now_ms.saturating_sub(then_ms))
+    }
+}
+
+impl Archive {
+    /// When a job was made, or the last run of it: the names of both tell.
+    pub(crate) fn last_touched(&self, job: JobId) -> Result<u64, ArchiveError> {
+        let partitions = self.job(job)?.map_or(0, |file| file.spec.partitions);
+        let mut last = made_ms(job.0);
+        for partition in (0..partitions).map(PartitionNumber) {
+            let names = self.store.list(&Self::runs_folder(job, partition))?;
+            last = names.iter().filter_map(|name| Uuid::try_parse(name).ok()).map(made_ms).fold(last, u64::max);
+        }
+        Ok(last)
     }
 }
 

@@ -23,6 +23,7 @@ pub mod mistake;
 pub mod ordered;
 pub mod pairs;
 pub mod partition;
+pub mod parts;
 pub mod postings;
 pub mod program;
 pub mod records;

@@ -236,6 +236,12 @@ pub struct Spec {
     /// Whose it is, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
+    /// The job whose result is its input: its one source is a stream of the rows as TSV, and no producer publishes them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<JobId>,
+    /// The job whose input its result is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub then: Option<JobId>,
 }
 
 /// A spec that cannot be run.
@@ -256,6 +262,9 @@ pub enum SpecError {
         /// The most.
         most: u64,
     },
+    /// Its input.
+    #[error("a step after another has one source, the rows of the other's result, which travel by value")]
+    Step,
     /// Its version.
     #[error(
         "the job was made for version {theirs} of the programs, this is version {PROGRAM_VERSION}: use the same release everywhere"
@@ -281,6 +290,9 @@ impl Spec {
         if let Some(bytes) = self.sources.bytes {
             let what = "the number of chunks (a larger chunk size makes fewer)";
             number(what, bytes.div_ceil(self.chunk_bytes.max(1)), 0, MAX_CHUNKS)?;
+        }
+        if self.after.is_some() && (self.sources.count, self.sources.bytes, self.by) != (1, None, By::Value) {
+            return Err(SpecError::Step);
         }
         let most = most_chunk_bytes(self.by, self.sources.bytes);
         let what = match (self.by, self.sources.bytes) {
@@ -356,6 +368,8 @@ mod tests {
             sources: SourceList::default(),
             created_ms: 0,
             owner: None,
+            after: None,
+            then: None,
         }
     }
 
@@ -383,6 +397,8 @@ mod tests {
         let segment = "the segment size in bytes is 255: it must be from 256 to 1048576";
         assert_eq!(refusal(|s| s.segment_bytes = 255), segment);
         assert!(refusal(|s| s.segment_bytes = SEGMENT_BYTES + 1).starts_with("the segment size in bytes is 1048577"));
+        let step = refusal(|s| (s.after, s.sources.count, s.sources.bytes) = (Some(s.job), 2, None));
+        assert!(step.starts_with("a step after another has one source"), "{step}");
         let output = "the most bytes of a chunk's pairs is 0: it must be from 1 to 1073741824";
         assert_eq!(refusal(|s| s.output_bytes = 0), output);
         assert!(refusal(|s| s.program.version = 9).contains("version 9 of the programs, this is version 2"));

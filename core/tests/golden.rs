@@ -175,6 +175,8 @@ fn spec() -> Spec {
         sources: SourceList { count: 3, pages: 1, digest: 99, bytes: None },
         created_ms: 1_700_000_000_000,
         owner: Some("ada".into()),
+        after: None,
+        then: None,
     }
 }
 
@@ -327,6 +329,8 @@ fn a_request_and_a_reply_have_these_bytes() {
         retrying: vec![],
         retrying_records: Vec::new(),
         alarms: vec![],
+        after: None,
+        then: None,
         late: 0,
         losses: Default::default(),
         end: None,

@@ -8,13 +8,13 @@ mod dead;
 #[cfg(test)]
 mod tests;
 
-use self::args::{CommandArgs, JobArgs, OutputArgs, Setting, StateFormat};
+use self::args::{CommandArgs, JobArgs, OutputArgs, Setting, StateFormat, StepArgs};
 use crate::dead::selection::NameError;
 use crate::embedded::MIN_MEMORY_BYTES;
 use crate::output::{Order, OrderError, OutputOptions};
-use crate::publishing::Packing;
-use crate::sources::STANDARD_INPUT;
+use crate::session::MAX_STEPS;
 use bytes::Bytes;
+use clap::{CommandFactory, FromArgMatches};
 use rabbit_reduce_core::id::JobId;
 use rabbit_reduce_core::jobs::{JobError, Module, Options, SideFile, Streaming};
 use rabbit_reduce_core::program::{NamedProgram, Programs};
@@ -24,7 +24,9 @@ use rabbit_reduce_core::split::{MAX_RECORD_BYTES, MAX_REFERENCE_BYTES};
 use rabbit_reduce_runtime::command::{self, Limits};
 use rabbit_reduce_runtime::module::{self, ModuleError};
 use rabbit_reduce_runtime::process::args::{BrokerArgs, ByteSize, LogArgs, ModuleArgs, memory_default};
-use std::ffi::OsStr;
+use rabbit_reduce_runtime::publishing::Packing;
+use rabbit_reduce_runtime::reader::STANDARD_INPUT;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read};
 use std::num::NonZeroUsize;
@@ -37,6 +39,8 @@ pub use self::dead::{Action, Dead, Owner};
 
 /// What is done if nothing else is asked for.
 const DEFAULT_JOB: &str = "word-count";
+/// What begins another step.
+const THEN: &str = "--then";
 /// How long a module may take to begin, here where it is only looked at.
 const CHECK: Duration = Duration::from_secs(10);
 /// The most compute threads: more than any machine uses, and few enough to start.
@@ -70,8 +74,8 @@ pub enum Command {
 /// Everything in this process.
 #[derive(Clone, Debug)]
 pub struct Run {
-    /// What to do.
-    pub job: JobConfig,
+    /// What to do, one step after the other.
+    pub steps: Vec<JobConfig>,
     /// Where the answer goes.
     pub output: OutputConfig,
     /// Chunks mapped at once.
@@ -91,8 +95,8 @@ pub struct Run {
 pub struct Push {
     /// Where it goes.
     pub broker: BrokerArgs,
-    /// What to do.
-    pub job: JobConfig,
+    /// What to do, one step after the other.
+    pub steps: Vec<JobConfig>,
     /// How tasks carry their chunks.
     pub by: By,
     /// Whether what they carry is packed.
@@ -229,7 +233,7 @@ impl FromStr for JobName {
     }
 }
 
-/// A command line that asks for what cannot be. Shown with its sources on one line (see [`crate::shown::one_line`]).
+/// A command line that asks for what cannot be. Shown with its sources on one line (see [`rabbit_reduce_runtime::shown::one_line`]).
 #[derive(Debug, thiserror::Error)]
 pub enum UsageError {
     /// The job or its options.
@@ -295,6 +299,14 @@ pub enum UsageError {
         "fields, separators and files are of commands and modules: name one with --mapper, --reducer or --program (`--mapper cat` takes lines as they are)"
     )]
     NoCommand,
+    /// A step after another.
+    #[error("step {number}: {reason} (--then takes job options; inputs and all else come before the first --then)")]
+    Step {
+        /// Which, from 2.
+        number: usize,
+        /// What the parser says.
+        reason: String,
+    },
     /// `--module-memory` alone.
     #[error("--module-memory is for a module: name one with --program")]
     MemoryOfNoModule,
@@ -357,10 +369,11 @@ impl Cli {
         Ok(match self.command {
             CommandArgs::Run(args) => {
                 let streams = args.inputs.iter().any(|input| input.as_os_str() == STANDARD_INPUT);
-                let job = args.job.check(if streams { By::Value } else { By::Reference }, programs)?;
+                let steps =
+                    steps(args.job, if streams { By::Value } else { By::Reference }, args.then.as_deref(), programs)?;
                 Command::Run(Run {
-                    output: args.output.check(Some(&job.job))?,
-                    job,
+                    output: args.output.check(steps.last().map(|step| &step.job))?,
+                    steps,
                     threads: threads(args.threads)?,
                     memory_bytes: memory_bytes(args.memory)?,
                     commands: args.commands.limits(),
@@ -369,11 +382,11 @@ impl Cli {
                 })
             }
             CommandArgs::Push(args) => {
-                let job = args.job.check(args.by, programs)?;
+                let steps = steps(args.job, args.by, args.then.as_deref(), programs)?;
                 Command::Push(Push {
                     broker: args.broker,
-                    output: args.output.check(Some(&job.job))?,
-                    job,
+                    output: args.output.check(steps.last().map(|step| &step.job))?,
+                    steps,
                     by: args.by,
                     packing: args.packing,
                     detach: args.detach,
@@ -411,6 +424,27 @@ impl Cli {
             }
         })
     }
+}
+
+/// The first step, and those that `then` tells of: all that stands behind its first mention.
+fn steps(first: JobArgs, by: By, then: Option<&[OsString]>, programs: &Programs) -> Result<Vec<JobConfig>, UsageError> {
+    let mut steps = vec![first.check(by, programs)?];
+    let then = then.into_iter().flat_map(|words| words.split(|word| word == THEN));
+    for (number, options) in (2..).zip(then) {
+        // The environment speaks of the first step.
+        let parser = StepArgs::command().mut_args(|arg| arg.env(None));
+        let refused = |error: clap::Error| UsageError::Step { number, reason: first_line(&error) };
+        let parsed = parser.try_get_matches_from(options).and_then(|found| StepArgs::from_arg_matches(&found));
+        steps.push(parsed.map_err(refused)?.job.check(By::Value, programs)?);
+    }
+    within("--then", steps.len() - 1, 0, MAX_STEPS - 1)?;
+    Ok(steps)
+}
+
+fn first_line(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let first = text.lines().next().unwrap_or_default();
+    first.strip_prefix("error: ").unwrap_or(first).to_owned()
 }
 
 impl JobArgs {

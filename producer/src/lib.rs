@@ -9,26 +9,22 @@ pub mod figures;
 pub mod last_job;
 pub mod output;
 pub mod progress;
-pub mod publishing;
-pub mod reader;
 pub mod remote_part;
 pub mod report;
 pub mod roles;
 pub mod screen;
 pub mod session;
-pub mod shown;
 pub mod sources;
 
 use crate::cli::{Cli, Command, JobName, OutputConfig};
 use crate::embedded::Embedded;
 use crate::last_job::LastJob;
 use crate::output::destination::{Destination, Printed};
-use crate::publishing::{Packing, PublishError};
 use crate::screen::Screen;
 use crate::session::{Known, Session, SessionError};
 use clap::Parser;
 use rabbit_reduce_core::id::JobId;
-use rabbit_reduce_core::message::{Answer, Ask, End, Losses, Outcome};
+use rabbit_reduce_core::message::{Answer, Ask, End, Losses, Outcome, Status};
 use rabbit_reduce_core::program::Programs;
 use rabbit_reduce_core::spec::{By, Mappers, SEGMENT_BYTES};
 use rabbit_reduce_runtime::broker::Broker;
@@ -42,12 +38,16 @@ use rabbit_reduce_runtime::process::exit::Exit;
 use rabbit_reduce_runtime::process::shutdown::Shutdown;
 use rabbit_reduce_runtime::process::start::{self, Failure};
 use rabbit_reduce_runtime::process::{complain, tell};
+use rabbit_reduce_runtime::publishing::{Packing, PublishError};
+use rabbit_reduce_runtime::shown::{Shown, one_line};
 use rabbit_reduce_runtime::store::temporary::TemporaryStore;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+/// What becomes of a job by `cancel`.
+const CANCELLED: &str = "cancelled";
 /// Losses that are listed of a job that failed: enough to see what is wrong.
 const FAILED_LOSSES: usize = 100;
 
@@ -60,7 +60,7 @@ pub fn main_with(programs: Programs, line: impl IntoIterator<Item = OsString>) -
     match cli.into_command(&printing) {
         Ok(command) => start::run(&logs, |shutdown| execute(command, programs, logs.quiet, shutdown)),
         Err(error) => {
-            complain(&shown::one_line(&error));
+            complain(&one_line(&error));
             Exit::Usage.into()
         }
     }
@@ -89,12 +89,13 @@ pub async fn execute(command: Command, programs: Programs, quiet: bool, shutdown
         Command::Status(status) => {
             let session = session(&status.broker, programs, quiet, shutdown).await?;
             let job = named(status.job, &status.broker)?;
-            let found = session.status(job).await.map_err(failure)?;
+            let steps = session.steps(job).await.map_err(failure)?;
+            let found = steps.iter().find(|step| step.job == job).expect("it is one of its steps");
             let names = session.find(job).await.map(|known| source_names(&known)).unwrap_or_default();
             print_text(&if status.json {
-                report::json::status_json(&found, &names)
+                report::json::status_json(found, &steps, &names)
             } else {
-                report::status_text(&found, &names, clock::now_ms())
+                report::status_text(found, &steps, &names, clock::now_ms())
             })
         }
         Command::Results(results) => {
@@ -111,7 +112,7 @@ pub async fn execute(command: Command, programs: Programs, quiet: bool, shutdown
             conclude(&session, &known, &end, to, &results.output).await
         }
         Command::Cancel(change) => {
-            change_job(change, programs, quiet, shutdown, |job| Ask::Cancel { job }, "cancelled").await
+            change_job(change, programs, quiet, shutdown, |job| Ask::Cancel { job }, CANCELLED).await
         }
         Command::Remove(change) => {
             change_job(change, programs, quiet, shutdown, |job| Ask::Remove { job }, "removed").await
@@ -157,10 +158,9 @@ async fn run_here(run: cli::Run, programs: Programs, screen: Screen, shutdown: S
     let segment_bytes = embedded.segment_bytes;
     let mappers = Mappers { threads: run.threads, memory_bytes: run.memory_bytes };
     let work = async {
-        let known = session.submit(&run.job, By::Reference, segment_bytes, Some(mappers), sources).await?;
-        session.publish(&known, None).await?;
-        let end = session.watch(known.spec.job).await?;
-        Ok((known, end))
+        let steps = session.submit_steps(&run.steps, By::Reference, segment_bytes, Some(mappers), sources).await?;
+        session.publish(&steps[0], None).await?;
+        watch(&session, steps).await
     };
     let done = tokio::select! {
         done = work => done.map_err(failure),
@@ -183,11 +183,11 @@ async fn push_out(push: cli::Push, programs: Programs, quiet: bool, shutdown: Sh
     let to = open(&push.output)?;
     let session =
         Session { patience: None, packing: push.packing, ..session(&push.broker, programs, quiet, shutdown).await? };
-    let known = session.submit(&push.job, push.by, SEGMENT_BYTES, None, sources).await.map_err(failure)?;
-    let job = known.spec.job;
+    let steps = session.submit_steps(&push.steps, push.by, SEGMENT_BYTES, None, sources).await.map_err(failure)?;
+    let job = steps[steps.len() - 1].spec.job;
     remember(job, &push.broker, &session.screen);
     session.screen.say(&format!("job {job}"));
-    drive(&session, &known, None, push.detach, to, &push.output).await
+    drive(&session, steps, Some(None), push.detach, to, &push.output).await
 }
 
 async fn take_up(resume: cli::Resume, programs: Programs, quiet: bool, shutdown: Shutdown) -> Result<Exit, Failure> {
@@ -197,34 +197,48 @@ async fn take_up(resume: cli::Resume, programs: Programs, quiet: bool, shutdown:
         ..session(&resume.broker, programs, quiet, shutdown).await?
     };
     let job = named(resume.job, &resume.broker)?;
-    let known = session.find(job).await.map_err(failure)?;
-    resume.output.options.check(&known.job).map_err(|error| Failure::new(Exit::Usage, error))?;
-    let status = session.status(job).await.map_err(failure)?;
-    let to = open(&resume.output)?;
-    if let Some(end) = status.end {
-        return conclude(&session, &known, &end, to, &resume.output).await;
+    let found = session.steps(job).await.map_err(failure)?;
+    let mut steps = Vec::new();
+    for status in &found {
+        steps.push(session.find(status.job).await.map_err(failure)?);
     }
-    sources::check_again(&known.sources).map_err(|error| Failure::new(Exit::InputOutput, error))?;
-    // Every number that there may be: what is beyond the last chunk is never asked for.
-    let chunks = status.chunks.unwrap_or(u32::MAX - 1).min(most_chunks(&known));
-    let uncovered = session.uncovered(job, chunks).await.map_err(failure)?;
-    remember(job, &resume.broker, &session.screen);
-    drive(&session, &known, Some(uncovered), resume.detach, to, &resume.output).await
+    let last = steps.len() - 1;
+    resume.output.options.check(&steps[last].job).map_err(|error| Failure::new(Exit::Usage, error))?;
+    let to = open(&resume.output)?;
+    if let Some(end) = &found[last].end {
+        return conclude(&session, &steps[last], end, to, &resume.output).await;
+    }
+    remember(steps[last].spec.job, &resume.broker, &session.screen);
+    let open = found.iter().position(|status| status.end.is_none()).unwrap_or(last);
+    let (known, status) = (&steps[open], &found[open]);
+    let open = if known.spec.after.is_some() {
+        session.ask(Ask::Step { job: status.job }, &[]).await.map_err(failure)?;
+        None
+    } else {
+        sources::check_again(&known.sources).map_err(|error| Failure::new(Exit::InputOutput, error))?;
+        // Every number that there may be: what is beyond the last chunk is never asked for.
+        let chunks = status.chunks.unwrap_or(u32::MAX - 1).min(most_chunks(known));
+        Some(Some(session.uncovered(status.job, chunks).await.map_err(failure)?))
+    };
+    drive(&session, steps, open, resume.detach, to, &resume.output).await
 }
 
-/// Publishes, watches, prints; says how to go on if it is interrupted.
+/// Publishes `chunks` of the first step, or all of it, where anything is to be published; watches all steps, prints the last; says how to go on if it is
+/// interrupted.
 async fn drive(
     session: &Session,
-    known: &Known,
-    only: Option<std::collections::BTreeSet<u32>>,
+    steps: Vec<Known>,
+    chunks: Option<Option<std::collections::BTreeSet<u32>>>,
     detach: bool,
     to: Destination,
     output: &OutputConfig,
 ) -> Result<Exit, Failure> {
-    let job = known.spec.job;
-    if let Err(error) = session.publish(known, only).await {
+    let (first, job) = (&steps[0], steps[steps.len() - 1].spec.job);
+    if let Some(only) = chunks
+        && let Err(error) = session.publish(first, only).await
+    {
         session.screen.finish();
-        let streams = known.sources.iter().any(|source| source.file.is_none());
+        let streams = first.sources.iter().any(|source| source.file.is_none());
         let after = if streams {
             format!("standard input cannot be read again: `producer cancel {job}`, then push anew")
         } else {
@@ -238,11 +252,11 @@ async fn drive(
         print_text(&format!("{job}\n"))?;
         return Ok(Exit::Done);
     }
-    match session.watch(job).await {
-        Ok(end) => {
-            let concluded = conclude(session, known, &end, to, output).await;
+    match watch(session, steps).await {
+        Ok((known, end)) => {
+            let concluded = conclude(session, &known, &end, to, output).await;
             if !end.losses.is_empty() {
-                session.screen.say(&format!("what is lost is kept: see `producer dead ls {job}`"));
+                session.screen.say(&format!("what is lost is kept: see `producer dead ls {}`", known.spec.job));
             }
             concluded
         }
@@ -254,6 +268,21 @@ async fn drive(
             Err(failure(error))
         }
     }
+}
+
+/// Watches steps to their ends: the last of them, or the first that has no result.
+async fn watch(session: &Session, steps: Vec<Known>) -> Result<(Known, End), SessionError> {
+    let of = steps.len();
+    for (number, known) in (1..).zip(steps) {
+        if of > 1 {
+            session.screen.say(&format!("step {number} of {of}: {}", Shown(known.spec.program.name.as_bytes())));
+        }
+        let end = session.watch(known.spec.job).await?;
+        if number == of || !end.outcome.has_result() {
+            return Ok((known, end));
+        }
+    }
+    unreachable!("there is a last step")
 }
 
 /// Prints the result of a job that has ended and says what is missing.
@@ -280,14 +309,30 @@ async fn conclude(
     match session.print(known, end, to, output.options).await.map_err(failure)? {
         Printed::Whole | Printed::ReaderLeft => {}
     }
+    let before = tell_losses_before(session, known).await.map_err(failure)?;
     if exit == Exit::Losses {
         tell_losses(&end.losses, known);
     }
     // What is counted of every job, `status` tells; what a program counts, whoever waits for it wants to see.
     for (name, number) in end.counters.iter().filter(|(name, _)| name.contains('.')) {
-        session.screen.say(&format!("counter {} {number}", shown::Shown(name.as_bytes())));
+        session.screen.say(&format!("counter {} {number}", Shown(name.as_bytes())));
     }
-    Ok(exit)
+    Ok(if before { Exit::Losses } else { exit })
+}
+
+/// Tells what the steps before a job have lost; whether that is anything.
+async fn tell_losses_before(session: &Session, known: &Known) -> Result<bool, SessionError> {
+    let mut any = false;
+    if known.spec.after.is_none() {
+        return Ok(any);
+    }
+    let steps = session.steps(known.spec.job).await?;
+    for step in steps.iter().take_while(|step| step.job != known.spec.job).filter(|step| !step.losses.is_empty()) {
+        any = true;
+        tell(&format!("the step before, job {}, lost some of its input:", step.job));
+        tell_losses(&step.losses, &session.find(step.job).await?);
+    }
+    Ok(any)
 }
 
 fn first_losses(losses: &Losses) -> Losses {
@@ -320,8 +365,18 @@ async fn change_job(
 ) -> Result<Exit, Failure> {
     let session = session(&change.broker, programs, quiet, shutdown).await?;
     let job = named(change.job, &change.broker)?;
-    session.ask(ask(job), &[]).await.map_err(failure)?;
-    tell(&format!("job {job} is {done}"));
+    let is_meant = |step: &Status| step.job == job || done != CANCELLED || step.end.is_none();
+    let steps: Vec<JobId> = match session.steps(job).await {
+        // The last comes first: none is left that waits for what does not come.
+        Ok(steps) => steps.iter().rev().filter(|step| is_meant(step)).map(|step| step.job).collect(),
+        // What cannot be read, or was never submitted, can go all the same.
+        Err(SessionError::Client(ClientError::Unknown | ClientError::Refused(_))) => vec![job],
+        Err(error) => return Err(failure(error)),
+    };
+    for job in steps {
+        session.ask(ask(job), &[]).await.map_err(failure)?;
+        tell(&format!("job {job} is {done}"));
+    }
     Ok(Exit::Done)
 }
 
@@ -358,7 +413,7 @@ fn last_job(broker: &BrokerArgs) -> Result<LastJob, last_job::LastJobError> {
 
 fn remember(job: JobId, broker: &BrokerArgs, screen: &Screen) {
     if let Err(error) = last_job(broker).and_then(|last| last.write(job)) {
-        screen.say(&format!("warning: {}", shown::one_line(&error)));
+        screen.say(&format!("warning: {}", one_line(&error)));
     }
 }
 

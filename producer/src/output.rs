@@ -1,18 +1,17 @@
 //! From the parts of a result to the bytes that people read.
 //!
 //! It knows no broker and no store: a part is anything that reads. Held are a frame and a pair of every part, one row, and
-//! what `ranking` may. What would surprise: a key that stands in two parts is an error, for partitions share no key.
+//! what `ranking` may.
 
 pub mod destination;
 mod ranking;
 
 use self::ranking::Ranking;
-use rabbit_reduce_core::job::{Value, ValueError};
-use rabbit_reduce_core::merge::Merge;
+use rabbit_reduce_core::job::Value;
 use rabbit_reduce_core::pairs::Cursor;
+use rabbit_reduce_core::parts;
 use rabbit_reduce_core::program::NamedProgram;
 use rabbit_reduce_core::rows::format::{self, Format};
-use rabbit_reduce_core::run::RunReader;
 use rabbit_reduce_core::table::Scratch;
 use std::io::{self, Read, Write};
 use std::num::NonZeroUsize;
@@ -89,8 +88,7 @@ fn print_within(
     out: &mut dyn Write,
 ) -> io::Result<()> {
     options.check(job).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
-    let parts = parts.into_iter().enumerate().map(|(number, part)| PartCursor { number, run: RunReader::new(part) });
-    let mut pairs = Merge::new(parts.collect(), refuse_equal as Combine)?;
+    let mut pairs = parts::parts(parts)?;
     let mut rows = format::writer(options.format, job.columns(), out)?;
     match options.order {
         Order::Key => job.rows(sources, &mut pairs, &mut *rows)?,
@@ -106,35 +104,6 @@ fn print_within(
         }
     }
     rows.finish()
-}
-
-type Combine = fn(&[u8], &mut Vec<u8>, &[u8]) -> Result<(), ValueError>;
-
-fn refuse_equal(_: &[u8], _: &mut Vec<u8>, _: &[u8]) -> Result<(), ValueError> {
-    Err(ValueError("a key stands in two parts of the result"))
-}
-
-/// A part, whose errors say which it is.
-struct PartCursor {
-    number: usize,
-    run: RunReader<Box<dyn Read + Send>>,
-}
-
-impl Cursor for PartCursor {
-    fn advance(&mut self) -> io::Result<bool> {
-        let number = self.number;
-        self.run
-            .advance()
-            .map_err(|error| io::Error::new(error.kind(), format!("part {number} of the result: {error}")))
-    }
-
-    fn key(&self) -> &[u8] {
-        self.run.key()
-    }
-
-    fn value(&self) -> &[u8] {
-        self.run.value()
-    }
 }
 
 #[cfg(test)]

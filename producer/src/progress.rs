@@ -4,8 +4,8 @@
 //! written to stderr is dropped, since nobody is there to be told.
 
 use crate::figures::{count, percent, size, span};
-use crate::shown::Shown;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use rabbit_reduce_runtime::shown::Shown;
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;

@@ -8,10 +8,10 @@ pub mod letters;
 pub mod letters_json;
 
 use crate::figures::{count, percent, size, span};
-use crate::shown::Shown;
 use rabbit_reduce_core::id::{ChunkNumber, PartitionNumber, SourceNumber};
 use rabbit_reduce_core::message::{End, Losses, LostChunk, Outcome, Status};
 use rabbit_reduce_core::skip::{LostKey, Skip};
+use rabbit_reduce_runtime::shown::Shown;
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -25,6 +25,7 @@ const NAMED_PARTITIONS: usize = 8;
 pub const fn state(status: &Status) -> &'static str {
     match &status.end {
         Some(end) => outcome(&end.outcome),
+        None if status.chunks.is_none() && status.after.is_some() && status.covered == 0 => "waiting",
         None if status.chunks.is_none() => "publishing",
         None if status.lacking.is_empty() && all_decided(status) => "finishing",
         None => "counting",
@@ -53,6 +54,9 @@ const fn all_decided(status: &Status) -> bool {
 pub fn waiting(status: &Status) -> Option<String> {
     if status.end.is_some() {
         return None;
+    }
+    if let (Some(before), None) = (status.after, status.chunks) {
+        return Some(format!("the result of the step before it, job {before}, and an aggregator that publishes that"));
     }
     let Some(chunks) = status.chunks else {
         let job = status.job;
@@ -93,13 +97,21 @@ fn partitions_named(partitions: &[u32]) -> String {
     }
 }
 
-/// What `status` prints. `sources` are the names of the job's sources, or none; `now_ms` is in milliseconds since 1970.
+/// What `status` prints. `steps` are all of those that the job is one of, itself among them; `sources` are the names of its
+/// sources, or none; `now_ms` is in milliseconds since 1970.
 #[must_use]
-pub fn status_text(status: &Status, sources: &[Vec<u8>], now_ms: u64) -> String {
+pub fn status_text(status: &Status, steps: &[Status], sources: &[Vec<u8>], now_ms: u64) -> String {
     let mut text = String::new();
     let mut field = |name: &str, value: String| line(&mut text, format_args!("{name:<11} {value}"));
     field("job", status.job.to_string());
     field("program", Shown(status.program.as_bytes()).to_string());
+    if steps.len() > 1 {
+        for (number, step) in (1_u32..).zip(steps) {
+            let here = if step.job == status.job { ", this one" } else { "" };
+            let (job, program) = (step.job, Shown(step.program.as_bytes()));
+            field(&format!("step {number}"), format!("{job} {program}: {}{here}", state(step)));
+        }
+    }
     field("state", state_line(status));
     field("input", status.input_bytes.map_or_else(|| "a stream".to_owned(), size));
     let covered = match status.chunks {

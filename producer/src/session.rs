@@ -6,14 +6,13 @@
 use crate::cli::JobConfig;
 use crate::output::destination::{Destination, PrintError, Printed};
 use crate::output::{OrderError, OutputOptions, print_result};
-use crate::publishing::{Packing, PublishError, Publishing, Purpose};
 use crate::remote_part::RemotePart;
 use crate::screen::Screen;
 use rabbit_reduce_core::id::JobId;
 use rabbit_reduce_core::message::{Answer, Ask, End, Status};
 use rabbit_reduce_core::program::{NamedProgram, Programs};
 use rabbit_reduce_core::shipped::FILE_PAGE_BYTES;
-use rabbit_reduce_core::spec::{By, Mappers, Source, SourceList, Spec, SpecError, chunk_bytes_for};
+use rabbit_reduce_core::spec::{By, ByteText, Mappers, Source, SourceList, Spec, SpecError, chunk_bytes_for};
 use rabbit_reduce_core::topology::queue;
 use rabbit_reduce_runtime::client::{Client, ClientError, SHORT};
 use rabbit_reduce_runtime::crash_point;
@@ -22,8 +21,10 @@ use rabbit_reduce_runtime::process::clock;
 use rabbit_reduce_runtime::process::compute;
 use rabbit_reduce_runtime::process::files::OutputError;
 use rabbit_reduce_runtime::process::shutdown::Shutdown;
+use rabbit_reduce_runtime::publishing::{Packing, PublishError, Publishing, Purpose};
+use rabbit_reduce_runtime::reader::Reader;
 use rabbit_reduce_runtime::scratch::ScratchFolder;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::io::Read;
 use std::pin::pin;
 use std::sync::Arc;
@@ -33,6 +34,8 @@ use std::time::Duration;
 pub(crate) const POLL: Duration = Duration::from_millis(500);
 /// A job that stands still for so long is looked at more closely.
 pub(crate) const STILL: Duration = Duration::from_secs(3);
+/// The most steps that are run one after the other.
+pub const MAX_STEPS: usize = 100;
 /// Ranges of chunks in one answer; after as many, the question is asked again.
 const MANY_RANGES: usize = 100_000;
 
@@ -100,12 +103,20 @@ pub struct Known {
     pub sources: Arc<[Source]>,
 }
 
+/// A job among the steps before and after it.
+struct Step {
+    job: JobId,
+    after: Option<JobId>,
+    then: Option<JobId>,
+}
+
 impl Known {
     fn publishing(&self, only: Option<BTreeSet<u32>>, purpose: Purpose, packing: Packing) -> Publishing {
         Publishing {
             spec: Arc::clone(&self.spec),
             store: self.store.clone(),
             sources: Arc::clone(&self.sources),
+            reader: Reader::new(Arc::clone(&self.sources)),
             boundary: self.job.boundary(),
             only,
             purpose,
@@ -143,8 +154,45 @@ impl Session {
         mappers: Option<Mappers>,
         sources: Vec<Source>,
     ) -> Result<Known, SessionError> {
+        let step = Step { job: JobId(chance::dated_id()), after: None, then: None };
+        self.submit_step(step, config, by, segment_bytes, mappers, sources).await
+    }
+
+    /// Makes a job of each step, in order. The first has the sources; the input of every other is the result of the one before,
+    /// as a source that is called after that. The last is submitted first: as soon as the first is there, all are.
+    ///
+    /// # Errors
+    /// As [`Session::submit`].
+    pub async fn submit_steps(
+        &self,
+        steps: &[JobConfig],
+        by: By,
+        segment_bytes: usize,
+        mappers: Option<Mappers>,
+        sources: Vec<Source>,
+    ) -> Result<Vec<Known>, SessionError> {
+        let jobs: Vec<JobId> = steps.iter().map(|_| JobId(chance::dated_id())).collect();
+        let mut known = VecDeque::new();
+        for (number, config) in steps.iter().enumerate().skip(1).rev() {
+            let step = Step { job: jobs[number], after: Some(jobs[number - 1]), then: jobs.get(number + 1).copied() };
+            let rows = Source { name: ByteText(format!("step-{number}").into_bytes()), file: None };
+            known.push_front(self.submit_step(step, config, By::Value, segment_bytes, None, vec![rows]).await?);
+        }
+        let step = Step { job: jobs[0], after: None, then: jobs.get(1).copied() };
+        known.push_front(self.submit_step(step, &steps[0], by, segment_bytes, mappers, sources).await?);
+        Ok(known.into())
+    }
+
+    async fn submit_step(
+        &self,
+        Step { job, after, then }: Step,
+        config: &JobConfig,
+        by: By,
+        segment_bytes: usize,
+        mappers: Option<Mappers>,
+        sources: Vec<Source>,
+    ) -> Result<Known, SessionError> {
         let (list, pages) = SourceList::of(&sources);
-        let job = JobId(chance::dated_id());
         let spec = Spec {
             job,
             program: config.program(),
@@ -157,6 +205,8 @@ impl Session {
             sources: list,
             created_ms: clock::now_ms(),
             owner: std::env::var("USER").ok(),
+            after,
+            then,
         };
         let program = spec.check(&self.programs)?;
         for (page, bytes) in (0..).zip(&pages) {
@@ -368,6 +418,34 @@ impl Session {
                 }
                 Err(SessionError::Interrupted)
             }
+        }
+    }
+
+    /// A job with the steps before and after it, in their order; what is gone is left out.
+    ///
+    /// # Errors
+    /// If there is no such job, or nobody answers.
+    pub async fn steps(&self, job: JobId) -> Result<Vec<Status>, SessionError> {
+        let mut steps = VecDeque::from([self.status(job).await?]);
+        while steps.len() < MAX_STEPS
+            && let Some(before) = steps.front().and_then(|first| first.after)
+            && let Some(status) = self.status_if_any(before).await?
+        {
+            steps.push_front(status);
+        }
+        while steps.len() < MAX_STEPS
+            && let Some(next) = steps.back().and_then(|last| last.then)
+            && let Some(status) = self.status_if_any(next).await?
+        {
+            steps.push_back(status);
+        }
+        Ok(steps.into())
+    }
+
+    async fn status_if_any(&self, job: JobId) -> Result<Option<Status>, SessionError> {
+        match self.status(job).await {
+            Err(SessionError::Client(ClientError::Unknown)) => Ok(None),
+            status => status.map(Some),
         }
     }
 

@@ -5,8 +5,9 @@
 //! so that there can be no loop. Hidden files count. What would surprise: what the kernel makes up (`/proc`, `/dev/stdin`)
 //! is read as a stream even where it looks like a file, since its size lies or its path means another file elsewhere.
 
-use crate::shown::{Shown, one_line};
 use rabbit_reduce_core::spec::{ByteText, FileStamp, Source};
+use rabbit_reduce_runtime::reader::STANDARD_INPUT;
+use rabbit_reduce_runtime::shown::{Shown, one_line};
 use rabbit_reduce_runtime::stamp::{is_as_stamped, stamp_of};
 use std::ffi::OsStr;
 use std::fmt;
@@ -15,8 +16,6 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// The name of standard input.
-pub const STANDARD_INPUT: &str = "-";
 /// Problems that are listed one by one; the rest are counted.
 const LISTED_PROBLEMS: usize = 20;
 /// The most sources of a job: their list is kept in memory, here and by the aggregators.

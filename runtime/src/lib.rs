@@ -7,9 +7,12 @@ pub mod command;
 pub mod crash_point;
 pub mod module;
 pub mod process;
+pub mod publishing;
+pub mod reader;
 mod reduced;
 pub mod scratch;
 pub mod shipped;
+pub mod shown;
 pub mod stamp;
 pub mod store;
 

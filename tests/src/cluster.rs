@@ -20,12 +20,13 @@ use rabbit_reduce_core::topology::{QUEUE_BYTES, Topology};
 use rabbit_reduce_producer::cli::JobConfig;
 use rabbit_reduce_producer::output::OutputOptions;
 use rabbit_reduce_producer::output::destination::{Destination, Printed};
-use rabbit_reduce_producer::publishing::{Packing, Publishing, Purpose};
 use rabbit_reduce_producer::screen::Screen;
 use rabbit_reduce_producer::session::{Known, Session};
 use rabbit_reduce_producer::sources::collect;
 use rabbit_reduce_runtime::client::Client;
 use rabbit_reduce_runtime::process::shutdown::Shutdown;
+use rabbit_reduce_runtime::publishing::{Packing, Publishing, Purpose};
+use rabbit_reduce_runtime::reader::Reader;
 use rabbit_reduce_runtime::store::Store;
 use rabbit_reduce_runtime::store::memory::MemoryStore;
 use std::collections::BTreeSet;
@@ -264,6 +265,33 @@ impl Cluster {
         self.run_files(order, self.write(sources)).await
     }
 
+    /// Runs steps, each over the result of the one before, and prints the last.
+    ///
+    /// # Panics
+    /// If they do not end in time.
+    pub async fn run_steps(&self, orders: &[Order], sources: &[LocalSource]) -> Report {
+        let session = self.session().await;
+        let steps = self.submit_steps(&session, orders, sources).await;
+        within("the input is published", session.publish(&steps[0], None)).await.expect("the input can be published");
+        let (last, before) = steps.split_last().expect("there are steps");
+        for step in before {
+            within("a step ends", session.watch(step.spec.job)).await.expect("the step can be watched");
+        }
+        let report = self.conclude(&session, last, 0).await;
+        Report { chunks: report.end.chunks, ..report }
+    }
+
+    /// Submits steps.
+    ///
+    /// # Panics
+    /// If they are refused.
+    pub async fn submit_steps(&self, session: &Session, orders: &[Order], sources: &[LocalSource]) -> Vec<Known> {
+        let configs: Vec<_> = orders.iter().map(Order::config).collect();
+        let (by, segment_bytes) = (orders[0].by, orders[0].segment_bytes);
+        let submitted = session.submit_steps(&configs, by, segment_bytes, None, self.write(sources));
+        within("the steps are submitted", submitted).await.expect("the steps can be submitted")
+    }
+
     /// The same over sources of any kind.
     ///
     /// # Panics
@@ -295,6 +323,7 @@ impl Cluster {
             spec: Arc::clone(&known.spec),
             store: known.store.clone(),
             sources: Arc::clone(&known.sources),
+            reader: Reader::new(Arc::clone(&known.sources)),
             boundary: known.job.boundary(),
             only,
             purpose: Purpose::Mapping,

@@ -239,7 +239,7 @@ fn the_examples_print_what_the_jobs_print() {
     let mut jobs = BTreeSet::new();
     for (command, shown) in page.examples() {
         let run = parsed_run(&command);
-        jobs.insert(run.job.job.name().to_owned());
+        jobs.insert(run.steps[0].job.name().to_owned());
         assert_eq!(printed(&run, &files), shown, "what `{command}` prints is not what README.md shows");
     }
     assert_eq!(jobs.len(), rabbit_reduce_core::jobs::NAMES.len(), "a job has no example: {jobs:?}");
@@ -455,7 +455,7 @@ fn printed(run: &Run, files: &BTreeMap<String, Vec<u8>>) -> String {
         LocalSource { name: name.as_bytes().to_vec(), bytes }
     };
     let sources: Vec<LocalSource> = run.inputs.iter().map(source).collect();
-    let (job, options) = (Job::new(run.job.job.name(), &run.job.options).unwrap(), &run.output.options);
+    let (job, options) = (Job::new(run.steps[0].job.name(), &run.steps[0].options).unwrap(), &run.output.options);
     let result = local::run(&job, &sources);
     let bytes = local::print(&job, &sources, &result, options.format).unwrap();
     let mut text = String::from_utf8(bytes).unwrap().replace("\r\n", "\n");

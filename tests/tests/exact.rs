@@ -15,7 +15,7 @@ use rabbit_reduce_core::spec::By;
 use rabbit_reduce_runtime::store::Store;
 use rabbit_reduce_runtime::store::memory::MemoryStore;
 use rabbit_reduce_runtime::store::temporary::TemporaryStore;
-use rabbit_reduce_tests::cluster::{Cluster, Order, Report, topology};
+use rabbit_reduce_tests::cluster::{Cluster, Order, Report, source, topology};
 use rabbit_reduce_tests::crew::Setup;
 use rabbit_reduce_tests::dice::Dice;
 use rabbit_reduce_tests::guests::module;
@@ -46,6 +46,8 @@ const OF_OTHERS: [(&str, &str); 7] = [
 struct Case {
     seed: u64,
     order: Order,
+    /// Whose input the answer is, if the answer is not all.
+    then: Option<Order>,
     sources: Vec<LocalSource>,
     workers: usize,
     aggregators: usize,
@@ -77,9 +79,15 @@ impl Case {
         };
         let repeats = 1 + usize::try_from(dice.below(1 + dice.below(20))).unwrap();
         let trouble = if dice.hits(250) { Trouble::default() } else { trouble(&dice, longest) };
+        let built_in = inputs::named_jobs();
+        let then = dice.hits(200).then(|| {
+            let (job, options) = &built_in[usize::try_from(dice.below(built_in.len() as u64)).unwrap()];
+            Order { options: inputs::options_of(options), ..Order::of(job) }
+        });
         Self {
             seed,
             order,
+            then,
             sources: if OF_OTHERS.iter().any(|(other, _)| other == job) {
                 lines(&dice, repeats)
             } else {
@@ -99,7 +107,10 @@ impl Case {
         let cluster =
             Cluster::builder().seed(self.seed).store(store).workers(self.workers).aggregators(self.aggregators);
         let cluster = cluster.setup(self.setup.clone()).trouble(self.trouble.clone()).start(home).await;
-        let report = cluster.run(&self.order, &self.sources).await;
+        let report = match &self.then {
+            None => cluster.run(&self.order, &self.sources).await,
+            Some(then) => cluster.run_steps(&[self.order.clone(), then.clone()], &self.sources).await,
+        };
         self.compare(&report);
         assert_eq!(cluster.files(report.job, "end"), ["000001"]);
         // Records that the program refused are kept there; nothing else is lost.
@@ -111,7 +122,10 @@ impl Case {
     }
 
     fn compare(&self, report: &Report) {
-        let expected = answer(&self.order.job, &self.order.options, &self.sources);
+        let mut expected = answer(&self.order.job, &self.order.options, &self.sources);
+        if let Some(then) = &self.then {
+            expected = answer(&then.job, &then.options, &[source("step-1", expected.tsv)]);
+        }
         let shown = |bytes: &[u8]| bytes.escape_ascii().to_string();
         assert_eq!(shown(&report.tsv), shown(&expected.tsv));
         assert_eq!(shown(&report.json), shown(&expected.json));
@@ -135,9 +149,9 @@ impl Drop for Told<'_> {
     #[expect(clippy::print_stderr, reason = "it stands beside what the panic says")]
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let Case { seed, order, workers, aggregators, trouble, .. } = self.0;
+            let Case { seed, order, then, workers, aggregators, trouble, .. } = self.0;
             eprintln!(
-                "seed {seed} (RABBIT_REDUCE_SEEDS={seed}..{}): {order:?}, {workers} workers, {aggregators} aggregators, {trouble:?}",
+                "seed {seed} (RABBIT_REDUCE_SEEDS={seed}..{}): {order:?}, then {then:?}, {workers} workers, {aggregators} aggregators, {trouble:?}",
                 seed + 1
             );
         }

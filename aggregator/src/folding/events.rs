@@ -35,6 +35,8 @@ pub(crate) enum Event {
     Ended(JobId, Result<Option<End>, ArchiveError>),
     /// A job is gone.
     Removed(JobId),
+    /// A job that is a step after another may have no input yet, or not all of it; whether somebody asked for it.
+    Waits(JobId, bool),
     /// The store may know more than we do.
     Look(JobId),
     /// Somebody, perhaps we, told this.
@@ -83,6 +85,9 @@ pub(crate) enum Effect {
     Repair { job: JobId, mixed: Vec<Origin> },
     /// Send a chunk again whose retry has had no outcome for long.
     SendAgain(JobId, Again),
+    /// Give a job that is a step after another its input; whether somebody asked for it. Answer [`Event::Sealed`] or
+    /// [`Event::Ended`].
+    GoOn(JobId, bool),
     /// Tell everybody.
     Announce(News),
 }

@@ -31,6 +31,8 @@ pub(crate) fn job_file() -> JobFile {
         sources: SourceList::of(&[]).0,
         created_ms: 0,
         owner: None,
+        after: None,
+        then: None,
     };
     JobFile { spec, program: program.into(), given_up: AtomicBool::new(false) }
 }

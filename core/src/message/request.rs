@@ -56,6 +56,11 @@ pub enum Ask {
         /// C.
         chunks: u32,
     },
+    /// Publish the input of a job that is a step after another, or what is not counted of it.
+    Step {
+        /// The job.
+        job: JobId,
+    },
     /// How is it going?
     Status {
         /// The job.
@@ -335,6 +340,12 @@ pub struct Status {
     /// What keeps the aggregator from going on, such as a full store; with the detail also messages that nobody can use.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub alarms: Vec<String>,
+    /// The job whose result is its input.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<JobId>,
+    /// The job whose input its result is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub then: Option<JobId>,
     /// Messages that came after it was cancelled or had failed, and that whoever answers has dropped.
     #[serde(default, skip_serializing_if = "super::is_default")]
     pub late: u64,

@@ -6,13 +6,14 @@
 
 use super::JobName;
 use super::dead::DeadArgs;
-use crate::publishing::Packing;
 use clap::builder::{FalseyValueParser, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use rabbit_reduce_core::jobs::TokensName;
 use rabbit_reduce_core::rows::format::Format;
 use rabbit_reduce_core::spec::{By, DEFAULT_MAX_LOSSES, DEFAULT_PARTITIONS, OUTPUT_BYTES};
 use rabbit_reduce_runtime::process::args::{BrokerArgs, ByteSize, CommandLimitArgs, LogArgs, ModuleArgs};
+use rabbit_reduce_runtime::publishing::Packing;
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -28,7 +29,8 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 done with losses, 4 broker, 5 input or 
 const RUN_EXAMPLES: &str = "\
 Examples:
   producer run --top 10 books/
-  zcat *.gz | producer run --job count -";
+  zcat *.gz | producer run --job count -
+  producer run books/ --then --job count                     how many different words there are";
 
 const PUSH_EXAMPLES: &str = "\
 Examples:
@@ -58,10 +60,10 @@ pub struct Cli {
 #[derive(Clone, Debug, Subcommand)]
 pub(super) enum CommandArgs {
     /// Do everything in this process; needs no broker
-    #[command(after_help = RUN_EXAMPLES)]
+    #[command(after_help = RUN_EXAMPLES, override_usage = "producer run [OPTIONS] <INPUT>... [--then [JOB OPTIONS]]...")]
     Run(Box<RunArgs>),
     /// Start a job through RabbitMQ, wait for it, print the result
-    #[command(after_help = PUSH_EXAMPLES)]
+    #[command(after_help = PUSH_EXAMPLES, override_usage = "producer push [OPTIONS] <INPUT>... [--then [JOB OPTIONS]]...")]
     Push(Box<PushArgs>),
     /// Take up a job again that was interrupted: publish what is not counted yet, wait, print the result
     Resume(ResumeArgs),
@@ -90,6 +92,10 @@ pub(super) struct RunArgs {
     pub(super) inputs: Vec<PathBuf>,
     #[command(flatten)]
     pub(super) job: JobArgs,
+    /// Another step: its job options. Its input is the rows of the step before; the answer is the last step's. Comes after all
+    /// else; give it again for more
+    #[arg(long, num_args = 0.., allow_hyphen_values = true, value_name = "JOB OPTIONS", help_heading = "Steps")]
+    pub(super) then: Option<Vec<OsString>>,
     /// Chunks mapped at once [default: the machine's processors]
     #[arg(long, env = "RABBIT_REDUCE_THREADS", value_name = "N", help_heading = "Resources")]
     pub(super) threads: Option<usize>,
@@ -113,6 +119,10 @@ pub(super) struct PushArgs {
     pub(super) inputs: Vec<PathBuf>,
     #[command(flatten)]
     pub(super) job: JobArgs,
+    /// Another step: its job options. Its input is the rows of the step before; the answer is the last step's. Comes after all
+    /// else; give it again for more
+    #[arg(long, num_args = 0.., allow_hyphen_values = true, value_name = "JOB OPTIONS", help_heading = "Steps")]
+    pub(super) then: Option<Vec<OsString>>,
     /// Send the bytes of chunks, or the places of files that workers can read
     #[arg(long, env = "RABBIT_REDUCE_BY", default_value = "value", help_heading = "Push options", value_parser = by())]
     pub(super) by: By,
@@ -207,6 +217,14 @@ pub(super) struct TeardownArgs {
     pub(super) broker: BrokerArgs,
     #[command(flatten)]
     pub(super) log: LogArgs,
+}
+
+/// A step after another.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "--then", no_binary_name = true, disable_help_flag = true)]
+pub(super) struct StepArgs {
+    #[command(flatten)]
+    pub(super) job: JobArgs,
 }
 
 /// What a job does.

@@ -1,10 +1,10 @@
 //! What the command line promises: its defaults, its refusals, a variable for every flag.
 
 use super::*;
-use crate::shown::one_line;
 use clap::{CommandFactory, Parser};
 use rabbit_reduce_core::program::Programs;
 use rabbit_reduce_core::rows::format::Format;
+use rabbit_reduce_runtime::shown::one_line;
 
 fn read(line: &str) -> Result<Command, String> {
     let cli = Cli::try_parse_from(line.split_whitespace()).map_err(|error| error.to_string())?;
@@ -80,8 +80,8 @@ fn every_flag_has_a_variable() {
 #[test]
 fn a_bare_run_counts_words() {
     let run = run("producer run books a -");
-    assert_eq!((run.job.job.name(), run.job.partitions, run.job.max_losses), ("word-count", 8, 100));
-    assert_eq!((run.job.chunk_bytes, run.output), (None, OutputConfig::default()));
+    assert_eq!((run.steps[0].job.name(), run.steps[0].partitions, run.steps[0].max_losses), ("word-count", 8, 100));
+    assert_eq!((run.steps[0].chunk_bytes, run.output), (None, OutputConfig::default()));
     assert_eq!(run.inputs, ["books", "a", "-"].map(PathBuf::from));
     assert!(run.threads >= 1 && run.memory_bytes >= MIN_MEMORY_BYTES);
 }
@@ -91,11 +91,11 @@ fn flags_arrive_where_they_belong() {
     let line = "producer push --job index --tokens words --lowercase --chunk-size 64KiB --partitions 3 --max-losses 0 \
         --by reference --detach --format json -o out.json --namespace mine x";
     let Ok(Command::Push(push)) = read(line) else { panic!("no push") };
-    assert_eq!((push.job.chunk_bytes, push.job.partitions, push.job.max_losses), (Some(65536), 3, 0));
+    assert_eq!((push.steps[0].chunk_bytes, push.steps[0].partitions, push.steps[0].max_losses), (Some(65536), 3, 0));
     assert_eq!((push.by, push.detach, push.broker.namespace.as_str()), (By::Reference, true, "mine"));
     assert_eq!(push.output.path, Some("out.json".into()));
     assert_eq!(push.output.options, OutputOptions { format: Format::Json, order: Order::Key });
-    let program = push.job.program();
+    let program = push.steps[0].program();
     assert_eq!((program.name.as_str(), program.options.lowercase, program.version), ("index", true, PROGRAM_VERSION));
     assert_eq!(run("producer run -o - x").output.path, None);
 }
@@ -121,7 +121,7 @@ fn numbers_have_their_ranges() {
         refused(&format!("producer {command} --chunk-size {size}"), &format!("it must be from 64 to {most}MiB"));
     }
     assert!(read("producer push --by reference --chunk-size 64MiB x").is_ok());
-    assert_eq!(run("producer run --chunk-size 64MiB x").job.chunk_bytes, Some(64 << 20));
+    assert_eq!(run("producer run --chunk-size 64MiB x").steps[0].chunk_bytes, Some(64 << 20));
     for partitions in [0, 1025] {
         refused(&format!("producer run --partitions {partitions} x"), "it must be from 1 to 1024");
     }

@@ -10,7 +10,6 @@ use crate::failure;
 use crate::figures::count;
 use crate::report::{chunks_named, source_named};
 use crate::session::{POLL, STILL, SessionError};
-use crate::shown::Shown;
 use rabbit_reduce_core::id::{ChunkNumber, JobId, Origin};
 use rabbit_reduce_core::message::{
     Answer, Ask, End, Letter, LetterKind, Losses, Outcome, PutBack, RecordState, Status,
@@ -21,6 +20,7 @@ use rabbit_reduce_runtime::process::clock;
 use rabbit_reduce_runtime::process::exit::Exit;
 use rabbit_reduce_runtime::process::start::Failure;
 use rabbit_reduce_runtime::process::tell;
+use rabbit_reduce_runtime::shown::Shown;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -375,6 +375,8 @@ mod tests {
             retrying_records: Vec::new(),
             losses,
             alarms: Vec::new(),
+            after: None,
+            then: None,
             late: 0,
             end: None,
         }

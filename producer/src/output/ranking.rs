@@ -3,10 +3,10 @@
 //! It knows counts and keys, no rows. What would surprise: a head of the order (`top`) is the same sort with most of its pairs
 //! dropped on the way, so that neither many rows nor long keys can take more memory than a full sort.
 
-use super::{Combine, refuse_equal};
 use rabbit_reduce_core::job::Value;
 use rabbit_reduce_core::merge::Merge;
 use rabbit_reduce_core::pairs::{Cursor, PairSource};
+use rabbit_reduce_core::parts::{Combine, refuse_equal};
 use rabbit_reduce_core::run::{RunReader, RunWriter};
 use rabbit_reduce_core::table::{Scratch, ScratchFile};
 use std::cmp::Ordering;

@@ -8,10 +8,15 @@ use rabbit_reduce_core::message::{End, Losses, Outcome, Status};
 use rabbit_reduce_core::spec::ByteText;
 use serde_json::{Value, json};
 
-/// What `status --format json` prints.
+/// What `status --format json` prints; see [`super::status_text`].
 #[must_use]
-pub fn status_json(status: &Status, sources: &[Vec<u8>]) -> String {
-    pretty(&status_value(status, sources))
+pub fn status_json(status: &Status, steps: &[Status], sources: &[Vec<u8>]) -> String {
+    let mut value = status_value(status, sources);
+    value["steps"] = steps
+        .iter()
+        .map(|step| json!({ "job": step.job.to_string(), "program": step.program, "state": state(step) }))
+        .collect();
+    pretty(&value)
 }
 
 /// What `jobs --format json` prints: an array, in the order given.
@@ -28,6 +33,8 @@ fn status_value(status: &Status, sources: &[Vec<u8>]) -> Value {
         "program": status.program,
         "state": state(status),
         "waits_for": waiting(status),
+        "after": status.after.map(|job| job.to_string()),
+        "then": status.then.map(|job| job.to_string()),
         "created_ms": status.created_ms,
         "input_bytes": status.input_bytes,
         "chunks": status.chunks,

@@ -7,10 +7,10 @@ use super::{between, line, source_named, table};
 use crate::dead::opened::{Chunk, Contents, Opened, Record};
 use crate::dead::selection::Listed;
 use crate::figures::{count, size};
-use crate::shown::Shown;
 use rabbit_reduce_core::message::{Letter, LetterKind, RecordState, TaskPiece};
 use rabbit_reduce_core::skip::Skip;
 use rabbit_reduce_core::spec::ProgramSpec;
+use rabbit_reduce_runtime::shown::Shown;
 use std::fmt::Display;
 
 /// Characters of a reason in a list: the rest is told by `show`.

@@ -23,6 +23,8 @@ fn counting() -> Status {
         retrying_records: Vec::new(),
         losses: Losses::default(),
         alarms: Vec::new(),
+        after: None,
+        then: None,
         late: 0,
         end: None,
     }
@@ -53,7 +55,7 @@ fn ended(outcome: Outcome) -> Status {
 
 #[test]
 fn a_running_job_says_what_it_waits_for() {
-    let text = status_text(&counting(), &[], 61_000);
+    let text = status_text(&counting(), &[], &[], 61_000);
     let expected = "\
 job         00000000-0000-0000-0000-000000000007
 program     word-count
@@ -88,7 +90,7 @@ fn every_state_has_its_words() {
 
 #[test]
 fn losses_come_one_a_line_and_cannot_command_a_terminal() {
-    let text = status_text(&ended(Outcome::DoneWithLosses), &[b"a\nb".to_vec()], 123_000);
+    let text = status_text(&ended(Outcome::DoneWithLosses), &[], &[b"a\nb".to_vec()], 123_000);
     let expected = "\
 time        took 1:02, made 2:02 ago, ended 1:00 ago
 result      version 1, of 77 mapped pairs in 4 parts of 8.0 KiB
@@ -109,7 +111,7 @@ fn an_amended_result_and_what_is_sent_again_are_said() {
     let mut status = ended(Outcome::DoneWithLosses);
     status.end.as_mut().unwrap().version = 2;
     status.retrying = vec![ChunkNumber(17)];
-    let text = status_text(&status, &[], 0);
+    let text = status_text(&status, &[], &[], 0);
     for expected in [
         "state       done with losses; a chunk is being sent again\n",
         "sent again  chunk 17\n",
@@ -117,17 +119,17 @@ fn an_amended_result_and_what_is_sent_again_are_said() {
     ] {
         assert!(text.contains(expected), "`{expected}` is not in {text}");
     }
-    let value: serde_json::Value = serde_json::from_str(&status_json(&status, &[])).unwrap();
+    let value: serde_json::Value = serde_json::from_str(&status_json(&status, &[], &[])).unwrap();
     assert_eq!((&value["retrying"][0], &value["end"]["amended"]), (&17.into(), &true.into()));
     status.retrying = (0..12).map(ChunkNumber).collect();
-    let text = status_text(&status, &[], 0);
+    let text = status_text(&status, &[], &[], 0);
     assert!(text.contains("sent again  chunks 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 2 more\n"), "{text}");
 }
 
 #[test]
 fn a_failure_gives_its_reason() {
     let failed = ended(Outcome::Failed("more than 100\nlosses".to_owned()));
-    assert!(status_text(&failed, &[], 0).contains("failed: more than 100\\nlosses\n"));
+    assert!(status_text(&failed, &[], &[], 0).contains("failed: more than 100\\nlosses\n"));
     let end = failed.end.unwrap();
     assert_eq!(end_text(&end, 1_000), "failed: more than 100\\nlosses; 98 chunks, 51 losses in 1:02");
 }
@@ -146,10 +148,10 @@ JOB                                   PROGRAM     STATE             CHUNKS  INPU
 
 #[test]
 fn json_says_the_same() {
-    let value: serde_json::Value = serde_json::from_str(&status_json(&counting(), &[])).unwrap();
+    let value: serde_json::Value = serde_json::from_str(&status_json(&counting(), &[], &[])).unwrap();
     assert_eq!((&value["state"], &value["lacking"][1]["chunk"]), (&"counting".into(), &90.into()));
     assert!(value["end"].is_null() && value["waits_for"].as_str().unwrap().starts_with("chunks 17"));
-    let text = status_json(&ended(Outcome::Failed("why".to_owned())), &[b"\xff".to_vec()]);
+    let text = status_json(&ended(Outcome::Failed("why".to_owned())), &[], &[b"\xff".to_vec()]);
     let value: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert_eq!((&value["end"]["reason"], &value["end"]["took_ms"]), (&"why".into(), &62_000.into()));
     assert_eq!(value["losses"]["records"][0]["name"]["base64"], "/w==");

@@ -5,11 +5,11 @@
 //! longest record behind a window is let go too, because only a record too long to be a piece reaches that far.
 
 use crate::shown::Shown;
-use crate::sources::STANDARD_INPUT;
+
+use crate::stamp::is_as_stamped;
 use rabbit_reduce_core::id::SourceNumber;
 use rabbit_reduce_core::spec::{FileStamp, Source};
 use rabbit_reduce_core::split::{MAX_RECORD_BYTES, PieceRange, Sources};
-use rabbit_reduce_runtime::stamp::is_as_stamped;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read};
@@ -21,6 +21,8 @@ use std::sync::Arc;
 /// Files that stay open: a window at the end of one is followed by one at the beginning of the next, and a chunk's last piece
 /// is read after both.
 const OPEN_FILES: usize = 2;
+/// The name of standard input.
+pub const STANDARD_INPUT: &str = "-";
 /// What a stream lets go is first passed over; so many bytes of it are moved out of memory together.
 const RELEASE_BYTES: usize = 2 << 20;
 
@@ -51,15 +53,18 @@ pub struct Reader {
     sources: Arc<[Source]>,
     /// The one used last stands last.
     files: Vec<(SourceNumber, File)>,
-    streams: Vec<Stream>,
-    standard_input: Option<Box<dyn Read + Send>>,
+    streams: Vec<Held>,
+    open: Box<dyn FnMut(&Source) -> io::Result<Stream> + Send>,
     window: Vec<u8>,
 }
 
+/// Bytes that come once.
+pub type Stream = Box<dyn Read + Send>;
+
 /// What is held of a stream.
-struct Stream {
+struct Held {
     source: SourceNumber,
-    input: Box<dyn Read + Send>,
+    input: Stream,
     /// From `passed` on, the bytes of the stream from `start` on.
     held: Vec<u8>,
     passed: usize,
@@ -68,16 +73,19 @@ struct Stream {
 }
 
 impl Reader {
-    /// Nothing is opened until it is read.
+    /// Nothing is opened until it is read; what is no file is standard input, or else its name is the path to open.
     #[must_use]
     pub fn new(sources: Arc<[Source]>) -> Self {
-        Self::with_standard_input(sources, Box::new(io::stdin()))
+        Self::of_streams(sources, opener())
     }
 
-    /// The same with something else for `-`.
+    /// The same with something else for what is no file.
     #[must_use]
-    pub fn with_standard_input(sources: Arc<[Source]>, input: Box<dyn Read + Send>) -> Self {
-        Self { sources, files: Vec::new(), streams: Vec::new(), standard_input: Some(input), window: Vec::new() }
+    pub fn of_streams(
+        sources: Arc<[Source]>,
+        open: impl FnMut(&Source) -> io::Result<Stream> + Send + 'static,
+    ) -> Self {
+        Self { sources, files: Vec::new(), streams: Vec::new(), open: Box::new(open), window: Vec::new() }
     }
 
     /// Fills `into` with the bytes of a piece. A stream forgets what lies before the piece's end, and streams before this one are
@@ -147,16 +155,23 @@ impl Reader {
         if let Some(place) = self.streams.iter().position(|stream| stream.source == source) {
             return Ok(place);
         }
-        let name = &self.sources[source.index()].name.0;
-        let input = if name == STANDARD_INPUT.as_bytes() {
-            // Asked for again after its end was taken, it is as empty as a pipe would be.
-            self.standard_input.take().unwrap_or_else(|| Box::new(io::empty()))
-        } else {
-            let opened = File::open(Path::new(OsStr::from_bytes(name)));
-            Box::new(opened.map_err(|cause| ReadError::Unreadable { path: name.clone(), cause })?)
-        };
-        self.streams.push(Stream { source, input, held: Vec::new(), passed: 0, start: 0, ended: false });
+        let stream = &self.sources[source.index()];
+        let unreadable = |cause| ReadError::Unreadable { path: stream.name.0.clone(), cause };
+        let input = (self.open)(stream).map_err(unreadable)?;
+        self.streams.push(Held { source, input, held: Vec::new(), passed: 0, start: 0, ended: false });
         Ok(self.streams.len() - 1)
+    }
+}
+
+/// Opens what is no file where a process stands.
+fn opener() -> impl FnMut(&Source) -> io::Result<Stream> + Send {
+    let mut standard_input = Some(io::stdin());
+    move |source| {
+        if source.name.0 == STANDARD_INPUT.as_bytes() {
+            // Asked for again after its end was taken, it is as empty as a pipe would be.
+            return Ok(standard_input.take().map_or_else(|| Box::new(io::empty()) as Stream, |input| Box::new(input)));
+        }
+        Ok(Box::new(File::open(Path::new(OsStr::from_bytes(&source.name.0)))?))
     }
 }
 
@@ -192,7 +207,7 @@ impl Sources for Reader {
     }
 }
 
-impl Stream {
+impl Held {
     /// Bytes from `offset`, `length` of them; fewer only where the stream ends.
     fn range(&mut self, name: &[u8], offset: u64, length: usize) -> Result<&[u8], ReadError> {
         let path = || name.to_vec();

@@ -1,7 +1,7 @@
 //! What the reader must hold to: the splitter's chunks, byte for byte, from files and streams alike, in bounded memory.
 
 use super::*;
-use crate::sources::collect;
+use crate::stamp::stamp_of;
 use rabbit_reduce_core::boundary::Boundary;
 use rabbit_reduce_core::spec::ByteText;
 use rabbit_reduce_core::split::Splitter;
@@ -12,8 +12,14 @@ fn stream(name: &str) -> Source {
     Source { name: ByteText(name.as_bytes().to_vec()), file: None }
 }
 
+fn file(path: &Path) -> Source {
+    let (size, modified_ns) = stamp_of(&fs::metadata(path).unwrap());
+    let path = ByteText(path.as_os_str().as_bytes().to_vec());
+    Source { name: path.clone(), file: Some(FileStamp { path, size, modified_ns }) }
+}
+
 fn standard_input(input: impl Read + Send + 'static) -> Reader {
-    Reader::with_standard_input([stream("-")].into(), Box::new(input))
+    Reader::of_streams([stream("-")].into(), once(input))
 }
 
 fn read(reader: &mut Reader, piece: PieceRange) -> io::Result<Vec<u8>> {
@@ -37,6 +43,12 @@ fn lines(count: usize) -> Vec<u8> {
     (0..count).flat_map(|number| format!("line {number}\n").into_bytes()).collect()
 }
 
+/// Opens as `input`, once.
+fn once(input: impl Read + Send + 'static) -> impl FnMut(&Source) -> io::Result<Stream> + Send {
+    let mut input = Some(input);
+    move |_| Ok(Box::new(input.take().expect("it is opened once")) as Stream)
+}
+
 /// Gives few bytes at a time, as a pipe may.
 struct Trickle(io::Cursor<Vec<u8>>);
 
@@ -54,13 +66,14 @@ fn a_stream_gives_the_chunks_that_a_file_gives() {
     for name in ["a", "b", "c"] {
         fs::write(folder.path().join(name), if name == "b" { b"" } else { text.as_slice() }).unwrap();
     }
-    let sources = collect(&[folder.path().to_owned()]).unwrap().sources;
-    let mut files = Reader::new(sources.into());
+    let mut files = Reader::new(["a", "b", "c"].map(|name| file(&folder.path().join(name))).into());
     let (from_files, _) = split(&mut files, Boundary::Line, 1000);
     assert!(files.files.len() <= OPEN_FILES);
 
     let names = [stream(folder.path().join("a").to_str().unwrap()), stream("/dev/null"), stream("-")];
-    let mut streams = Reader::with_standard_input(names.into(), Box::new(Trickle(io::Cursor::new(text.clone()))));
+    let (mut trickle, mut open) = (once(Trickle(io::Cursor::new(text.clone()))), opener());
+    let open = move |source: &Source| if source.name.0 == b"-" { trickle(source) } else { open(source) };
+    let mut streams = Reader::of_streams(names.into(), open);
     let (from_streams, most) = split(&mut streams, Boundary::Line, 1000);
     assert_eq!(from_files, from_streams);
     assert_eq!(from_files.into_iter().flat_map(|(_, bytes)| bytes).collect::<Vec<_>>(), [text.clone(), text].concat());
@@ -102,7 +115,7 @@ fn a_file_that_changes_is_refused_by_its_path_before_and_while_it_is_read() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("a\tb");
     fs::write(&path, lines(100)).unwrap();
-    let sources: Arc<[Source]> = collect(std::slice::from_ref(&path)).unwrap().sources.into();
+    let sources: Arc<[Source]> = [file(&path)].into();
     let number = SourceNumber(0);
 
     let mut reading = Reader::new(Arc::clone(&sources));

@@ -3,6 +3,12 @@
 //! It does not know how a job ends. What would surprise: the splitter runs to its end even where only some chunks are sent,
 //! since a chunk's number follows from all before it; by reference that reads next to nothing.
 
+use crate::broker::stored::{Throttle, publish_stored};
+use crate::broker::{Broker, BrokerError, Route};
+use crate::crash_point;
+use crate::process::joined::joined;
+use crate::process::shutdown::Shutdown;
+use crate::process::{clock, compute};
 use crate::reader::Reader;
 use bytes::Bytes;
 use rabbit_reduce_core::boundary::Boundary;
@@ -10,12 +16,6 @@ use rabbit_reduce_core::message::{self, Failure, MAX_BODY_BYTES, Task, TaskPiece
 use rabbit_reduce_core::spec::{By, Source, Spec};
 use rabbit_reduce_core::split::{ChunkPlan, PieceRange, Splitter};
 use rabbit_reduce_core::topology::{MAP_MESSAGES, REDUCE_QUEUES, queue};
-use rabbit_reduce_runtime::broker::stored::{Throttle, publish_stored};
-use rabbit_reduce_runtime::broker::{Broker, BrokerError, Route};
-use rabbit_reduce_runtime::crash_point;
-use rabbit_reduce_runtime::process::joined::joined;
-use rabbit_reduce_runtime::process::shutdown::Shutdown;
-use rabbit_reduce_runtime::process::{clock, compute};
 use std::collections::BTreeSet;
 use std::io;
 use std::pin::pin;
@@ -69,6 +69,8 @@ pub struct Publishing {
     pub store: String,
     /// Its sources.
     pub sources: Arc<[Source]>,
+    /// Their bytes.
+    pub reader: Reader,
     /// The program's.
     pub boundary: Boundary,
     /// These chunks only, or all.
@@ -135,12 +137,11 @@ impl Publishing {
     }
 
     /// Splits to the end and tells C, or sends what failed.
-    fn split(self, made: &mpsc::Sender<io::Result<(Bytes, u64)>>) -> u32 {
-        let mut reader = Reader::new(Arc::clone(&self.sources));
+    fn split(mut self, made: &mpsc::Sender<io::Result<(Bytes, u64)>>) -> u32 {
         let mut splitter = Splitter::new(self.boundary, self.spec.chunk_bytes);
         let mut chunks = 0;
         loop {
-            let plan = match splitter.next(&mut reader) {
+            let plan = match splitter.next(&mut self.reader) {
                 Ok(Some(plan)) => plan,
                 Ok(None) => return chunks,
                 Err(error) => {
@@ -154,7 +155,7 @@ impl Publishing {
                 continue;
             }
             let bytes = plan.bytes();
-            let task = self.task(&plan, &mut reader).map(|task| (task, bytes));
+            let task = self.task(&plan).map(|task| (task, bytes));
             let failed = task.is_err();
             if compute::wait(made.send(task)).is_err() || failed {
                 return chunks;
@@ -162,7 +163,7 @@ impl Publishing {
         }
     }
 
-    fn task(&self, plan: &ChunkPlan, reader: &mut Reader) -> io::Result<Bytes> {
+    fn task(&mut self, plan: &ChunkPlan) -> io::Result<Bytes> {
         // A stream cannot be read twice: a chunk with a piece of one travels by value, whatever the rest does.
         let files = plan.pieces.iter().all(|piece| self.sources[piece.source.index()].file.is_some());
         let by_reference = self.spec.by == By::Reference && files;
@@ -203,7 +204,7 @@ impl Publishing {
         let message = message::encode_with(&task, carried.iter().map(length_of).sum(), |mut body| {
             for piece in carried {
                 let into = body.split_off_mut(..length_of(piece)).expect("it is as long as all of them");
-                reader.read_piece(*piece, into)?;
+                self.reader.read_piece(*piece, into)?;
             }
             Ok::<_, io::Error>(())
         })?;
