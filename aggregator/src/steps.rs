@@ -55,8 +55,8 @@ enum Found {
     Nothing,
     /// Somebody else is at it, and its newest run was made then, in milliseconds since 1970.
     Busy(u64),
-    /// It has no input, and has ended for that.
-    Over(End),
+    /// It has no input, and has ended for that; the step after it will have none either.
+    Over(End, Option<JobId>),
     /// This.
     Work(Box<Work>),
 }
@@ -138,7 +138,10 @@ impl Steps {
                         tokio::time::sleep(SILENCE).await;
                     }
                 }
-                Found::Over(end) => return Ok(vec![Event::Ended(job, Ok(Some(end)))]),
+                Found::Over(end, then) => {
+                    let ended = Event::Ended(job, Ok(Some(end)));
+                    return Ok([ended].into_iter().chain(then.map(|then| Event::Waits(then, false))).collect());
+                }
                 Found::Work(work) => {
                     let _turn = self.turn.acquire().await;
                     return publish(archive, broker, shutdown, job, *work).await;
@@ -209,7 +212,8 @@ impl Archive {
         }
         let Some(file) = self.job(job)? else { return Ok(Found::Nothing) };
         let Some(after) = file.spec.after else { return Ok(Found::Nothing) };
-        let over = |why: String| self.end_without_result(job, Outcome::Failed(why)).map(Found::Over);
+        let then = file.spec.then;
+        let over = |why: String| Ok(Found::Over(self.end_without_result(job, Outcome::Failed(why))?, then));
         if self.is_removed(after)? {
             return over(format!("the step before it, job {after}, was removed: push its input again"));
         }

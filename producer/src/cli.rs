@@ -429,7 +429,8 @@ impl Cli {
 /// The first step, and those that `then` tells of: all that stands behind its first mention.
 fn steps(first: JobArgs, by: By, then: Option<&[OsString]>, programs: &Programs) -> Result<Vec<JobConfig>, UsageError> {
     let mut steps = vec![first.check(by, programs)?];
-    let then = then.into_iter().flat_map(|words| words.split(|word| word == THEN));
+    let then = then.map(words).transpose()?.flatten();
+    let then = then.iter().flat_map(|words| words.split(|word| word == THEN));
     for (number, options) in (2..).zip(then) {
         // The environment speaks of the first step.
         let parser = StepArgs::command().mut_args(|arg| arg.env(None));
@@ -439,6 +440,15 @@ fn steps(first: JobArgs, by: By, then: Option<&[OsString]>, programs: &Programs)
     }
     within("--then", steps.len() - 1, 0, MAX_STEPS - 1)?;
     Ok(steps)
+}
+
+/// What stands behind `--then`, word by word. One word is split as a shell would: so it comes from the environment.
+fn words(then: &[OsString]) -> Result<Option<Vec<OsString>>, UsageError> {
+    let [text] = then else { return Ok(Some(then.to_vec())) };
+    let refused = |reason: &str| UsageError::Step { number: 2, reason: reason.to_owned() };
+    let text = text.to_str().ok_or_else(|| refused("the options are not UTF-8"))?;
+    let words = shell_words::split(text).map_err(|error| refused(&error.to_string()))?;
+    Ok((!words.is_empty()).then(|| words.into_iter().map(OsString::from).collect()))
 }
 
 fn first_line(error: &clap::Error) -> String {

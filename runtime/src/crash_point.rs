@@ -4,7 +4,7 @@
 //! third time. What would surprise: builds without debug assertions, such as those of users, have none of this.
 
 /// Every place, each told of where it is: after `worker.mapped` a task is mapped and nothing of it published.
-pub const PLACES: [&str; 53] = [
+pub const PLACES: [&str; 56] = [
     "aggregator.acked",
     "aggregator.answered",
     "aggregator.asked",
@@ -36,6 +36,9 @@ pub const PLACES: [&str; 53] = [
     "aggregator.seal_put",
     "aggregator.sources_put",
     "aggregator.spec_put",
+    "aggregator.step_begun",
+    "aggregator.step_published",
+    "aggregator.step_sealed",
     "aggregator.tidied",
     "aggregator.tombstone_put",
     "aggregator.unacked",

@@ -43,7 +43,7 @@ fn put_part(archive: &Archive, bytes: &[u8]) {
 /// How a step ended that can have nothing to read.
 fn reason(found: Found) -> String {
     match found {
-        Found::Over(End { outcome: Outcome::Failed(reason), .. }) => reason,
+        Found::Over(End { outcome: Outcome::Failed(reason), .. }, None) => reason,
         _ => panic!("it may go on"),
     }
 }

@@ -94,7 +94,14 @@ pub(super) struct RunArgs {
     pub(super) job: JobArgs,
     /// Another step: its job options. Its input is the rows of the step before; the answer is the last step's. Comes after all
     /// else; give it again for more
-    #[arg(long, num_args = 0.., allow_hyphen_values = true, value_name = "JOB OPTIONS", help_heading = "Steps")]
+    #[arg(
+        long,
+        env = "RABBIT_REDUCE_THEN",
+        num_args = 0..,
+        allow_hyphen_values = true,
+        value_name = "JOB OPTIONS",
+        help_heading = "Steps"
+    )]
     pub(super) then: Option<Vec<OsString>>,
     /// Chunks mapped at once [default: the machine's processors]
     #[arg(long, env = "RABBIT_REDUCE_THREADS", value_name = "N", help_heading = "Resources")]
@@ -121,7 +128,14 @@ pub(super) struct PushArgs {
     pub(super) job: JobArgs,
     /// Another step: its job options. Its input is the rows of the step before; the answer is the last step's. Comes after all
     /// else; give it again for more
-    #[arg(long, num_args = 0.., allow_hyphen_values = true, value_name = "JOB OPTIONS", help_heading = "Steps")]
+    #[arg(
+        long,
+        env = "RABBIT_REDUCE_THEN",
+        num_args = 0..,
+        allow_hyphen_values = true,
+        value_name = "JOB OPTIONS",
+        help_heading = "Steps"
+    )]
     pub(super) then: Option<Vec<OsString>>,
     /// Send the bytes of chunks, or the places of files that workers can read
     #[arg(long, env = "RABBIT_REDUCE_BY", default_value = "value", help_heading = "Push options", value_parser = by())]

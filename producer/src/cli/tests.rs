@@ -36,6 +36,7 @@ fn help_groups_flags_and_keeps_inputs_apart() {
         "Job options:",
         "Commands:",
         "Modules:",
+        "Steps:",
         "Push options:",
         "Output options:",
         "Broker:",
@@ -49,6 +50,7 @@ fn help_groups_flags_and_keeps_inputs_apart() {
         "Job options:",
         "Commands:",
         "Modules:",
+        "Steps:",
         "Resources:",
         "Output options:",
         "Logs:",
@@ -75,6 +77,31 @@ fn every_flag_has_a_variable() {
             );
         }
     }
+}
+
+#[test]
+fn steps_follow_each_other_and_take_nothing_but_job_options() {
+    let names = |line: &str| -> Vec<String> { run(line).steps.iter().map(|step| step.job.name().to_owned()).collect() };
+    assert_eq!(names("producer run x --then --job count --by-source --then"), ["word-count", "count", "word-count"]);
+    assert_eq!(names("producer run --job sum x --then"), ["sum", "word-count"]);
+    let last = run("producer run --job count --top 3 x --then --lowercase --partitions 2");
+    assert_eq!((last.steps[1].partitions, last.steps[1].options.lowercase), (2, true));
+    // One word is many: so it comes from the environment.
+    let words = ["producer", "run", "x", "--then", "--job grep --pattern 'a b' --then --job count"];
+    let Command::Run(run) = Cli::parse_from(words).into_command(&Programs::built_in()).unwrap() else { panic!() };
+    assert_eq!((run.steps.len(), run.steps[1].options.pattern.as_deref()), (3, Some("a b")));
+    for (line, part) in [
+        ("producer run x --then --top 3", "step 2: unexpected argument '--top' found (--then takes job options;"),
+        ("producer run x --then --job count --then y", "step 3: unexpected argument 'y' found"),
+        ("producer run x --then --job nothing", "nothing"),
+        ("producer run x --then --chunk-size 9MiB", "--chunk-size"),
+        ("producer run --top 3 x --then --job count", "--top and --sort value need"),
+        ("producer run --then --job count x", "<INPUT>"),
+    ] {
+        refused(line, part);
+    }
+    let many = format!("producer run x{}", " --then".repeat(MAX_STEPS));
+    refused(&many, "--then is 100: it must be from 0 to 99");
 }
 
 #[test]

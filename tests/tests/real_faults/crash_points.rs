@@ -8,7 +8,7 @@ use rabbit_reduce_runtime::crash_point::PLACES;
 use rabbit_reduce_tests::guests::guest;
 use rabbit_reduce_tests::namespaces::Namespace;
 use rabbit_reduce_tests::node::Node;
-use rabbit_reduce_tests::processes::{Running, arg, until};
+use rabbit_reduce_tests::processes::{Running, arg, counted, until};
 use rabbit_reduce_tests::seen;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -66,6 +66,7 @@ const FOLDING: [&str; 22] = [
     "aggregator.ended",
 ];
 const SHIPPING: [&str; 3] = ["producer.file_put", "aggregator.file_put", "worker.file_fetched"];
+const STEPPING: [&str; 3] = ["aggregator.step_begun", "aggregator.step_published", "aggregator.step_sealed"];
 const RETRYING: [&str; 2] = ["worker.retried", "worker.waiting"];
 const SUSPECTING: [&str; 1] = ["worker.suspected"];
 const LOSING: [&str; 5] = [
@@ -160,6 +161,19 @@ fn an_aggregator_may_die_at_any_step() {
     walk(&FOLDING, "aggregator dies at a step", |node, namespace, place| {
         let expected = namespace.input(1500);
         let (_worker, push) = (namespace.worker(&[]), namespace.producer(&PUSH));
+        died(armed(namespace, place, &[]), place);
+        let _successor = namespace.aggregator();
+        agrees(push, &expected);
+        is_spent(node, namespace);
+    });
+}
+
+#[test]
+fn an_aggregator_may_die_between_two_steps() {
+    walk(&STEPPING, "aggregator dies between two steps", |node, namespace, place| {
+        let expected = counted(&namespace.input(1500));
+        let push = [&PUSH[..], &["--then", "--chunk-size", "4KiB"]].concat();
+        let (_worker, push) = (namespace.worker(&[]), namespace.producer(&push));
         died(armed(namespace, place, &[]), place);
         let _successor = namespace.aggregator();
         agrees(push, &expected);
@@ -438,6 +452,7 @@ fn every_place_is_walked_to_and_listed() {
         &MAPPING,
         &FOLDING,
         &SHIPPING,
+        &STEPPING,
         &RETRYING,
         &SUSPECTING,
         &LOSING,
