@@ -3,17 +3,17 @@
 
 RR_RESERVE_FROM_THE_END
 
-void map(const rr_byte *record, rr_size length) {
+RR_MAP(record, length) {
     for (rr_size at = 0; at < length; at++) {
         if (record[at] == '\t') {
-            rr_emit(record, at, record + at + 1, length - at - 1);
+            rr_pair(record, at, record + at + 1, length - at - 1);
             return;
         }
     }
     rr_refuse("there is no tab in it", 21);
 }
 
-void reduce(const rr_byte *key, rr_size length) {
+RR_REDUCE(key, length) {
     static rr_byte longest[1 << 16], value[1 << 16];
     rr_size most = 0, found = 0;
     for (;;) {
@@ -28,5 +28,5 @@ void reduce(const rr_byte *key, rr_size length) {
             most = next;
         }
     }
-    rr_emit(key, length, longest, most);
+    rr_pair(key, length, longest, most);
 }

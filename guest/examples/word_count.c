@@ -4,16 +4,16 @@
 RR_RESERVE_FROM_THE_END
 
 static int is_space(rr_byte byte) {
-    return byte == ' ' || (byte >= '\t' && byte <= '\r');
+    return byte <= ' ' && (byte == ' ' || (byte >= '\t' && byte <= '\r'));
 }
 
-void map(const rr_byte *record, rr_size length) {
+RR_MAP(record, length) {
     rr_size at = 0;
     while (at < length) {
         while (at < length && is_space(record[at])) at++;
         rr_size begin = at;
         while (at < length && !is_space(record[at])) at++;
-        if (begin < at) rr_emit(record + begin, at - begin, "1", 1);
+        if (begin < at) rr_pair(record + begin, at - begin, "1", 1);
     }
 }
 

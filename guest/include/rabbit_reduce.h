@@ -21,6 +21,8 @@ typedef unsigned long long rr_number;    /* 64 bits */
 
 /* Puts out a pair: of a record while it is mapped, of a key while it is reduced. */
 RR_IMPORT(emit) void rr_emit(const void *key, rr_size key_length, const void *value, rr_size value_length);
+/* The same for pairs that lie one after the other: the lengths of a key and of its value in LEB128, and their bytes. */
+RR_IMPORT(emit_all) void rr_emit_all(const void *pairs, rr_size length);
 /* While a key is reduced: writes its next value and gives its length. If that is more than `room`, nothing was written, and it
  * comes again. RR_NONE after the last. */
 RR_IMPORT(next) rr_size rr_next(void *at, rr_size room);
@@ -62,6 +64,70 @@ static inline int rr_value(const rr_byte **at, const rr_byte *end, const rr_byte
     *at += *length;
     return 1;
 }
+
+/* Pairs are put out quicker many at a time. In place of `map` and `reduce` write
+ *
+ *     RR_MAP(record, length) { … rr_pair(key, key_length, value, value_length); … }
+ *     RR_REDUCE(key, length) { … rr_pair(…); … }
+ *
+ * Pairs of one call go into a block that is handed over when it is full, and at the end of the call. */
+#define RR_BLOCK_BYTES 8192u
+static __attribute__((unused)) struct { rr_byte pairs[RR_BLOCK_BYTES]; rr_size used; } rr_block;
+
+static inline void rr_hand_over(void) {
+    if (rr_block.used > 0) rr_emit_all(rr_block.pairs, rr_block.used);
+    rr_block.used = 0;
+}
+
+static inline rr_byte *rr_put_length(rr_byte *to, rr_size length) {
+    while (length >= 0x80) *to++ = (rr_byte)(length | 0x80), length >>= 7;
+    *to++ = (rr_byte)length;
+    return to;
+}
+
+/* A copy of few bytes, which a call would cost more than: what overlaps is written twice. */
+static inline rr_byte *rr_put(rr_byte *to, const rr_byte *from, rr_size length) {
+    rr_size at;
+    if (length >= 8) {
+        for (at = 0; at + 8 < length; at += 8) __builtin_memcpy(to + at, from + at, 8);
+        __builtin_memcpy(to + length - 8, from + length - 8, 8);
+    } else if (length >= 4) {
+        __builtin_memcpy(to, from, 4);
+        __builtin_memcpy(to + length - 4, from + length - 4, 4);
+    } else if (length > 0) {
+        to[0] = from[0];
+        to[length / 2] = from[length / 2];
+        to[length - 1] = from[length - 1];
+    }
+    return to + length;
+}
+
+static inline void rr_pair(const void *key, rr_size key_length, const void *value, rr_size value_length) {
+    rr_byte *to;
+    if (key_length > RR_BLOCK_BYTES / 4 || value_length > RR_BLOCK_BYTES / 4) {
+        rr_hand_over();
+        rr_emit(key, key_length, value, value_length);
+        return;
+    }
+    /* Each length takes two bytes at the most. */
+    if (rr_block.used + key_length + value_length + 4 > RR_BLOCK_BYTES) rr_hand_over();
+    to = rr_put_length(rr_block.pairs + rr_block.used, key_length);
+    to = rr_put_length(to, value_length);
+    to = rr_put(to, (const rr_byte *)key, key_length);
+    to = rr_put(to, (const rr_byte *)value, value_length);
+    rr_block.used = (rr_size)(to - rr_block.pairs);
+}
+
+#define RR_CALL(name, bytes, length)                                             \
+    static void rr_in_##name(const rr_byte *bytes, rr_size length);              \
+    void name(const rr_byte *bytes, rr_size length) {                            \
+        rr_block.used = 0;                                                       \
+        rr_in_##name(bytes, length);                                             \
+        rr_hand_over();                                                          \
+    }                                                                            \
+    static void rr_in_##name(const rr_byte *bytes, rr_size length)
+#define RR_MAP(record, length) RR_CALL(map, record, length)
+#define RR_REDUCE(key, length) RR_CALL(reduce, key, length)
 
 /* A `reserve` out of memory that grows at its end: enough for a module that allocates nothing else. */
 #define RR_RESERVE_FROM_THE_END                                                  \

@@ -4,17 +4,23 @@
 //! here panics there; a program's own functions can be tested without it.
 
 use crate::{Combine, Map, Out, Record, Reduce, Refused, Values};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::panic;
 
 /// There is nothing more.
 const NONE: u32 = u32::MAX;
+/// Bytes of pairs that are handed over together, at the most.
+const BLOCK_BYTES: usize = 8 << 10;
+/// What the lengths of a pair may take in a block.
+const LENGTHS_BYTES: usize = 4;
 /// Room for what is asked for first.
 const ROOM: usize = 256;
 
 thread_local! {
     /// What a call is about is written here, by whoever calls.
     static RESERVED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    /// What waits to be handed over, between two calls its room.
+    static BLOCK: Cell<Option<Block>> = const { Cell::new(None) };
     /// What a combination has made, and what it makes next.
     static SUM: RefCell<(Vec<u8>, Vec<u8>)> = const { RefCell::new((Vec::new(), Vec::new())) };
 }
@@ -26,6 +32,7 @@ pub mod host {
         #[link(wasm_import_module = "rabbit_reduce_1")]
         extern "C" {
             pub fn emit(key: *const u8, key_length: usize, value: *const u8, value_length: usize);
+            pub fn emit_all(at: *const u8, length: usize);
             pub fn next(at: *mut u8, room: usize) -> u32;
             pub fn source(at: *mut u8, room: usize) -> u32;
             pub fn offset() -> u64;
@@ -39,9 +46,11 @@ pub mod host {
     // SAFETY of all of these: the host reads what a shared slice names, writes at most `room` bytes to where it is told, and
     // keeps neither after it has returned. Both are memory that the caller has borrowed or owns until then.
 
-    #[inline]
     pub fn emit(key: &[u8], value: &[u8]) {
         unsafe { raw::emit(key.as_ptr(), key.len(), value.as_ptr(), value.len()) }
+    }
+    pub fn emit_all(pairs: &[u8]) {
+        unsafe { raw::emit_all(pairs.as_ptr(), pairs.len()) }
     }
     pub fn next(at: *mut u8, room: usize) -> u32 {
         unsafe { raw::next(at, room) }
@@ -75,6 +84,9 @@ pub mod host {
     }
 
     pub fn emit(key: &[u8], value: &[u8]) {
+        nobody()
+    }
+    pub fn emit_all(pairs: &[u8]) {
         nobody()
     }
     pub fn next(at: *mut u8, room: usize) -> u32 {
@@ -128,15 +140,97 @@ fn given<'g>(at: u32, length: u32) -> &'g [u8] {
     }
 }
 
-fn settled(done: Result<(), Refused>) {
-    if let Err(refused) = done {
-        host::refuse(&refused.0);
+/// Pairs on their way: the lengths of a key and of its value in LEB128, and their bytes.
+#[derive(Debug)]
+pub struct Block {
+    bytes: Box<[u8; BLOCK_BYTES]>,
+    used: usize,
+}
+
+impl Block {
+    fn new() -> Self {
+        Self { bytes: Box::new([0; BLOCK_BYTES]), used: 0 }
     }
+
+    #[inline]
+    pub(crate) fn put(&mut self, key: &[u8], value: &[u8]) {
+        let bytes = LENGTHS_BYTES + key.len() + value.len();
+        if bytes > BLOCK_BYTES - self.used {
+            self.hand_over();
+            if bytes > BLOCK_BYTES {
+                return host::emit(key, value);
+            }
+        }
+        let to = &mut self.bytes[self.used..][..bytes];
+        let begin = put_length(to, key.len());
+        let begin = begin + put_length(&mut to[begin..], value.len());
+        let (keys, values) = to[begin..][..key.len() + value.len()].split_at_mut(key.len());
+        copy(keys, key);
+        copy(values, value);
+        self.used += begin + key.len() + value.len();
+    }
+
+    fn hand_over(&mut self) {
+        if self.used > 0 {
+            host::emit_all(&self.bytes[..self.used]);
+            self.used = 0;
+        }
+    }
+}
+
+/// Puts a length to where there is room, and tells how many bytes it has.
+#[inline]
+fn put_length(to: &mut [u8], mut length: usize) -> usize {
+    let mut bytes = 0;
+    while length >= 0x80 {
+        to[bytes] = length as u8 | 0x80;
+        length >>= 7;
+        bytes += 1;
+    }
+    to[bytes] = length as u8;
+    bytes + 1
+}
+
+/// A copy of mostly few bytes, which a call would cost more than: what overlaps is written twice.
+#[inline]
+fn copy(to: &mut [u8], from: &[u8]) {
+    let length = from.len();
+    match length {
+        0 => {}
+        1..=3 => {
+            to[0] = from[0];
+            to[length / 2] = from[length / 2];
+            to[length - 1] = from[length - 1];
+        }
+        4..=7 => {
+            to[..4].copy_from_slice(&from[..4]);
+            to[length - 4..].copy_from_slice(&from[length - 4..]);
+        }
+        8..=16 => {
+            to[..8].copy_from_slice(&from[..8]);
+            to[length - 8..].copy_from_slice(&from[length - 8..]);
+        }
+        _ => to.copy_from_slice(from),
+    }
+}
+
+/// Has pairs put out, and hands over the last of them.
+fn putting_out(work: impl FnOnce(&mut Out) -> Result<(), Refused>) {
+    let mut out = Out(BLOCK.with(|block| block.take()).unwrap_or_else(Block::new));
+    match work(&mut out) {
+        Ok(()) => out.0.hand_over(),
+        // None of them counts.
+        Err(refused) => {
+            out.0.used = 0;
+            host::refuse(&refused.0);
+        }
+    }
+    BLOCK.with(|block| block.set(Some(out.0)));
 }
 
 /// Maps what the host has written.
 pub fn map(program: &impl Map, at: u32, length: u32) {
-    settled(program.map(Record { bytes: given(at, length) }, &mut Out(())));
+    putting_out(|out| program.map(Record { bytes: given(at, length) }, out));
 }
 
 /// Combines the values that the host has written; tells where the sum is, and how long.
@@ -178,7 +272,7 @@ fn value<'l>(list: &mut &'l [u8]) -> Option<&'l [u8]> {
 /// Reduces the key that the host has written.
 pub fn reduce(program: &impl Reduce, at: u32, length: u32) {
     let mut values = Values { buffer: vec![0; ROOM] };
-    settled(program.reduce(given(at, length), &mut values, &mut Out(())));
+    putting_out(|out| program.reduce(given(at, length), &mut values, out));
 }
 
 /// The next value, in a buffer that grows as it has to.
@@ -210,6 +304,24 @@ pub(crate) fn asked(mut ask: impl FnMut(*mut u8, usize) -> u32) -> Option<Vec<u8
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pairs_lie_behind_both_lengths() {
+        let mut block = Block::new();
+        block.put(b"ab", b"");
+        block.put(&[7; 300], b"c");
+        assert_eq!(block.bytes[..block.used], [&[2, 0, b'a', b'b', 0xac, 2, 1][..], &[7; 300], b"c"].concat());
+    }
+
+    #[test]
+    fn bytes_are_copied_whatever_their_number() {
+        let from: Vec<u8> = (1..=40).collect();
+        for length in 0..=from.len() {
+            let mut to = vec![0; length];
+            copy(&mut to, &from[..length]);
+            assert_eq!(to, from[..length]);
+        }
+    }
 
     #[test]
     fn values_lie_behind_their_lengths() {

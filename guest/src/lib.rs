@@ -73,14 +73,13 @@ impl<'r> Record<'r> {
 
 /// Where pairs, and rows of a reduce, are put out.
 #[derive(Debug)]
-pub struct Out(());
+pub struct Out(border::Block);
 
 impl Out {
-    /// Puts out a pair. It is on its way at once, and no list is held here.
+    /// Puts out a pair. Some thousand bytes of them are handed over together, so no long list is held here.
     #[inline]
     pub fn pair(&mut self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
-        let (key, value) = (key.as_ref(), value.as_ref());
-        border::host::emit(key, value);
+        self.0.put(key.as_ref(), value.as_ref());
     }
 }
 

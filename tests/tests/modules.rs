@@ -17,6 +17,7 @@ fn text(room: &Room, body: &str) -> PathBuf {
     let whole = format!(
         r#"(module
             (import "rabbit_reduce_1" "emit" (func $emit (param i32 i32 i32 i32)))
+            (import "rabbit_reduce_1" "emit_all" (func $emit_all (param i32 i32)))
             (import "rabbit_reduce_1" "next" (func $next (param i32 i32) (result i32)))
             (memory (export "memory") 2)
             (func (export "reserve") (param i32) (result i32) (i32.const 65536))
@@ -224,6 +225,10 @@ fn a_hostile_module_costs_one_clear_failure_and_nothing_else() {
     let recursion = recursion.replace(" drop_nothing", "");
     let outside = r#"(func (export "map") (param i32 i32)
         (call $emit (i32.const -1) (i32.const 1000) (i32.const 0) (i32.const 0)))"#;
+    let cut = r#"(func (export "map") (param i32 i32) (call $emit_all (i32.const 0) (i32.const 1)))"#;
+    let all_outside = r#"(func (export "map") (param i32 i32) (call $emit_all (i32.const 131070) (i32.const 3)))"#;
+    let all_output = r#"(func (export "map") (param i32 i32)
+        (loop $l (call $emit_all (i32.const 0) (i32.const 65536)) (br $l)))"#;
     let misplaced = r#"(func (export "map") (param i32 i32) (drop (call $next (i32.const 0) (i32.const 0))))"#;
     let hostile = [
         (endless, "it ran for 0.5 s without asking for more and was stopped"),
@@ -232,6 +237,9 @@ fn a_hostile_module_costs_one_clear_failure_and_nothing_else() {
         (empty_output, "more than 1048576 bytes of pairs"),
         (&recursion, "its calls need more stack than there is"),
         (outside, "it names bytes outside its memory"),
+        (cut, "the last of the pairs that it puts out together is cut short"),
+        (all_outside, "it names bytes outside its memory"),
+        (all_output, "more than 1048576 bytes of pairs"),
         (misplaced, "it calls `next` where there is none"),
     ];
     for (body, reason) in hostile {

@@ -6,7 +6,10 @@
 
 use super::compiled::{Compiled, INTERFACE, TICK};
 use super::feed::Feed;
+use super::values::Short;
 use rabbit_reduce_core::map::MAX_PAIR_BYTES;
+use rabbit_reduce_core::pairs::{put_varint, take_varint};
+use rabbit_reduce_core::short::ShortKey;
 use rabbit_reduce_core::skip::{MAX_REASON_BYTES, short_reason};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,6 +27,8 @@ const LOGGED_BYTES: usize = 1 << 10;
 const COUNTED_NAMES: usize = 64;
 /// What a table of functions may hold.
 const TABLE_ELEMENTS: usize = 1 << 20;
+/// What a pair takes besides its bytes, empty ones too.
+const PAIR_BYTES: u64 = size_of::<(ShortKey, Short)>() as u64;
 /// Nothing more, where a length is asked for.
 const NONE: u32 = u32::MAX;
 
@@ -76,49 +81,63 @@ enum Fault {
     Output { limit: u64 },
     #[error("it puts out a pair of {bytes} bytes")]
     Pair { bytes: usize },
+    #[error("the last of the pairs that it puts out together is cut short")]
+    Cut,
     #[error("it took too long")]
     Silence,
     #[error("nobody wants it any more")]
     Stopped,
 }
 
-/// Pairs one after the other.
+/// Pairs one after the other: the lengths of a key and of its value in LEB128, and their bytes.
 #[derive(Debug, Default)]
 pub(super) struct Held {
     bytes: Vec<u8>,
-    /// Where each key and each value ends.
-    ends: Vec<(u32, u32)>,
 }
 
 impl Held {
     fn push(&mut self, key: &[u8], value: &[u8]) {
+        put_varint(&mut self.bytes, key.len() as u64);
+        put_varint(&mut self.bytes, value.len() as u64);
         self.bytes.extend_from_slice(key);
-        let key_end = self.bytes.len();
         self.bytes.extend_from_slice(value);
-        let end = |end: usize| u32::try_from(end).expect("it is bounded by the output limit");
-        self.ends.push((end(key_end), end(self.bytes.len())));
     }
 
     /// What they take, in bytes.
     pub(super) const fn bytes(&self) -> usize {
-        self.bytes.len() + self.ends.len() * size_of::<(u32, u32)>()
+        self.bytes.len()
     }
 
     /// Forgets them.
     pub(super) fn clear(&mut self) {
         self.bytes.clear();
-        self.ends.clear();
     }
 
     /// In the order in which they came.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        let mut begin = 0;
-        self.ends.iter().map(move |&(key_end, end)| {
-            let (key_end, end) = (key_end as usize, end as usize);
-            let pair = (&self.bytes[begin..key_end], &self.bytes[key_end..end]);
-            begin = end;
-            pair
-        })
+        let mut rest = self.bytes.as_slice();
+        std::iter::from_fn(move || take_pair(&mut rest))
+    }
+}
+
+/// The first pair of those that lie one after the other; nothing where there is none, or it is cut short.
+#[inline(always)]
+fn take_pair<'p>(pairs: &mut &'p [u8]) -> Option<(&'p [u8], &'p [u8])> {
+    let [key, value] = [take_length(pairs)?, take_length(pairs)?];
+    let (key, rest) = pairs.split_at_checked(key)?;
+    let (value, rest) = rest.split_at_checked(value)?;
+    *pairs = rest;
+    Some((key, value))
+}
+
+#[inline(always)]
+fn take_length(bytes: &mut &[u8]) -> Option<usize> {
+    match bytes.split_first()? {
+        (&length, rest) if length < 0x80 => {
+            *bytes = rest;
+            Some(length.into())
+        }
+        _ => usize::try_from(take_varint(bytes)?).ok(),
     }
 }
 
@@ -143,6 +162,9 @@ pub(super) struct Host {
     /// What a call may still put out, in bytes, of how many.
     output: (u64, u64),
     held: Held,
+    /// Pairs are wanted in any order: short ones come here.
+    in_any_order: bool,
+    short: Vec<(ShortKey, Short)>,
     refused: Option<String>,
     counts: BTreeMap<String, u64>,
     logged: u32,
@@ -158,18 +180,54 @@ impl Host {
     }
 
     fn emit(&mut self, key: &[u8], value: &[u8]) -> Result<(), Fault> {
-        if !matches!(self.at, At::Map | At::Reduce) {
-            return Err(Fault::Misplaced("emit"));
+        self.may_emit("emit")?;
+        self.count_output(key, value)?;
+        self.hold(key, value, ShortKey::of(key));
+        self.put_out()
+    }
+
+    /// Pairs that lie one after the other, `length` bytes of them from the beginning of `memory`.
+    fn emit_all(&mut self, memory: &[u8], length: usize) -> Result<(), Fault> {
+        self.may_emit("emit_all")?;
+        let mut rest = memory.get(..length).ok_or(Fault::Outside)?;
+        while !rest.is_empty() {
+            let (key, value) = take_pair(&mut rest).ok_or(Fault::Cut)?;
+            self.count_output(key, value)?;
+            let begin = length - rest.len() - value.len() - key.len();
+            // Nearly always there is enough behind it to be quick.
+            let short = ShortKey::within(memory, begin, key.len()).or_else(|| ShortKey::of(key));
+            self.hold(key, value, short);
         }
+        self.put_out()
+    }
+
+    #[inline(always)]
+    fn hold(&mut self, key: &[u8], value: &[u8], short: Option<ShortKey>) {
+        if self.in_any_order
+            && let (Some(key), Some(value)) = (short, Short::of(value))
+        {
+            self.short.push((key, value));
+        } else {
+            self.held.push(key, value);
+        }
+    }
+
+    fn may_emit(&self, what: &'static str) -> Result<(), Fault> {
+        if matches!(self.at, At::Map | At::Reduce) { Ok(()) } else { Err(Fault::Misplaced(what)) }
+    }
+
+    #[inline(always)]
+    fn count_output(&mut self, key: &[u8], value: &[u8]) -> Result<(), Fault> {
         let bytes = key.len() + value.len();
         if bytes > MAX_PAIR_BYTES {
             return Err(Fault::Pair { bytes });
         }
         let (left, limit) = self.output;
-        // The ends of empty pairs take memory too.
-        let left = left.checked_sub(bytes as u64 + size_of::<(u32, u32)>() as u64).ok_or(Fault::Output { limit })?;
-        self.output.0 = left;
-        self.held.push(key, value);
+        self.output.0 = left.checked_sub(bytes as u64 + PAIR_BYTES).ok_or(Fault::Output { limit })?;
+        Ok(())
+    }
+
+    fn put_out(&mut self) -> Result<(), Fault> {
         if self.at == At::Reduce
             && let Some(feed) = &mut self.feed
         {
@@ -224,6 +282,10 @@ pub(super) fn imports(linker: &mut Linker<Host>) -> Result<(), Error> {
             Ok(host.emit(key, value)?)
         },
     )?;
+    linker.func_wrap(INTERFACE, "emit_all", |mut caller: Caller<'_, Host>, at: u32, length: u32| {
+        let (memory, host) = parts(&mut caller, "emit_all")?;
+        Ok(host.emit_all(memory.get(at as usize..).ok_or(Fault::Outside)?, length as usize)?)
+    })?;
     linker.func_wrap(INTERFACE, "next", |mut caller: Caller<'_, Host>, at: u32, room: u32| {
         let (memory, host) = parts(&mut caller, "next")?;
         let ticks = host.ticks();
@@ -352,13 +414,22 @@ impl Guest {
         Ok(())
     }
 
-    /// Maps a record; its pairs are [`Guest::held`] then. What it refuses is told instead.
-    pub(super) fn map(&mut self, record: &[u8], offset: u64, limit: u64) -> Result<Option<String>, CallError> {
+    /// Maps a record; its pairs are [`Guest::held`] then, but for short ones that may come in any order: these are
+    /// [`Guest::short`]. What it refuses is told instead.
+    pub(super) fn map(
+        &mut self,
+        record: &[u8],
+        offset: u64,
+        limit: u64,
+        in_any_order: bool,
+    ) -> Result<Option<String>, CallError> {
         begin_to_count(&mut self.store);
         let host = self.store.data_mut();
         host.offset = offset;
         host.output = (limit, limit);
+        host.in_any_order = in_any_order;
         host.held.clear();
+        host.short.clear();
         host.counts.clear();
         let at = self.room(record.len())?;
         self.write(at, record)?;
@@ -370,6 +441,11 @@ impl Guest {
     /// Pairs of the call before.
     pub(super) fn held(&self) -> &Held {
         &self.store.data().held
+    }
+
+    /// Short pairs of the call before, in any order.
+    pub(super) fn short(&self) -> &[(ShortKey, Short)] {
+        &self.store.data().short
     }
 
     /// What the call before has counted.
@@ -404,6 +480,7 @@ impl Guest {
         begin_to_count(&mut self.store);
         let host = self.store.data_mut();
         host.output = (u64::MAX, u64::MAX);
+        host.in_any_order = false;
         host.held.clear();
         host.counts.clear();
         host.feed = Some(feed);

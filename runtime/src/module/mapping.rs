@@ -5,9 +5,9 @@
 
 use super::Running;
 use super::guest::{CallError, Guest};
-use super::values::{self, List};
+use super::values::{self, Short, Waiting};
 use rabbit_reduce_core::boundary::Boundary;
-use rabbit_reduce_core::job::{Pair, Piece, Program, RecordError, Records};
+use rabbit_reduce_core::job::{Pair, Piece, Program, RecordError, Records, Value};
 use rabbit_reduce_core::lines::{LinePlace, Lines};
 use rabbit_reduce_core::map::{Building, LeftOut, Limits, MapError, Mapped, Watch};
 use rabbit_reduce_core::pairs::PairSource;
@@ -60,19 +60,18 @@ impl<'c> Chunk<'c> {
                     continue;
                 }
                 watch.record(Some(place), record.bytes);
-                if let Err(reason) = self.map(&mut guest, &record)? {
+                if let Err(reason) = self.map(&mut guest, &record, lines)? {
                     building.skip(Skip::new(record.source, record.offset, reason), record.bytes);
                     continue;
                 }
                 let guest = guest.as_ref().expect("it has just mapped");
+                for (key, value) in guest.short() {
+                    building.add(Key::Short(*key), program.short(*value), self.scratch)?;
+                    glance(watch)?;
+                }
                 for (number, (key, value)) in (0..).zip(guest.held().iter()) {
-                    let inner = if lines.0.is_plain() {
-                        key
-                    } else {
-                        lines.0.inner(key, LinePlace::mapped(record.source, record.offset, number), &mut inner);
-                        &inner
-                    };
-                    building.add(Key::of(inner), program.value(value), self.scratch)?;
+                    lines.0.inner(key, LinePlace::mapped(record.source, record.offset, number), &mut inner);
+                    building.add(Key::of(&inner), program.value(value), self.scratch)?;
                     glance(watch)?;
                 }
                 for (name, more) in guest.counts() {
@@ -87,8 +86,13 @@ impl<'c> Chunk<'c> {
     }
 
     /// Has a record mapped, by a new instance if there is none; or says why it is not counted.
-    fn map(&self, guest: &mut Option<Guest>, record: &Piece<'_>) -> Result<Result<(), String>, MapError> {
-        match self.tried(guest, record) {
+    fn map(
+        &self,
+        guest: &mut Option<Guest>,
+        record: &Piece<'_>,
+        lines: &Lines,
+    ) -> Result<Result<(), String>, MapError> {
+        match self.tried(guest, record, lines) {
             Ok(None) => Ok(Ok(())),
             Ok(Some(refused)) => Ok(Err(refused)),
             Err(error) => {
@@ -99,23 +103,24 @@ impl<'c> Chunk<'c> {
                     CallError::Output { limit } => Err(MapError::Output { limit }),
                     CallError::Pair { bytes } => Err(MapError::Pair { bytes }),
                     CallError::Stopped => Err(MapError::Stopped),
-                    CallError::Limit(reason) => Err(self.limited(record, reason)),
+                    CallError::Limit(reason) => Err(self.limited(record, reason, lines)),
                 }
             }
         }
     }
 
-    fn tried(&self, guest: &mut Option<Guest>, record: &Piece<'_>) -> Result<Option<String>, CallError> {
+    fn tried(&self, guest: &mut Option<Guest>, record: &Piece<'_>, lines: &Lines) -> Result<Option<String>, CallError> {
         let guest = match guest {
             Some(guest) => guest,
             none => none.insert(self.running.begin()?),
         };
         guest.source(record.name);
-        guest.map(record.bytes, record.offset, self.limits.output_bytes)
+        // Where nothing is to be told of a key, its values are combined, in whatever order.
+        guest.map(record.bytes, record.offset, self.limits.output_bytes, lines.0.is_plain())
     }
 
     /// A record was stopped by a limit: it alone is at fault, unless the first and the last of the chunk fare no better.
-    fn limited(&self, record: &Piece<'_>, reason: String) -> MapError {
+    fn limited(&self, record: &Piece<'_>, reason: String, lines: &Lines) -> MapError {
         let place = |record: &Piece<'_>| Place { source: record.source, offset: record.offset };
         let records = || {
             let all = self.pieces.iter().flat_map(|piece| RecordIter::new(Records::Lines, *piece));
@@ -123,7 +128,7 @@ impl<'c> Chunk<'c> {
         };
         let others: Vec<Piece<'_>> = records().next().into_iter().chain(records().last()).collect();
         let all_fail = !others.is_empty()
-            && others.iter().all(|other| matches!(self.tried(&mut None, other), Err(CallError::Limit(_))));
+            && others.iter().all(|other| matches!(self.tried(&mut None, other, lines), Err(CallError::Limit(_))));
         match all_fail {
             true => MapError::Program {
                 reason: format!("{reason}; and so with every record that was tried"),
@@ -138,6 +143,11 @@ impl<'c> Chunk<'c> {
 pub(super) trait Valued: Program {
     /// A value as the module gave it.
     fn value(&self, bytes: &[u8]) -> Self::Value;
+
+    /// The same of a short one.
+    fn short(&self, value: Short) -> Self::Value {
+        self.value(value.bytes(&mut [0; 8]))
+    }
 }
 
 impl Valued for Lines {
@@ -182,30 +192,38 @@ impl Combining {
         }
     }
 
-    /// Puts into `sum` what a list makes together; `false` if nothing is combined any more.
-    fn combine(&self, list: &[u8], sum: &mut Vec<u8>) -> bool {
+    /// Puts into `sum` what runs of values make together; `false` if nothing is combined any more.
+    fn combine(&self, runs: &[u8], sum: &mut Vec<u8>) -> bool {
         let mut combiner = self.guest();
         let Combiner { guest, failed } = &mut *combiner;
-        if failed.is_some() {
-            return false;
-        }
-        let combined = match guest {
-            Some(guest) => guest.combine(list, sum),
-            none => self.running.begin().and_then(|begun| none.insert(begun).combine(list, sum)),
-        };
-        *failed = combined.err();
-        failed.is_none()
+        values::combined(runs, sum, |list, sum| {
+            if failed.is_some() {
+                return false;
+            }
+            let combined = match &mut *guest {
+                Some(guest) => guest.combine(list, sum),
+                none => self.running.begin().and_then(|begun| none.insert(begun).combine(list, sum)),
+            };
+            *failed = combined.err();
+            failed.is_none()
+        })
     }
 }
 
 impl Valued for Combining {
-    fn value(&self, bytes: &[u8]) -> List {
-        List::of(bytes)
+    #[inline(always)]
+    fn value(&self, bytes: &[u8]) -> Waiting {
+        Waiting::of(bytes)
+    }
+
+    #[inline(always)]
+    fn short(&self, value: Short) -> Waiting {
+        Waiting::Times(value, 1)
     }
 }
 
 impl Program for Combining {
-    type Value = List;
+    type Value = Waiting;
 
     fn boundary(&self) -> Boundary {
         self.lines.boundary()
@@ -215,24 +233,26 @@ impl Program for Combining {
         self.lines.records()
     }
 
-    fn map<'r>(&'r self, record: Piece<'r>) -> impl Iterator<Item = Result<Pair<'r, List>, RecordError>> + 'r {
-        self.lines.map(record).map(|pair| pair.map(|Pair { key, value }| Pair { key, value: List::of(&value) }))
+    fn map<'r>(&'r self, record: Piece<'r>) -> impl Iterator<Item = Result<Pair<'r, Waiting>, RecordError>> + 'r {
+        self.lines.map(record).map(|pair| pair.map(|Pair { key, value }| Pair { key, value: Waiting::of(&value) }))
     }
 
-    fn merge(&self, _: &[u8], total: &mut List, other: List) {
+    #[inline]
+    fn merge(&self, _: &[u8], total: &mut Waiting, other: Waiting) {
         total.append(&other);
-        if total.is_long() {
-            let mut sum = Vec::new();
-            if self.combine(total.bytes(), &mut sum) {
-                *total = List::of(&sum);
+        if total.are_many() {
+            let (mut runs, mut sum) = (Vec::new(), Vec::new());
+            total.encode(&mut runs);
+            if self.combine(&runs, &mut sum) {
+                *total = Waiting::of(&sum);
             }
         }
     }
 
-    fn settled<'v>(&self, _: &[u8], list: &'v [u8], room: &'v mut Vec<u8>) -> &'v [u8] {
-        match values::only(list) {
+    fn settled<'v>(&self, _: &[u8], runs: &'v [u8], room: &'v mut Vec<u8>) -> &'v [u8] {
+        match values::only(runs) {
             Some(value) => value,
-            None if self.combine(list, room) => room,
+            None if self.combine(runs, room) => room,
             // Whoever asks hears that it failed, and nothing of this goes out.
             None => &[],
         }

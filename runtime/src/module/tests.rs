@@ -18,6 +18,7 @@ fn program(body: &str) -> NamedProgram {
     let whole = format!(
         r#"(module
             (import "rabbit_reduce_1" "emit" (func $emit (param i32 i32 i32 i32)))
+            (import "rabbit_reduce_1" "emit_all" (func $emit_all (param i32 i32)))
             (import "rabbit_reduce_1" "source" (func $source (param i32 i32) (result i32)))
             (import "rabbit_reduce_1" "offset" (func $offset (result i64)))
             (import "rabbit_reduce_1" "setting" (func $setting (param i32 i32 i32 i32) (result i32)))
@@ -95,6 +96,21 @@ fn a_record_that_traps_is_left_out_and_the_next_begins_anew() {
     assert_eq!(pairs, [("a", "1"), ("b", "2"), ("c", "1")]);
     assert_eq!(skips, ["104 wasm trap: wasm `unreachable` instruction executed"]);
     assert_eq!(mapped(&program, "a\nb\nx\nc\n").2, digest, "it is the same for every attempt");
+}
+
+#[test]
+fn pairs_may_be_put_out_together_and_none_of_them_if_the_last_is_cut_short() {
+    // Two pairs, and one of the record's length more of what follows: a third that is cut short.
+    let program = program(
+        r#"(data (i32.const 0) "\01\02abc\00\01d\01\01e")
+        (func (export "map") (param i32 i32)
+            (call $emit (local.get 0) (local.get 1) (i32.const 2) (i32.const 1))
+            (call $emit_all (i32.const 0) (i32.add (i32.const 7) (local.get 1))))"#,
+    );
+    let (pairs, skips, _) = mapped(&program, "x\nyyyy\n");
+    let pairs: Vec<(&str, &str)> = pairs.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+    assert_eq!(pairs, [("", "d"), ("a", "bc"), ("x", "a")]);
+    assert_eq!(skips, ["102 the last of the pairs that it puts out together is cut short"]);
 }
 
 #[test]
