@@ -447,7 +447,7 @@ fn an_aggregator_may_die_while_it_cancels_a_job() {
 
 #[test]
 fn every_place_is_walked_to_and_listed() {
-    let walks: [&[&str]; 14] = [
+    let walks: [&[&str]; 15] = [
         &PRODUCING,
         &MAPPING,
         &FOLDING,
