@@ -481,17 +481,27 @@ fn uncovered(archive: &Archive, job: JobId, chunks: u32) -> Answering {
         return Ok(too_many_chunks(chunks));
     }
     let Some(found) = archive.job(job)? else { return Ok(Answer::Unknown.into()) };
-    let ledgers = archive.ledgers(job, found.spec.partitions)?;
-    // A lost chunk is decided; sending it again is another request.
-    let lost: BTreeSet<ChunkNumber> = ledgers.iter().flat_map(|ledger| ledger.lost().map(|(chunk, _)| chunk)).collect();
-    let lacking = |chunk: &ChunkNumber| ledgers.iter().any(|ledger| !ledger.covers_chunk(*chunk));
-    let open = (0..chunks).map(ChunkNumber).filter(|chunk| !lost.contains(chunk) && lacking(chunk));
-    let mut ranges = ranges(open);
+    let open = archive.open_chunks(job, found.spec.partitions, chunks)?;
+    let mut ranges = ranges(open.into_iter());
     ranges.truncate(LISTED_RANGES);
     Ok(Answer::Uncovered(ranges).into())
 }
 
 impl Archive {
+    /// Chunks, of so many, that are neither counted everywhere nor lost: a lost one is decided, and sending it again is another
+    /// request.
+    pub(crate) fn open_chunks(
+        &self,
+        job: JobId,
+        partitions: u32,
+        chunks: u32,
+    ) -> Result<Vec<ChunkNumber>, ArchiveError> {
+        let ledgers = self.ledgers(job, partitions)?;
+        let lost: BTreeSet<ChunkNumber> = ledgers.iter().flat_map(Ledger::lost).map(|(chunk, _)| chunk).collect();
+        let lacking = |chunk: &ChunkNumber| ledgers.iter().any(|ledger| !ledger.covers_chunk(*chunk));
+        Ok((0..chunks).map(ChunkNumber).filter(|chunk| !lost.contains(chunk) && lacking(chunk)).collect())
+    }
+
     /// The ledgers of all partitions, read from the store.
     pub(crate) fn ledgers(&self, job: JobId, partitions: u32) -> Result<Vec<Ledger>, ArchiveError> {
         let read = |number| {

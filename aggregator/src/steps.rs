@@ -7,8 +7,7 @@
 use crate::archive::{Archive, ArchiveError, Seal};
 use crate::folding::Event;
 use bytes::{Buf, Bytes};
-use rabbit_reduce_core::id::{ChunkNumber, JobId};
-use rabbit_reduce_core::ledger::Ledger;
+use rabbit_reduce_core::id::JobId;
 use rabbit_reduce_core::message::{self, End, News, Outcome};
 use rabbit_reduce_core::parts;
 use rabbit_reduce_core::program::NamedProgram;
@@ -115,9 +114,7 @@ impl Steps {
             Vec::new()
         })
     }
-}
 
-impl Steps {
     async fn look_and_publish(
         &self,
         archive: Archive,
@@ -251,7 +248,10 @@ impl Archive {
             ));
         };
         let chunks = match seal {
-            Some(seal) => Some((seal.chunks, self.open_chunks(job, file.spec.partitions, seal.chunks)?)),
+            Some(seal) => {
+                let open = self.open_chunks(job, file.spec.partitions, seal.chunks)?;
+                Some((seal.chunks, open.into_iter().map(|chunk| chunk.0).collect()))
+            }
             None => None,
         };
         let sources = self.sources(&file.spec)?.into();
@@ -273,17 +273,6 @@ impl Archive {
             parts.push(Box::new(opened));
         }
         Ok(Some(parts))
-    }
-
-    /// Chunks that are neither counted everywhere nor lost.
-    fn open_chunks(&self, job: JobId, partitions: u32, chunks: u32) -> Result<BTreeSet<u32>, ArchiveError> {
-        let ledgers = self.ledgers(job, partitions)?;
-        let lost: BTreeSet<ChunkNumber> = ledgers.iter().flat_map(Ledger::lost).map(|(chunk, _)| chunk).collect();
-        let is_open = |chunk: &u32| {
-            let chunk = ChunkNumber(*chunk);
-            !lost.contains(&chunk) && ledgers.iter().any(|ledger| !ledger.covers_chunk(chunk))
-        };
-        Ok((0..chunks).filter(is_open).collect())
     }
 
     /// The sources of a job.

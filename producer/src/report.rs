@@ -56,7 +56,7 @@ pub fn waiting(status: &Status) -> Option<String> {
         return None;
     }
     if let (Some(before), None) = (status.after, status.chunks) {
-        return Some(format!("the result of the step before it, job {before}, and an aggregator that publishes that"));
+        return Some(format!("the result of the step before it, job {before}, which an aggregator publishes"));
     }
     let Some(chunks) = status.chunks else {
         let job = status.job;

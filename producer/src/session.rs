@@ -163,6 +163,9 @@ impl Session {
     ///
     /// # Errors
     /// As [`Session::submit`].
+    ///
+    /// # Panics
+    /// If there is no step.
     pub async fn submit_steps(
         &self,
         steps: &[JobConfig],

@@ -54,12 +54,14 @@ pub struct Reader {
     /// The one used last stands last.
     files: Vec<(SourceNumber, File)>,
     streams: Vec<Held>,
-    open: Box<dyn FnMut(&Source) -> io::Result<Stream> + Send>,
+    open: Box<Open>,
     window: Vec<u8>,
 }
 
 /// Bytes that come once.
 pub type Stream = Box<dyn Read + Send>;
+/// Opens what is no file.
+type Open = dyn FnMut(&Source) -> io::Result<Stream> + Send;
 
 /// What is held of a stream.
 struct Held {

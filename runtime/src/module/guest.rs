@@ -158,6 +158,8 @@ pub(super) struct Host {
     memory_bytes: usize,
     terms: Terms,
     at: At,
+    /// Ticks that a call may last without asking for more, and what is left of them.
+    ticks: u64,
     ticks_left: u64,
     /// What a call may still put out, in bytes, of how many.
     output: (u64, u64),
@@ -174,11 +176,6 @@ pub(super) struct Host {
 }
 
 impl Host {
-    fn ticks(&self) -> u64 {
-        let ticks = self.terms.silence.as_millis() / TICK.as_millis();
-        u64::try_from(ticks).unwrap_or(u64::MAX).saturating_add(1)
-    }
-
     fn emit(&mut self, key: &[u8], value: &[u8]) -> Result<(), Fault> {
         self.may_emit("emit")?;
         self.count_output(key, value)?;
@@ -288,7 +285,7 @@ pub(super) fn imports(linker: &mut Linker<Host>) -> Result<(), Error> {
     })?;
     linker.func_wrap(INTERFACE, "next", |mut caller: Caller<'_, Host>, at: u32, room: u32| {
         let (memory, host) = parts(&mut caller, "next")?;
-        let ticks = host.ticks();
+        let ticks = host.ticks;
         let feed = host.feed.as_mut().filter(|_| host.at == At::Reduce).ok_or(Fault::Misplaced("next"))?;
         let Some(value) = feed.value().map_err(|_| Fault::Stopped)? else { return Ok(NONE) };
         let length = write(memory, at, room, value)?;
@@ -361,7 +358,9 @@ impl Guest {
     /// Begins one.
     pub(super) fn begin(compiled: &Compiled, terms: &Terms) -> Result<Self, CallError> {
         let memory_bytes = usize::try_from(compiled.memory_bytes).unwrap_or(usize::MAX);
-        let host = Host { memory_bytes, terms: terms.clone(), ..Host::default() };
+        let ticks = terms.silence.as_millis() / TICK.as_millis();
+        let ticks = u64::try_from(ticks).unwrap_or(u64::MAX).saturating_add(1);
+        let host = Host { memory_bytes, terms: terms.clone(), ticks, ..Host::default() };
         let mut store = Store::new(compiled.instances.module().engine(), host);
         store.limiter(|host| host);
         store.epoch_deadline_callback(|mut context| {
@@ -518,7 +517,7 @@ fn call<P: WasmParams, R: WasmResults>(
 /// From now on the time of a call is counted.
 fn begin_to_count(store: &mut Store<Host>) {
     let host = store.data_mut();
-    host.ticks_left = host.ticks();
+    host.ticks_left = host.ticks;
     store.set_epoch_deadline(1);
 }
 

@@ -192,6 +192,19 @@ impl Combining {
         }
     }
 
+    /// Has others wait too, or all of them combined.
+    #[inline(never)]
+    fn gather(&self, total: &mut Waiting, others: &Waiting) {
+        total.append(others);
+        if total.are_many() {
+            let (mut runs, mut sum) = (Vec::new(), Vec::new());
+            total.encode(&mut runs);
+            if self.combine(&runs, &mut sum) {
+                *total = Waiting::of(&sum);
+            }
+        }
+    }
+
     /// Puts into `sum` what runs of values make together; `false` if nothing is combined any more.
     fn combine(&self, runs: &[u8], sum: &mut Vec<u8>) -> bool {
         let mut combiner = self.guest();
@@ -237,15 +250,10 @@ impl Program for Combining {
         self.lines.map(record).map(|pair| pair.map(|Pair { key, value }| Pair { key, value: Waiting::of(&value) }))
     }
 
-    #[inline]
+    #[inline(always)]
     fn merge(&self, _: &[u8], total: &mut Waiting, other: Waiting) {
-        total.append(&other);
-        if total.are_many() {
-            let (mut runs, mut sum) = (Vec::new(), Vec::new());
-            total.encode(&mut runs);
-            if self.combine(&runs, &mut sum) {
-                *total = Waiting::of(&sum);
-            }
+        if !total.take_alike(&other) {
+            self.gather(total, &other);
         }
     }
 

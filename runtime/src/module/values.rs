@@ -71,17 +71,23 @@ impl Waiting {
         }
     }
 
-    /// Takes others in.
-    #[inline]
-    pub(super) fn append(&mut self, others: &Self) {
-        match (&mut *self, others) {
-            (Self::Times(value, times), Self::Times(other, more)) if value == other => *times += more,
-            _ => self.append_runs(others),
+    /// Takes others in if that only changes a number.
+    #[inline(always)]
+    pub(super) fn take_alike(&mut self, others: &Self) -> bool {
+        match (self, others) {
+            (Self::Times(value, times), Self::Times(other, more)) if value == other => {
+                *times += more;
+                true
+            }
+            _ => false,
         }
     }
 
-    #[inline(never)]
-    fn append_runs(&mut self, others: &Self) {
+    /// Takes others in.
+    pub(super) fn append(&mut self, others: &Self) {
+        if self.take_alike(others) {
+            return;
+        }
         if let Self::Times(_, 0) = self {
             *self = others.clone();
             return;
