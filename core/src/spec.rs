@@ -35,6 +35,8 @@ pub const SEGMENT_BYTES: usize = 1 << 20;
 pub const MAX_CHUNKS: u64 = 1 << 22;
 /// The default for pairs of one chunk, in bytes, beyond which it fails, and the largest.
 pub const OUTPUT_BYTES: u64 = 1 << 30;
+/// The most steps that are run one after the other.
+pub const MAX_STEPS: usize = 100;
 /// Losses beyond which a job fails, unless it says otherwise.
 pub const DEFAULT_MAX_LOSSES: u64 = 100;
 /// Source bytes in a page of the source list, about.

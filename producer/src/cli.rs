@@ -12,7 +12,6 @@ use self::args::{CommandArgs, JobArgs, OutputArgs, Setting, StateFormat, StepArg
 use crate::dead::selection::NameError;
 use crate::embedded::MIN_MEMORY_BYTES;
 use crate::output::{Order, OrderError, OutputOptions};
-use crate::session::MAX_STEPS;
 use bytes::Bytes;
 use clap::{CommandFactory, FromArgMatches};
 use rabbit_reduce_core::id::JobId;
@@ -438,7 +437,7 @@ fn steps(first: JobArgs, by: By, then: Option<&[OsString]>, programs: &Programs)
         let parsed = parser.try_get_matches_from(options).and_then(|found| StepArgs::from_arg_matches(&found));
         steps.push(parsed.map_err(refused)?.job.check(By::Value, programs)?);
     }
-    within("--then", steps.len() - 1, 0, MAX_STEPS - 1)?;
+    within("--then", steps.len() - 1, 0, spec::MAX_STEPS - 1)?;
     Ok(steps)
 }
 

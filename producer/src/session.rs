@@ -12,7 +12,9 @@ use rabbit_reduce_core::id::JobId;
 use rabbit_reduce_core::message::{Answer, Ask, End, Status};
 use rabbit_reduce_core::program::{NamedProgram, Programs};
 use rabbit_reduce_core::shipped::FILE_PAGE_BYTES;
-use rabbit_reduce_core::spec::{By, ByteText, Mappers, Source, SourceList, Spec, SpecError, chunk_bytes_for};
+use rabbit_reduce_core::spec::{
+    By, ByteText, MAX_STEPS, Mappers, Source, SourceList, Spec, SpecError, chunk_bytes_for,
+};
 use rabbit_reduce_core::topology::queue;
 use rabbit_reduce_runtime::client::{Client, ClientError, SHORT};
 use rabbit_reduce_runtime::crash_point;
@@ -34,8 +36,6 @@ use std::time::Duration;
 pub(crate) const POLL: Duration = Duration::from_millis(500);
 /// A job that stands still for so long is looked at more closely.
 pub(crate) const STILL: Duration = Duration::from_secs(3);
-/// The most steps that are run one after the other.
-pub const MAX_STEPS: usize = 100;
 /// Ranges of chunks in one answer; after as many, the question is asked again.
 const MANY_RANGES: usize = 100_000;
 

@@ -100,7 +100,7 @@ fn steps_follow_each_other_and_take_nothing_but_job_options() {
     ] {
         refused(line, part);
     }
-    let many = format!("producer run x{}", " --then".repeat(MAX_STEPS));
+    let many = format!("producer run x{}", " --then".repeat(spec::MAX_STEPS));
     refused(&many, "--then is 100: it must be from 0 to 99");
 }
 
