@@ -232,7 +232,8 @@ impl FromStr for JobName {
     }
 }
 
-/// A command line that asks for what cannot be. Shown with its sources on one line (see [`rabbit_reduce_runtime::shown::one_line`]).
+/// A command line that asks for what cannot be. Shown with its sources on one line
+/// (see [`rabbit_reduce_runtime::shown::one_line`]).
 #[derive(Debug, thiserror::Error)]
 pub enum UsageError {
     /// The job or its options.
@@ -368,8 +369,12 @@ impl Cli {
         Ok(match self.command {
             CommandArgs::Run(args) => {
                 let streams = args.inputs.iter().any(|input| input.as_os_str() == STANDARD_INPUT);
-                let steps =
-                    steps(args.job, if streams { By::Value } else { By::Reference }, args.then.as_deref(), programs)?;
+                let steps = steps(
+                    args.job,
+                    if streams { By::Value } else { By::Reference },
+                    args.steps.then.as_deref(),
+                    programs,
+                )?;
                 Command::Run(Run {
                     output: args.output.check(steps.last().map(|step| &step.job))?,
                     steps,
@@ -381,7 +386,7 @@ impl Cli {
                 })
             }
             CommandArgs::Push(args) => {
-                let steps = steps(args.job, args.by, args.then.as_deref(), programs)?;
+                let steps = steps(args.job, args.by, args.steps.then.as_deref(), programs)?;
                 Command::Push(Push {
                     broker: args.broker,
                     output: args.output.check(steps.last().map(|step| &step.job))?,

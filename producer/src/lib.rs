@@ -223,8 +223,8 @@ async fn take_up(resume: cli::Resume, programs: Programs, quiet: bool, shutdown:
     drive(&session, steps, open, resume.detach, to, &resume.output).await
 }
 
-/// Publishes `chunks` of the first step, or all of it, where anything is to be published; watches all steps, prints the last; says how to go on if it is
-/// interrupted.
+/// Publishes these chunks of the first step, or all of them, unless nothing of it is to be published; watches all steps and
+/// prints the last. Says how to go on if it is interrupted.
 async fn drive(
     session: &Session,
     steps: Vec<Known>,
@@ -373,9 +373,13 @@ async fn change_job(
         Err(SessionError::Client(ClientError::Unknown | ClientError::Refused(_))) => vec![job],
         Err(error) => return Err(failure(error)),
     };
-    for job in steps {
-        session.ask(ask(job), &[]).await.map_err(failure)?;
-        tell(&format!("job {job} is {done}"));
+    for step in steps {
+        match session.ask(ask(step), &[]).await {
+            Ok(_) => tell(&format!("job {step} is {done}")),
+            // One beside it has ended since it was looked at.
+            Err(SessionError::Client(ClientError::Refused(_))) if step != job && done == CANCELLED => {}
+            Err(error) => return Err(failure(error)),
+        }
     }
     Ok(Exit::Done)
 }

@@ -108,7 +108,9 @@ fn modules_travel_to_workers_and_aggregators_through_rabbitmq_while_workers_are_
 #[test]
 fn a_module_counts_as_the_built_in_job_does() {
     let room = Room::default();
-    let text = words(3000);
+    // Also a line with more pairs than are handed over together, and words that are longer than that, or nearly.
+    let long = ["x".repeat(10_000), "y".repeat(3_000), "z".repeat(17), words(400).replace('\n', " ")].join(" ");
+    let text = words(3000) + &long;
     room.write("in.txt", &text);
     for module in ["word_count", "word_count.c"] {
         // So little memory that pairs are spilled.

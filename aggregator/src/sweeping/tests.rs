@@ -4,6 +4,7 @@ use super::*;
 use crate::archive::Seal;
 use crate::folding::tests::job_file;
 use rabbit_reduce_core::message::End;
+use rabbit_reduce_core::spec::Spec;
 use uuid::{NoContext, Timestamp};
 
 const KEEP: Duration = Duration::from_secs(3600);
@@ -62,6 +63,29 @@ fn an_ended_job_goes_with_its_letters_once_its_newest_end_is_old() {
     assert!(matches!(events.as_slice(), [Event::Removed(job)] if *job == old));
     assert_eq!(left(&archive, old), ["removed"]);
     assert!(left(&archive, young).contains(&"dead".to_owned()));
+}
+
+#[test]
+fn a_result_that_a_step_reads_is_kept_and_the_step_is_looked_after_until_it_is_sealed() {
+    let archive = Archive::of_tests();
+    let long_ago = NOW_MS - 90 * KEEP.as_millis() as u64;
+    let (read, step) = (ended(&archive, long_ago), job(&archive, long_ago));
+    let link = |spec: Spec| {
+        archive.store.remove(&Archive::spec_path(spec.job)).unwrap();
+        archive.put(&Archive::spec_path(spec.job), &spec).unwrap();
+    };
+    link(Spec { then: Some(step), ..archive.spec(read).unwrap().unwrap() });
+    link(Spec { after: Some(read), ..archive.spec(step).unwrap().unwrap() });
+    let events = sweep(&archive, Some(KEEP), NOW_MS);
+    assert!(matches!(events.as_slice(), [Event::Waits(job, false)] if *job == step), "it is neither old nor abandoned");
+    assert!(left(&archive, read).contains(&"spec.json".to_owned()));
+    archive.put_seal(step, Seal { chunks: 1 }).unwrap();
+    let events = sweep(&archive, Some(KEEP), NOW_MS);
+    assert!(matches!(events.as_slice(), [Event::Look(job)] if *job == step));
+    let end = crate::ending::without_result(Outcome::Cancelled, 1, Default::default(), NOW_MS);
+    assert!(archive.put_end(step, &end).unwrap());
+    let events = sweep(&archive, Some(KEEP), NOW_MS);
+    assert!(matches!(events.as_slice(), [Event::Removed(job)] if *job == read), "nobody reads it any more");
 }
 
 #[test]

@@ -92,17 +92,8 @@ pub(super) struct RunArgs {
     pub(super) inputs: Vec<PathBuf>,
     #[command(flatten)]
     pub(super) job: JobArgs,
-    /// Another step: its job options. Its input is the rows of the step before; the answer is the last step's. Comes after all
-    /// else; give it again for more
-    #[arg(
-        long,
-        env = "RABBIT_REDUCE_THEN",
-        num_args = 0..,
-        allow_hyphen_values = true,
-        value_name = "JOB OPTIONS",
-        help_heading = "Steps"
-    )]
-    pub(super) then: Option<Vec<OsString>>,
+    #[command(flatten)]
+    pub(super) steps: ThenArgs,
     /// Chunks mapped at once [default: the machine's processors]
     #[arg(long, env = "RABBIT_REDUCE_THREADS", value_name = "N", help_heading = "Resources")]
     pub(super) threads: Option<usize>,
@@ -126,17 +117,8 @@ pub(super) struct PushArgs {
     pub(super) inputs: Vec<PathBuf>,
     #[command(flatten)]
     pub(super) job: JobArgs,
-    /// Another step: its job options. Its input is the rows of the step before; the answer is the last step's. Comes after all
-    /// else; give it again for more
-    #[arg(
-        long,
-        env = "RABBIT_REDUCE_THEN",
-        num_args = 0..,
-        allow_hyphen_values = true,
-        value_name = "JOB OPTIONS",
-        help_heading = "Steps"
-    )]
-    pub(super) then: Option<Vec<OsString>>,
+    #[command(flatten)]
+    pub(super) steps: ThenArgs,
     /// Send the bytes of chunks, or the places of files that workers can read
     #[arg(long, env = "RABBIT_REDUCE_BY", default_value = "value", help_heading = "Push options", value_parser = by())]
     pub(super) by: By,
@@ -231,6 +213,22 @@ pub(super) struct TeardownArgs {
     pub(super) broker: BrokerArgs,
     #[command(flatten)]
     pub(super) log: LogArgs,
+}
+
+/// Steps after the first.
+#[derive(Clone, Debug, Args)]
+pub(super) struct ThenArgs {
+    /// Another step: its job options. Its input is the rows of the step before; the answer is the last step's. Comes after all
+    /// else; give it again for more
+    #[arg(
+        long,
+        env = "RABBIT_REDUCE_THEN",
+        num_args = 0..,
+        allow_hyphen_values = true,
+        value_name = "JOB OPTIONS",
+        help_heading = "Steps"
+    )]
+    pub(super) then: Option<Vec<OsString>>,
 }
 
 /// A step after another.
