@@ -318,15 +318,18 @@ impl Cluster {
         self.nodes[0].control(&["eval", &format!("{{ok, Queue}} = rabbit_amqqueue:lookup({named}), {what}.")])
     }
 
-    /// Cuts a node off from the others, though not from clients: they no longer let each other in.
+    /// Cuts a node off from the others, though not from clients: they no longer let each other in. Comes back when it has noticed,
+    /// and takes no clients any more.
     pub fn cut_off(&self, node: usize) {
         self.nodes[node].control(&[
             "eval",
             "[begin erlang:set_cookie(N, cut_off), erlang:disconnect_node(N) end || N <- nodes()].",
         ]);
+        let port = self.nodes[node].port;
+        until("the node that is cut off takes no clients", || (!answers(port)).then_some(()));
     }
 
-    /// Joins it to the others again.
+    /// Joins it to the others again. Comes back when it takes clients, as they do.
     pub fn heal(&self, node: usize) {
         let others = self.nodes.iter().enumerate().filter(|(place, _)| *place != node);
         let names: Vec<String> = others.map(|(_, other)| format!("'{}'", other.name)).collect();
@@ -335,6 +338,8 @@ impl Cluster {
             "[begin erlang:set_cookie(N, erlang:get_cookie()), net_kernel:connect_node(N) end || N <- [{names}]]."
         );
         self.nodes[node].control(&["eval", &heal]);
+        let port = self.nodes[node].port;
+        until("the node takes clients again", || answers(port).then_some(()));
     }
 }
 
