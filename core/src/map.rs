@@ -171,6 +171,11 @@ pub trait Watch {
     /// This one comes next. Without a place it is all of a piece, which no skip names.
     fn record(&mut self, place: Option<Place>, bytes: &[u8]);
 
+    /// Whether a record is told of only when all before it are mapped.
+    fn needs_each(&self) -> bool {
+        false
+    }
+
     /// Whether nobody wants the chunk any more; asked every now and then.
     fn stops(&mut self) -> bool {
         false

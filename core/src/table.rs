@@ -133,6 +133,13 @@ impl<'p, P: Program> Table<'p, P> {
         self.arena.len() + self.value_bytes + places * size_of::<Slot<P::Value>>()
     }
 
+    /// Has a key's place fetched from memory, where it is likely to lie.
+    #[inline(always)]
+    pub fn look_ahead(&self, key: ShortKey) {
+        let place = hash_short(self.seed, key) as usize & (self.places.len() - 1);
+        black_box(self.places[place].pairs);
+    }
+
     /// Adds a pair; `true` if the table should now be [spilled](Table::spill).
     #[inline(always)]
     pub fn add(&mut self, key: Key<'_>, value: P::Value) -> bool {

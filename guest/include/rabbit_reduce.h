@@ -43,6 +43,9 @@ RR_IMPORT(log) void rr_log(const void *text, rr_size length);
 RR_EXPORT(reserve) void *reserve(rr_size bytes);
 /* Maps a record: a line without its end. */
 RR_EXPORT(map) void map(const rr_byte *record, rr_size length);
+/* Maps records one after the other, each behind its length in LEB128, as `map` does: quicker where a module can. Only for modules
+ * that do not ask for rr_offset, and of which no record depends on another. If one is refused or traps, all are given to `map`. */
+RR_EXPORT(map_all) void map_all(const rr_byte *records, rr_size length);
 /* What some values of a key make together, as rr_bytes gives it; rr_value tells them apart. Associative and commutative. Only for
  * modules whose values can be merged. */
 RR_EXPORT(combine) rr_number combine(const rr_byte *values, rr_size length);
@@ -65,14 +68,17 @@ static inline int rr_value(const rr_byte **at, const rr_byte *end, const rr_byte
     return 1;
 }
 
-/* Pairs are put out quicker many at a time. In place of `map` and `reduce` write
+/* Many pairs, of many records, are put out quicker together. In place of `map` and `reduce` write
  *
  *     RR_MAP(record, length) { … rr_pair(key, key_length, value, value_length); … }
  *     RR_REDUCE(key, length) { … rr_pair(…); … }
  *
- * Pairs of one call go into a block that is handed over when it is full, and at the end of the call. */
+ * Pairs of one call go into a block that is handed over when it is full, and at the end of the call. RR_MAP makes `map` and
+ * `map_all`. */
 #define RR_BLOCK_BYTES 8192u
-static __attribute__((unused)) struct { rr_byte pairs[RR_BLOCK_BYTES]; rr_size used; } rr_block;
+/* Few bytes are copied as if they were so many. */
+#define RR_COPIED 16u
+static __attribute__((unused)) struct { rr_byte pairs[RR_BLOCK_BYTES + RR_COPIED]; rr_size used; } rr_block;
 
 static inline void rr_hand_over(void) {
     if (rr_block.used > 0) rr_emit_all(rr_block.pairs, rr_block.used);
@@ -85,19 +91,20 @@ static inline rr_byte *rr_put_length(rr_byte *to, rr_size length) {
     return to;
 }
 
-/* A copy of few bytes, which a call would cost more than: what overlaps is written twice. */
+/* A copy of mostly few bytes to where there is room for more. What lies behind them in memory is copied with them and written over
+ * later, which is quicker than to look how many they are. */
 static inline rr_byte *rr_put(rr_byte *to, const rr_byte *from, rr_size length) {
     rr_size at;
-    if (length >= 8) {
-        for (at = 0; at + 8 < length; at += 8) __builtin_memcpy(to + at, from + at, 8);
-        __builtin_memcpy(to + length - 8, from + length - 8, 8);
-    } else if (length >= 4) {
-        __builtin_memcpy(to, from, 4);
-        __builtin_memcpy(to + length - 4, from + length - 4, 4);
-    } else if (length > 0) {
-        to[0] = from[0];
-        to[length / 2] = from[length / 2];
-        to[length - 1] = from[length - 1];
+    if (__builtin_constant_p(length) && length <= RR_COPIED) {
+        for (at = 0; at < length; at++) to[at] = from[at];
+    } else if (length <= RR_COPIED &&
+               (rr_size)(unsigned long)from + RR_COPIED <= (rr_size)__builtin_wasm_memory_size(0) * 65536u) {
+        /* What the compiler knows of an object, and where that ends, does not hold for memory as such. */
+        __asm__("" : "+r"(from) : : "memory");
+        __builtin_memcpy(to, from, RR_COPIED);
+    } else {
+        for (at = 0; at + 8 <= length; at += 8) __builtin_memcpy(to + at, from + at, 8);
+        for (; at < length; at++) to[at] = from[at];
     }
     return to + length;
 }
@@ -118,16 +125,28 @@ static inline void rr_pair(const void *key, rr_size key_length, const void *valu
     rr_block.used = (rr_size)(to - rr_block.pairs);
 }
 
-#define RR_CALL(name, bytes, length)                                             \
-    static void rr_in_##name(const rr_byte *bytes, rr_size length);              \
+#define RR_IN(name, bytes, length) static inline void rr_in_##name(const rr_byte *bytes, rr_size length)
+#define RR_CALL(name)                                                            \
     void name(const rr_byte *bytes, rr_size length) {                            \
         rr_block.used = 0;                                                       \
         rr_in_##name(bytes, length);                                             \
         rr_hand_over();                                                          \
+    }
+#define RR_MAP(record, length)                                                   \
+    RR_IN(map, record, length);                                                  \
+    RR_CALL(map)                                                                 \
+    void map_all(const rr_byte *records, rr_size all) {                          \
+        const rr_byte *end = records + all, *one;                                \
+        rr_size bytes;                                                           \
+        rr_block.used = 0;                                                       \
+        while (rr_value(&records, end, &one, &bytes)) rr_in_map(one, bytes);     \
+        rr_hand_over();                                                          \
     }                                                                            \
-    static void rr_in_##name(const rr_byte *bytes, rr_size length)
-#define RR_MAP(record, length) RR_CALL(map, record, length)
-#define RR_REDUCE(key, length) RR_CALL(reduce, key, length)
+    RR_IN(map, record, length)
+#define RR_REDUCE(key, length)                                                   \
+    RR_IN(reduce, key, length);                                                  \
+    RR_CALL(reduce)                                                              \
+    RR_IN(reduce, key, length)
 
 /* A `reserve` out of memory that grows at its end: enough for a module that allocates nothing else. */
 #define RR_RESERVE_FROM_THE_END                                                  \

@@ -233,6 +233,17 @@ pub fn map(program: &impl Map, at: u32, length: u32) {
     putting_out(|out| program.map(Record { bytes: given(at, length) }, out));
 }
 
+/// Maps the records that the host has written, up to the first that is refused: then they all come again, one by one.
+pub fn map_all(program: &impl Map, at: u32, length: u32) {
+    putting_out(|out| {
+        let mut list = given(at, length);
+        while let Some(bytes) = value(&mut list) {
+            program.map(Record { bytes }, out)?;
+        }
+        Ok(())
+    });
+}
+
 /// Combines the values that the host has written; tells where the sum is, and how long.
 pub fn combine(program: &impl Combine, at: u32, length: u32) -> u64 {
     SUM.with(|sums| {
@@ -252,7 +263,7 @@ pub fn combine(program: &impl Combine, at: u32, length: u32) -> u64 {
     })
 }
 
-/// The next value of a list, behind its length in LEB128.
+/// The next value or record of a list, behind its length in LEB128.
 fn value<'l>(list: &mut &'l [u8]) -> Option<&'l [u8]> {
     let (mut length, mut shift) = (0_usize, 0);
     loop {

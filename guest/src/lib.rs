@@ -232,6 +232,12 @@ macro_rules! export {
         }
     };
     (@combine $program:ty) => {
+        /// Maps many records, whose pairs may meet.
+        #[cfg_attr(target_arch = "wasm32", no_mangle)]
+        pub extern "C" fn map_all(at: u32, length: u32) {
+            RABBIT_REDUCE_PROGRAM.with(|program| $crate::border::map_all(program, at, length));
+        }
+
         /// Combines values.
         #[cfg_attr(target_arch = "wasm32", no_mangle)]
         pub extern "C" fn combine(at: u32, length: u32) -> u64 {

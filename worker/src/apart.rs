@@ -196,4 +196,8 @@ impl Watch for Notes {
         }
         crash_point::tasted(bytes);
     }
+
+    fn needs_each(&self) -> bool {
+        true
+    }
 }

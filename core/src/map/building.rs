@@ -5,7 +5,7 @@ use super::segments::Segments;
 use super::{LEAST_SCRATCH_BYTES, Limits, MAX_PAIR_BYTES, MapError, Mapped, Refusals, SCRATCH_FACTOR};
 use crate::counting::{self, Counters};
 use crate::job::{Piece, Program};
-use crate::short::Key;
+use crate::short::{Key, ShortKey};
 use crate::skip::{LISTED_SKIPS, Skip, SkipList};
 use crate::table::{Scratch, Table};
 use xxhash_rust::xxh3::Xxh3;
@@ -79,6 +79,12 @@ impl<'p, P: Program> Building<'p, P> {
     #[inline]
     pub fn count_taken(&mut self) {
         counting::take_into(&mut self.counters);
+    }
+
+    /// Has the memory for a pair fetched that is added soon.
+    #[inline(always)]
+    pub fn look_ahead(&self, key: ShortKey) {
+        self.table.look_ahead(key);
     }
 
     /// Adds a pair.

@@ -56,6 +56,8 @@ pub enum ModuleError {
 /// A module ready to be run.
 pub(super) struct Compiled {
     pub(super) instances: InstancePre<Host>,
+    /// It maps many records in one call, and none of them asks where it is.
+    pub(super) maps_all: bool,
     /// It has a `combine`.
     pub(super) combines: bool,
     /// It has a `reduce`.
@@ -97,6 +99,11 @@ impl Compiled {
         let (i32, i64) = (ValType::I32, ValType::I64);
         needs(&module, "reserve", &[&i32], &[&i32])?;
         needs(&module, "map", &[&i32; 2], &[])?;
+        let has_map_all = module.get_export("map_all").is_some();
+        if has_map_all {
+            needs(&module, "map_all", &[&i32; 2], &[])?;
+        }
+        let asks_where = module.imports().any(|import| import.name() == "offset");
         let combines = module.get_export("combine").is_some();
         if combines {
             needs(&module, "combine", &[&i32; 2], &[&i64])?;
@@ -114,7 +121,7 @@ impl Compiled {
             }
         }
         let instances = linker.instantiate_pre(&module).map_err(invalid)?;
-        Ok(Self { instances, combines, reduces, memory_bytes })
+        Ok(Self { instances, maps_all: has_map_all && !asks_where, combines, reduces, memory_bytes })
     }
 }
 

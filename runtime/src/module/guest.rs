@@ -348,6 +348,7 @@ pub(super) struct Guest {
     memory: Memory,
     reserve: TypedFunc<u32, u32>,
     map: TypedFunc<(u32, u32), ()>,
+    map_all: Option<TypedFunc<(u32, u32), ()>>,
     combine: Option<TypedFunc<(u32, u32), u64>>,
     reduce: Option<TypedFunc<(u32, u32), ()>>,
     /// Where it takes what it is given, and how much of it.
@@ -380,6 +381,7 @@ impl Guest {
             memory,
             reserve: typed(&instance, &mut store, "reserve").expect("it was looked for"),
             map: typed(&instance, &mut store, "map").expect("it was looked for"),
+            map_all: typed(&instance, &mut store, "map_all"),
             combine: typed(&instance, &mut store, "combine"),
             reduce: typed(&instance, &mut store, "reduce"),
             room: (0, 0),
@@ -422,18 +424,36 @@ impl Guest {
         limit: u64,
         in_any_order: bool,
     ) -> Result<Option<String>, CallError> {
+        self.store.data_mut().offset = offset;
+        let map = self.map.clone();
+        self.mapped(&map, record, limit, in_any_order)
+    }
+
+    /// Maps records, each behind its length in LEB128, in the same way but for their pairs, which may come in any order. A refusal
+    /// or a failure does not tell of which record.
+    pub(super) fn map_all(&mut self, records: &[u8], limit: u64) -> Result<Option<String>, CallError> {
+        let map_all = self.map_all.clone().expect("who has none is not asked");
+        self.mapped(&map_all, records, limit, true)
+    }
+
+    fn mapped(
+        &mut self,
+        map: &TypedFunc<(u32, u32), ()>,
+        bytes: &[u8],
+        limit: u64,
+        in_any_order: bool,
+    ) -> Result<Option<String>, CallError> {
         begin_to_count(&mut self.store);
         let host = self.store.data_mut();
-        host.offset = offset;
         host.output = (limit, limit);
         host.in_any_order = in_any_order;
         host.held.clear();
         host.short.clear();
         host.counts.clear();
-        let at = self.room(record.len())?;
-        self.write(at, record)?;
-        let length = u32::try_from(record.len()).expect("there was room for it");
-        call(&mut self.store, At::Map, &self.map, (at, length))?;
+        let at = self.room(bytes.len())?;
+        self.write(at, bytes)?;
+        let length = u32::try_from(bytes.len()).expect("there was room for it");
+        call(&mut self.store, At::Map, map, (at, length))?;
         Ok(self.store.data_mut().refused.take())
     }
 

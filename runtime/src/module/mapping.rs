@@ -1,6 +1,7 @@
 //! A chunk through a module, record by record.
 //!
-//! What would surprise: a record that traps costs itself alone, at once, and a new instance for the next; one that is stopped by
+//! What would surprise: where a module can, many records go through it in one call, and if that does not end well, they go through
+//! it one by one, since nobody knows which was at fault. A record that traps costs itself alone, at once, and a new instance for the next; one that is stopped by
 //! a limit costs the attempt, and is only left out once all have agreed on it, since another machine may be faster.
 
 use super::Running;
@@ -21,6 +22,10 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 /// Pairs, or records, between two questions whether to stop.
 const GLANCE: u64 = 1024;
+/// So many pairs before it is added, memory is asked for a pair's place.
+const LOOK_AHEAD: usize = 8;
+/// Records that are mapped in one call, in bytes: few enough that their pairs stay near the processor.
+const GATHERED_BYTES: usize = 4 << 10;
 
 /// The chunk, and with what it is mapped.
 pub(super) struct Chunk<'c> {
@@ -40,47 +45,37 @@ impl<'c> Chunk<'c> {
         merged: &dyn Fn() -> Result<(), MapError>,
         watch: &mut dyn Watch,
     ) -> Result<Mapped, MapError> {
-        let mut building = Building::new(program, self.pieces, self.left_out.too_long, self.limits);
-        let (mut guest, mut inner, mut records, mut glances) = (None, Vec::new(), 0, 0_u64);
-        let mut glance = |watch: &mut dyn Watch| {
-            glances += 1;
-            if !glances.is_multiple_of(GLANCE) {
-                return Ok(());
-            }
-            merged()?;
-            if watch.stops() { Err(MapError::Stopped) } else { Ok(()) }
-        };
+        let building = Building::new(program, self.pieces, self.left_out.too_long, self.limits);
+        let glance = Glance { watch, merged, glances: 0 };
+        let (guest, inner, gathered) = (None, Vec::new(), Gathered::default());
+        // Where nothing is to be told of a key, its values are combined, in whatever order.
+        let gathers = self.running.compiled.maps_all && lines.0.is_plain() && !glance.watch.needs_each();
+        let mut mapping = Mapping { chunk: self, program, lines, building, guest, inner, glance, gathered, gathers };
+        let mut records = 0;
         for piece in self.pieces {
             for record in RecordIter::new(Records::Lines, *piece) {
                 records += 1;
-                glance(watch)?;
+                mapping.glance.look()?;
                 let place = Place { source: record.source, offset: record.offset };
                 if let Some(skip) = self.left_out.agreed_at(place) {
-                    building.skip(skip.clone(), record.bytes);
+                    mapping.map_gathered()?;
+                    mapping.building.skip(skip.clone(), record.bytes);
                     continue;
                 }
-                watch.record(Some(place), record.bytes);
-                if let Err(reason) = self.map(&mut guest, &record, lines)? {
-                    building.skip(Skip::new(record.source, record.offset, reason), record.bytes);
-                    continue;
-                }
-                let guest = guest.as_ref().expect("it has just mapped");
-                for (key, value) in guest.short() {
-                    building.add(Key::Short(*key), program.short(*value), self.scratch)?;
-                    glance(watch)?;
-                }
-                for (number, (key, value)) in (0..).zip(guest.held().iter()) {
-                    lines.0.inner(key, LinePlace::mapped(record.source, record.offset, number), &mut inner);
-                    building.add(Key::of(&inner), program.value(value), self.scratch)?;
-                    glance(watch)?;
-                }
-                for (name, more) in guest.counts() {
-                    building.count(&format!("program.{name}"), *more);
+                mapping.glance.watch.record(Some(place), record.bytes);
+                if mapping.gathers && record.bytes.len() <= GATHERED_BYTES {
+                    mapping.gather(record)?;
+                } else {
+                    mapping.map_gathered()?;
+                    mapping.record(&record)?;
                 }
             }
+            // The next piece is of another source.
+            mapping.map_gathered()?;
         }
+        let Mapping { mut building, mut glance, .. } = mapping;
         building.count("records", records);
-        let mapped = building.finish(self.scratch, || glance(watch))?;
+        let mapped = building.finish(self.scratch, || glance.look())?;
         merged()?;
         Ok(mapped)
     }
@@ -110,13 +105,17 @@ impl<'c> Chunk<'c> {
     }
 
     fn tried(&self, guest: &mut Option<Guest>, record: &Piece<'_>, lines: &Lines) -> Result<Option<String>, CallError> {
-        let guest = match guest {
-            Some(guest) => guest,
-            none => none.insert(self.running.begin()?),
-        };
+        let guest = self.begun(guest)?;
         guest.source(record.name);
-        // Where nothing is to be told of a key, its values are combined, in whatever order.
         guest.map(record.bytes, record.offset, self.limits.output_bytes, lines.0.is_plain())
+    }
+
+    /// An instance, a new one if there is none.
+    fn begun<'g>(&self, guest: &'g mut Option<Guest>) -> Result<&'g mut Guest, CallError> {
+        match guest {
+            Some(guest) => Ok(guest),
+            none => Ok(none.insert(self.running.begin()?)),
+        }
     }
 
     /// A record was stopped by a limit: it alone is at fault, unless the first and the last of the chunk fare no better.
@@ -136,6 +135,116 @@ impl<'c> Chunk<'c> {
             },
             false => MapError::Record { place: place(record), reason },
         }
+    }
+}
+
+/// Whoever watches and whoever merges, asked now and then whether to stop.
+struct Glance<'m> {
+    watch: &'m mut dyn Watch,
+    merged: &'m dyn Fn() -> Result<(), MapError>,
+    glances: u64,
+}
+
+impl Glance<'_> {
+    #[inline(always)]
+    fn look(&mut self) -> Result<(), MapError> {
+        self.glances += 1;
+        if self.glances.is_multiple_of(GLANCE) { self.ask() } else { Ok(()) }
+    }
+
+    #[cold]
+    fn ask(&mut self) -> Result<(), MapError> {
+        (self.merged)()?;
+        if self.watch.stops() { Err(MapError::Stopped) } else { Ok(()) }
+    }
+}
+
+/// Records of one piece that are mapped in one call.
+#[derive(Default)]
+struct Gathered<'c> {
+    records: Vec<Piece<'c>>,
+    /// Each of them behind its length in LEB128.
+    list: Vec<u8>,
+}
+
+/// A chunk on its way through an instance.
+struct Mapping<'m, 'c, P: Valued> {
+    chunk: &'m Chunk<'c>,
+    program: &'c P,
+    lines: &'m Lines,
+    building: Building<'c, P>,
+    guest: Option<Guest>,
+    inner: Vec<u8>,
+    glance: Glance<'m>,
+    gathered: Gathered<'c>,
+    /// Whether records are mapped many in a call.
+    gathers: bool,
+}
+
+impl<'c, P: Valued> Mapping<'_, 'c, P> {
+    /// Maps a record by itself.
+    fn record(&mut self, record: &Piece<'c>) -> Result<(), MapError> {
+        match self.chunk.map(&mut self.guest, record, self.lines)? {
+            Ok(()) => self.take_pairs(record),
+            Err(reason) => {
+                self.building.skip(Skip::new(record.source, record.offset, reason), record.bytes);
+                Ok(())
+            }
+        }
+    }
+
+    /// Puts a record to those that are mapped together.
+    fn gather(&mut self, record: Piece<'c>) -> Result<(), MapError> {
+        if self.gathered.list.len() + record.bytes.len() > GATHERED_BYTES {
+            self.map_gathered()?;
+        }
+        values::put(&mut self.gathered.list, record.bytes);
+        self.gathered.records.push(record);
+        Ok(())
+    }
+
+    /// Maps what is gathered: in one call, or, where that ends in any way but well, one by one, as all that comes behind them.
+    fn map_gathered(&mut self) -> Result<(), MapError> {
+        let Gathered { mut records, mut list } = std::mem::take(&mut self.gathered);
+        let Some(first) = records.first() else { return Ok(()) };
+        let limit = self.chunk.limits.output_bytes;
+        let mapped = self.chunk.begun(&mut self.guest).and_then(|guest| {
+            guest.source(first.name);
+            guest.map_all(&list, limit)
+        });
+        if let Ok(None) = mapped {
+            self.take_pairs(first)?;
+        } else {
+            (self.guest, self.gathers) = (None, false);
+            records.iter().try_for_each(|record| self.record(record))?;
+        }
+        records.clear();
+        list.clear();
+        self.gathered = Gathered { records, list };
+        Ok(())
+    }
+
+    /// Takes over what the call before has put out, for a record or for all from that on.
+    fn take_pairs(&mut self, record: &Piece<'c>) -> Result<(), MapError> {
+        let Self { chunk, program, lines, building, guest, inner, glance, .. } = self;
+        let guest = guest.as_ref().expect("it has just mapped");
+        let short = guest.short();
+        for (at, (key, value)) in short.iter().enumerate() {
+            if let Some((key, _)) = short.get(at + LOOK_AHEAD) {
+                building.look_ahead(*key);
+            }
+            building.add(Key::Short(*key), program.short(*value), chunk.scratch)?;
+            glance.look()?;
+        }
+        for (number, (key, value)) in (0..).zip(guest.held().iter()) {
+            lines.0.inner(key, LinePlace::mapped(record.source, record.offset, number), inner);
+            building.add(Key::of(inner), program.value(value), chunk.scratch)?;
+            glance.look()?;
+        }
+        for (name, more) in guest.counts() {
+            building.count(&format!("program.{name}"), *more);
+        }
+        Ok(())
     }
 }
 

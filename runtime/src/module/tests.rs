@@ -13,15 +13,23 @@ impl Scratch for NoScratch {
     }
 }
 
+const OFFSET: &str = r#"(import "rabbit_reduce_1" "offset" (func $offset (result i64)))"#;
+
 /// A module of what makes one, in text form.
 fn program(body: &str) -> NamedProgram {
+    program_with(OFFSET, body)
+}
+
+/// The same of one that may need something more.
+fn program_with(import: &str, body: &str) -> NamedProgram {
     let whole = format!(
         r#"(module
             (import "rabbit_reduce_1" "emit" (func $emit (param i32 i32 i32 i32)))
             (import "rabbit_reduce_1" "emit_all" (func $emit_all (param i32 i32)))
             (import "rabbit_reduce_1" "source" (func $source (param i32 i32) (result i32)))
-            (import "rabbit_reduce_1" "offset" (func $offset (result i64)))
             (import "rabbit_reduce_1" "setting" (func $setting (param i32 i32 i32 i32) (result i32)))
+            (import "rabbit_reduce_1" "refuse" (func $refuse (param i32 i32)))
+            {import}
             (memory (export "memory") 2)
             (func (export "reserve") (param i32) (result i32) (i32.const 65536))
             {body})"#
@@ -146,6 +154,55 @@ fn values_are_combined_as_the_module_says() {
     let mut total = b"4".to_vec();
     program.combine(b"a", &mut total, b"6").unwrap();
     assert_eq!(total, b"6");
+}
+
+/// Counts lines, and those that went through it together by the bytes they took. It refuses an `x` and traps on a `y`, alone or not.
+const TOGETHER: &str = r#"
+    (data (i32.const 0) "1no")
+    (func $look (param $at i32) (param $length i32)
+        (loop $next
+            (if (local.get $length) (then
+                (if (i32.eq (i32.load8_u (local.get $at)) (i32.const 120)) (then (call $refuse (i32.const 1) (i32.const 2))))
+                (if (i32.eq (i32.load8_u (local.get $at)) (i32.const 121)) (then unreachable))
+                (local.set $at (i32.add (local.get $at) (i32.const 1)))
+                (local.set $length (i32.sub (local.get $length) (i32.const 1)))
+                (br $next)))))
+    (func (export "map") (param i32 i32)
+        (call $emit (local.get 0) (i32.const 1) (i32.const 0) (i32.const 1))
+        (call $look (local.get 0) (local.get 1)))
+    (func (export "map_all") (param i32 i32)
+        (call $emit (local.get 0) (local.get 1) (i32.const 0) (i32.const 1))
+        (call $look (local.get 0) (local.get 1)))
+    (func (export "combine") (param i32 i32) (result i64) (i64.const 1))"#;
+
+#[test]
+fn records_go_through_a_module_together_or_where_that_does_not_end_well_one_by_one() {
+    let program = program_with("", TOGETHER);
+    let pair = |key: &str| (key.to_owned(), "1".to_owned());
+    let lines = |text: &str| {
+        let (pairs, skips, _) = mapped(&program, text);
+        (pairs, skips)
+    };
+    assert_eq!(lines("ab\nc\n\n"), (vec![pair("\u{2}ab\u{1}c\u{0}")], vec![]), "each behind its length");
+    let trap = "105 wasm trap: wasm `unreachable` instruction executed".to_owned();
+    let alone = vec![pair("a"), pair("d"), pair("e")];
+    assert_eq!(lines("a\nbx\nyc\nd\ne\n"), (alone, vec!["102 no".to_owned(), trap]));
+    // What is long goes alone, and those before it and behind it together.
+    let long = "l".repeat(5000);
+    let together = vec![pair("\u{1}a\u{1}b"), pair("\u{1}c"), pair("l")];
+    assert_eq!(lines(&format!("a\nb\n{long}\nc\n")), (together, vec![]));
+    // Many lines are many calls, and who fails in a later one takes nothing back of those before.
+    let many = "abcdefg\n".repeat(600);
+    let (pairs, skips) = lines(&format!("{many}x\n"));
+    let calls = pairs.iter().filter(|(key, _)| key.len() > 1).map(|(key, _)| key.len()).collect::<Vec<_>>();
+    assert_eq!((calls, skips), (vec![4096], vec!["4900 no".to_owned()]));
+    assert_eq!(pairs.iter().filter(|(key, _)| key == "a").count(), 1, "88 lines, combined");
+}
+
+#[test]
+fn who_asks_where_a_record_is_gets_one_at_a_time() {
+    let program = program_with(OFFSET, TOGETHER);
+    assert_eq!(mapped(&program, "a\nb\n").0, [("a".to_owned(), "1".to_owned()), ("b".to_owned(), "1".to_owned())]);
 }
 
 #[test]
