@@ -94,9 +94,10 @@ impl Folding {
         }
     }
 
-    /// What keeps it from going on, for people.
-    pub(crate) fn alarms(&self) -> Vec<String> {
-        self.alarm.iter().cloned().collect()
+    /// What keeps it from going on, with that job if with any, for people.
+    pub(crate) fn alarms(&self, job: Option<JobId>) -> Vec<String> {
+        let shards = job.and_then(|job| self.jobs.get(&job)).map_or(&[][..], |state| &state.shards);
+        self.alarm.iter().chain(shards.iter().filter_map(Shard::failure)).cloned().collect()
     }
 
     /// Messages of a job that came after it was over, and were dropped.
@@ -388,10 +389,15 @@ impl Folding {
                 effects.push(Effect::Fail { job, reason: disagreement.to_string() });
             }
             Some(Trouble::Program(failed)) => {
-                // It would fail again.
-                if let Some(state) = self.jobs.get_mut(&job) {
-                    state.ending = true;
+                let Some(state) = self.jobs.get_mut(&job) else { return };
+                if state.end.is_some() {
+                    let reason = failed.reason;
+                    tracing::error!(%job, %partition, reason, "the result stands, and cannot be amended");
+                    state.shards[partition.index()].fail(now, format!("the result cannot be amended: {reason}"));
+                    return;
                 }
+                // It would fail again.
+                state.ending = true;
                 effects.push(Effect::Fail { job, reason: failed.reason });
             }
             Some(Trouble::Removed) => self.removed(job, effects),
@@ -595,9 +601,7 @@ impl Folding {
 impl JobState {
     /// Nothing of it is under way.
     fn is_idle(&self) -> bool {
-        !self.ending
-            && !self.repairs.are_open()
-            && self.shards.iter().all(|shard| shard.ledger.is_some() && shard.delta.is_empty() && !shard.reducing)
+        !self.ending && !self.repairs.are_open() && self.shards.iter().all(Shard::is_idle)
     }
 }
 

@@ -429,7 +429,10 @@ impl Loop {
             Ask::Status { job, .. } => (self.folding.progress(*job), self.folding.late(*job)),
             _ => (None, 0),
         };
-        let alarms = self.folding.alarms();
+        let alarms = self.folding.alarms(match &request.ask {
+            Ask::Status { job, .. } => Some(*job),
+            _ => None,
+        });
         let to_send = archive.clone();
         self.work.spawn(async move {
             let Request { id, reply_to, expires_ms, ask } = request;

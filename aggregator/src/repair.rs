@@ -7,7 +7,7 @@ use crate::archive::{Appended, Archive, ArchiveError};
 use bytes::Bytes;
 use rabbit_reduce_core::id::{ChunkNumber, JobId, Origin, PartitionNumber};
 use rabbit_reduce_core::ledger::{Entry, Ledger};
-use rabbit_reduce_core::message::{self, MAX_BODY_BYTES, Task, TaskPiece};
+use rabbit_reduce_core::message::{self, MAX_BODY_BYTES, Rereduced, Task, TaskPiece};
 use rabbit_reduce_core::skip::{Place, Skip};
 use rabbit_reduce_core::spec::{Source, Spec};
 use rabbit_reduce_core::topology::REDUCE_QUEUES;
@@ -192,6 +192,24 @@ impl Archive {
             crash_point::reached("aggregator.retry_agreed");
         }
         Ok(if agreed { PutBack::Send(retry) } else { PutBack::UnderWay(newest(ledgers, origin)) })
+    }
+
+    /// Agrees that every partition that lacks keys is reduced again: those that are.
+    pub(crate) fn reduce_again(&self, job: JobId, ledgers: &mut [Ledger]) -> Result<Vec<Rereduced>, ArchiveError> {
+        let mut again = Vec::new();
+        for (partition, ledger) in (0..).map(PartitionNumber).zip(ledgers) {
+            let Some((finish, under_way)) = ledger.lacks_keys() else { continue };
+            let (at, keys) = (finish.at, u32::try_from(finish.keys.len()).unwrap_or(u32::MAX));
+            again.push(Rereduced { partition, keys, at });
+            if under_way {
+                continue;
+            }
+            // If somebody else comes first, then with the same: or something else is decided, and everything is reduced again.
+            let _: Appended = self.append(job, partition, ledger, Entry::Rereduce { at }, None)?;
+            crash_point::reached("aggregator.retry_agreed");
+            tracing::info!(%job, %partition, keys, "keys that were left out are reduced again, as somebody asked for");
+        }
+        Ok(again)
     }
 
     /// The task of a chunk or record that is being sent again, if it is kept.

@@ -82,6 +82,7 @@ pub(crate) fn answer(
         Ask::Letters { job, after } => letters(archive, job, &after),
         Ask::Letter { job, name, offset, length } => letter_page(archive, job, &name, offset, length),
         Ask::Retry { job, chunks, records } => retry(archive, job, chunks, records, came_back),
+        Ask::Rereduce { job } => rereduce(archive, job),
         Ask::Drop { job, names } => drop_letters(archive, job, &names),
     };
     answered.unwrap_or_else(|error| match error {
@@ -282,6 +283,32 @@ fn is_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
 }
 
+/// How many partitions a job has whose result may be amended; otherwise the answer that says why it may not.
+fn amendable(archive: &Archive, job: JobId) -> Result<Result<u32, Answered>, ArchiveError> {
+    if archive.is_removed(job)? {
+        return Ok(Err(Answer::Unknown.into()));
+    }
+    let Some(found) = archive.job(job)? else { return Ok(Err(Answer::Unknown.into())) };
+    if archive.end(job)?.is_some_and(|end| !end.outcome.has_result()) {
+        let reason = format!("job {job} ended without a result, which nothing can amend: push its input again");
+        return Ok(Err(Answer::Refused(reason).into()));
+    }
+    if let Some(reader) = archive.reader(&found.spec)? {
+        return Ok(Err(read_by(job, reader)));
+    }
+    Ok(Ok(found.spec.partitions))
+}
+
+fn rereduce(archive: &Archive, job: JobId) -> Answering {
+    let partitions = match amendable(archive, job)? {
+        Ok(partitions) => partitions,
+        Err(refused) => return Ok(refused),
+    };
+    let mut ledgers = archive.ledgers(job, partitions)?;
+    let again = archive.reduce_again(job, &mut ledgers)?;
+    Ok(Answered { events: vec![Event::Look(job)], ..Answer::Rereduced(again).into() })
+}
+
 fn retry(
     archive: &Archive,
     job: JobId,
@@ -289,23 +316,16 @@ fn retry(
     records: Vec<(ChunkNumber, Place)>,
     came_back: bool,
 ) -> Answering {
-    if archive.is_removed(job)? {
-        return Ok(Answer::Unknown.into());
-    }
-    let Some(found) = archive.job(job)? else { return Ok(Answer::Unknown.into()) };
-    if archive.end(job)?.is_some_and(|end| !end.outcome.has_result()) {
-        let reason = format!("job {job} ended without a result, which nothing can amend: push its input again");
-        return Ok(Answer::Refused(reason).into());
-    }
-    if let Some(reader) = archive.reader(&found.spec)? {
-        return Ok(read_by(job, reader));
-    }
+    let partitions = match amendable(archive, job)? {
+        Ok(partitions) => partitions,
+        Err(refused) => return Ok(refused),
+    };
     let asked = chunks.len() + records.len();
     if asked > RETRIED_AT_ONCE {
         let reason = format!("{asked} chunks and records at once are too many: ask for {RETRIED_AT_ONCE} at a time");
         return Ok(Answer::Refused(reason).into());
     }
-    let mut ledgers = archive.ledgers(job, found.spec.partitions)?;
+    let mut ledgers = archive.ledgers(job, partitions)?;
     let (mut again, mut sent, mut under_way, mut refused) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for chunk in chunks {
         match archive.put_back(job, &mut ledgers, chunk, u32::MAX)? {

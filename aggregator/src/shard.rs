@@ -17,6 +17,8 @@ const QUIET: Duration = Duration::from_secs(1);
 const AGE: Duration = Duration::from_secs(20);
 /// The pause after the store failed.
 const PAUSE: Duration = Duration::from_secs(2);
+/// The pause after a program failed to reduce what amends a result.
+const LONG_PAUSE: Duration = Duration::from_secs(60);
 
 /// A delivery that a delta holds, and where it came from.
 #[derive(Debug)]
@@ -52,6 +54,8 @@ pub(crate) struct Shard {
     first: Option<Instant>,
     last: Option<Instant>,
     not_before: Option<Instant>,
+    /// Until then it is not reduced again, for this reason.
+    failed: Option<(Instant, String)>,
 }
 
 /// What of a shard is away while it is tended.
@@ -96,14 +100,14 @@ impl Shard {
             || !self.losses.is_empty()
             || self.delta.bytes() >= COMMIT_BYTES
             || (!self.delta.is_empty() && (passed(self.last, QUIET) || passed(self.first, AGE)))
-            || chunks.is_some_and(|chunks| self.could_finish(ledger, chunks, groups))
+            || (!self.fails(now) && chunks.is_some_and(|chunks| self.could_finish(ledger, chunks, groups)))
     }
 
     /// Whether to reduce it now: everything of it is decided and in the ledger.
     pub(crate) fn could_reduce(&self, chunks: Option<u32>, now: Instant) -> bool {
         let (Some(ledger), Some(chunks)) = (&self.ledger, chunks) else { return false };
         let still = !self.reducing && !self.wanted && self.delta.is_empty() && self.losses.is_empty();
-        let paused = self.not_before.is_some_and(|pause| now < pause);
+        let paused = self.fails(now) || self.not_before.is_some_and(|pause| now < pause);
         // Counting first: it is exact only when it may be enough.
         let known = u64::from(self.seen.whole) + self.seen.losses;
         still && !paused && known >= u64::from(chunks) && ledger.unfinished() && ledger.complete(chunks)
@@ -135,6 +139,7 @@ impl Shard {
             bytes: ledger.home_bytes(),
             finished: ledger.finished().is_some(),
         };
+        self.failed.take_if(|_| ledger.finished().is_some());
         self.away = (0, 0);
         self.ledger = Some(ledger);
     }
@@ -143,6 +148,25 @@ impl Shard {
     pub(crate) fn progress(&self) -> (u32, u64) {
         let (chunks, bytes) = folded(&self.delta);
         (self.seen.whole + self.away.0 + chunks, self.seen.bytes + self.away.1 + bytes)
+    }
+
+    /// Nothing of it is under way.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.ledger.is_some() && self.delta.is_empty() && !self.reducing && self.failed.is_none()
+    }
+
+    /// The program cannot reduce it: not again soon.
+    pub(crate) fn fail(&mut self, now: Instant, reason: String) {
+        self.failed = Some((now + LONG_PAUSE, reason));
+    }
+
+    fn fails(&self, now: Instant) -> bool {
+        self.failed.as_ref().is_some_and(|(until, _)| now < *until)
+    }
+
+    /// Why it is not reduced, if it cannot be.
+    pub(crate) fn failure(&self) -> Option<&String> {
+        self.failed.as_ref().map(|(_, reason)| reason)
     }
 
     /// Tending failed: not again at once.

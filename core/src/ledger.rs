@@ -53,6 +53,11 @@ pub enum Entry {
         /// Which retry this is, from 1.
         retry: u32,
     },
+    /// The keys that the newest finish left out are reduced again, and so is the whole partition with them.
+    Rereduce {
+        /// The finish: the entries that its part holds, all before this number.
+        at: u64,
+    },
     /// This record of this chunk is left out, since it kills who maps it; put before the task is sent with that list.
     Skip {
         /// The chunk.
@@ -153,6 +158,9 @@ pub enum Invalid {
     /// The chunk or record is covered, or this was said of it before, or it is none to be sent again.
     #[error("{0} is decided already")]
     Decided(Origin),
+    /// That finish has left out no keys, or is not the newest any more.
+    #[error("no keys are left out, or they are being reduced again")]
+    Reduced,
     /// It names a run that is not live, or makes one that was before, or retires one that is.
     #[error("file {0} is live, retired or gone")]
     File(Uuid),
@@ -308,6 +316,10 @@ impl Ledger {
                 let valid = *retry > 0 && self.leaves_out(*chunk, *record) && self.state(origin).is_none_or(lost);
                 if valid { Ok(()) } else { Err(Invalid::Decided(origin)) }
             }
+            Entry::Rereduce { at } => {
+                let lacks = self.finished().is_some_and(|finish| finish.at == *at && !finish.keys.is_empty());
+                if lacks { Ok(()) } else { Err(Invalid::Reduced) }
+            }
             Entry::Skip { chunk, skip } => {
                 let room = |state: &ChunkState| {
                     let agreed = &state.rest().agreed;
@@ -394,6 +406,7 @@ impl Ledger {
                 self.retrying.insert(*chunk);
                 self.moved = true;
             }
+            Entry::Rereduce { .. } => self.moved = true,
             Entry::Skip { chunk, skip } => {
                 self.chunks.entry(*chunk).or_default().rest_mut().agreed.push(skip.clone());
             }
@@ -653,6 +666,12 @@ impl Ledger {
     #[must_use]
     pub fn finished(&self) -> Option<&Finish> {
         self.finish.as_ref().filter(|_| !self.moved)
+    }
+
+    /// The newest finish that left out keys, if they are not decided anew since, and whether they are being reduced again.
+    #[must_use]
+    pub fn lacks_keys(&self) -> Option<(&Finish, bool)> {
+        self.finish.as_ref().filter(|finish| !finish.keys.is_empty()).map(|finish| (finish, self.moved))
     }
 
     /// Chunks that are counted wholly.

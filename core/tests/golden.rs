@@ -417,6 +417,7 @@ fn every_entry_of_the_ledger_has_this_json() {
         ("commit-record", Entry::Commit(Commit { run, size, workers: vec!["host-1".into()], chunks: of_record })),
         ("skip", Entry::Skip { chunk: ChunkNumber(3), skip: skip() }),
         ("retry", Entry::Retry { chunk: ChunkNumber(3), retry: 2 }),
+        ("rereduce", Entry::Rereduce { at: 17 }),
         ("replace", Entry::Replace { runs: vec![file(1), file(2)], run: file(3), size }),
         (
             "finish",

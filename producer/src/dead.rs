@@ -14,13 +14,14 @@ use self::opened::{Contents, Opened};
 use self::selection::{Fit, Listed, Selection, listed};
 use crate::cli::{Action, Dead, Owner};
 use crate::report::letters::{Extent, letters_text, opened_text};
-use crate::report::letters_json::{letter_value, opened_value};
+use crate::report::letters_json::{key_value, letter_value, opened_value};
 use crate::session::{Session, SessionError};
 use crate::{failure, named, print_text, source_names};
 use bytes::{Bytes, BytesMut};
 use rabbit_reduce_core::id::JobId;
 use rabbit_reduce_core::message::{Answer, Ask, Letter, MAX_BODY_BYTES, MAX_HEADER_BYTES};
 use rabbit_reduce_core::program::Programs;
+use rabbit_reduce_core::skip::LostKey;
 use rabbit_reduce_core::spec::ProgramSpec;
 use rabbit_reduce_runtime::client::ClientError;
 use rabbit_reduce_runtime::process::clock;
@@ -83,12 +84,13 @@ impl Letters {
     }
 
     async fn list(&self, selection: &Selection, json: bool) -> Result<Exit, Failure> {
-        let letters = self.selected(selection).await?;
+        let (letters, keys) = (self.selected(selection).await?, self.lost_keys(selection).await.map_err(failure)?);
         print_text(&if json {
-            let values: Value = letters.iter().map(|listed| letter_value(listed, &self.sources)).collect();
+            let letters = letters.iter().map(|listed| letter_value(listed, &self.sources));
+            let values: Value = letters.chain(keys.iter().map(key_value)).collect();
             crate::report::json::pretty(&values)
         } else {
-            letters_text(&letters, &self.sources, clock::now_ms())
+            letters_text(&letters, &keys, &self.sources, clock::now_ms())
         })
     }
 
@@ -144,6 +146,14 @@ impl Letters {
             (None, _) => format!("{count} dropped"),
         });
         Ok(Exit::Done)
+    }
+
+    /// Keys that the job's result lacks: they have no letters, since their values are kept where all others are.
+    async fn lost_keys(&self, selection: &Selection) -> Result<Vec<LostKey>, SessionError> {
+        let Some(job) = self.job else { return Ok(Vec::new()) };
+        let mut keys = retrying::losses(&self.session.status(job).await?).keys.clone();
+        keys.retain(|key| selection.fits_key(key));
+        Ok(keys)
     }
 
     /// The letters that are meant.

@@ -319,6 +319,43 @@ fn the_keys_that_crash_a_reducer_are_left_out_and_all_others_count() {
 }
 
 #[test]
+fn a_key_that_was_left_out_is_in_the_result_once_it_is_reduced_again_by_a_better_reducer() {
+    let namespace = Namespace::default();
+    namespace.room.write("in.txt", "a\t1\nb\tBAD\nb\tWORSE\nc\t3\n");
+    let better = namespace.room.path("better");
+    let reducer = format!(
+        r#"awk '/BAD|WORSE/ {{ if (system("test -e {}")) {{ print "not " $1 > "/dev/stderr"; exit 3 }} }} {{ print }}'"#,
+        better.display()
+    );
+    let aggregator = ["--store", "store", "--allow-commands"];
+    let _aggregator = Running::start(&mut namespace.command("aggregator", &aggregator));
+    let _worker = namespace.worker(&["--allow-commands"]);
+    let outcome = namespace.ask(&["push", "--mapper", "cat", "--reducer", &reducer, "in.txt"]);
+    assert_eq!(outcome.text(3), "a\t1\nc\t3\n");
+    let letters = namespace.ask(&["dead", "ls"]).text(0);
+    assert!(letters.contains("key `b`") && letters.contains("not b"), "{letters}");
+    assert!(!namespace.ask(&["dead", "ls", "--chunk", "0"]).text(0).contains("key `b`"));
+    let listed: serde_json::Value =
+        serde_json::from_str(&namespace.ask(&["dead", "ls", "--format", "json"]).text(0)).unwrap();
+    assert_eq!((&listed[0]["kind"], &listed[0]["key"]), (&"key".into(), &"b".into()), "{listed}");
+    // The reducer is as it was.
+    let again = namespace.ask(&["dead", "retry", "@"]);
+    assert_eq!(again.code, Some(3));
+    assert!(again.stderr.contains("1 key reduced again, 1 left out again (`b`: "), "{}", again.stderr);
+    assert_eq!(namespace.ask(&["results"]).text(3), "a\t1\nc\t3\n");
+    namespace.room.write("better", "");
+    let unmeant = namespace.ask(&["dead", "retry", "@", "--reason", "something else"]);
+    assert!(unmeant.stderr.contains("nothing of what was asked for is lost"), "{}", unmeant.stderr);
+    let again = namespace.ask(&["dead", "retry", "@", "--reason", "not b"]);
+    assert_eq!(again.code, Some(0), "{}", again.stderr);
+    assert!(again.stderr.contains("1 key reduced again, and in the result now; result version 3"), "{}", again.stderr);
+    assert_eq!(namespace.ask(&["results"]).text(0), "a\t1\nb\tBAD\nb\tWORSE\nc\t3\n");
+    let status: serde_json::Value =
+        serde_json::from_str(&namespace.ask(&["status", "--format", "json"]).text(0)).unwrap();
+    assert_eq!((status["losses"]["count"].as_u64(), status["end"]["counters"]["keys"].as_u64()), (Some(0), Some(3)));
+}
+
+#[test]
 fn a_reducer_that_fails_on_everything_ends_the_job_and_says_why() {
     let room = Room::default();
     room.write("in.txt", "a\t1\n");

@@ -3,6 +3,7 @@
 use super::*;
 use crate::shard::Away;
 use rabbit_reduce_core::id::ChunkNumber;
+use rabbit_reduce_core::job::ProgramFailed;
 use rabbit_reduce_core::jobs::{Job, Options};
 use rabbit_reduce_core::message::{Losses, Outcome};
 use rabbit_reduce_core::spec::{By, PROGRAM_VERSION, ProgramSpec, SourceList, Spec};
@@ -11,6 +12,7 @@ use rabbit_reduce_runtime::broker::embedded::EmbeddedBroker;
 use rabbit_reduce_runtime::broker::{Broker, Published, Route};
 use rabbit_reduce_runtime::store::StoreError;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 use uuid::Uuid;
 
 pub(crate) const JOB: JobId = JobId(Uuid::from_u128(1));
@@ -100,6 +102,28 @@ async fn news_of_a_removal_is_anybodys_word_until_the_store_says_so() {
     assert!(folding.handle(Event::Arrived(channel, delivery().await), now).is_empty(), "it is held");
     let heard = folding.handle(Event::Heard(News::Removed(JOB)), now);
     assert!(matches!(&heard[..], [Effect::Tend(work)] if work.away.delta.len() == 1), "nothing is acked");
+}
+
+#[test]
+fn a_result_that_stands_outlives_a_program_that_cannot_amend_it() {
+    let mut folding = Folding::new("store".to_owned(), &[8, 1], 1);
+    let now = rabbit_reduce_runtime::process::clock::instant();
+    folding.handle(Event::Look(JOB), now);
+    let end = ending::without_result(Outcome::DoneWithLosses, 1, Losses::default(), 0);
+    let opened = OpenedJob { file: job_file(), chunks: Some(0), end: Some(end), ledgers: vec![Ledger::default()] };
+    let effects = folding.handle(Event::Opened(JOB, LookUp(1), Ok(Opened::Job(Box::new(opened)))), now);
+    let Ok([Effect::Tend(work)]) = <[Effect; 1]>::try_from(effects) else { panic!("something is to be amended") };
+    let Away { ledger, delta, losses } = work.away;
+    let (done, chunks, finished) = (Vec::new(), None, false);
+    let trouble = Some(Trouble::Program(ProgramFailed::wholly("no")));
+    let tended = Tended { ledger, done, delta, losses, chunks, finished, trouble };
+    let effects = folding.handle(Event::Tended(JOB, PartitionNumber(0), Box::new(tended)), now);
+    assert!(effects.is_empty(), "the job does not fail, and is not tried again at once");
+    assert_eq!(folding.alarms(Some(JOB)), ["the result cannot be amended: no"]);
+    assert_eq!(folding.alarms(None), [""; 0]);
+    folding.handle(Event::Sweep, now);
+    let later = folding.handle(Event::Tick, now + Duration::from_secs(60));
+    assert!(matches!(later[..], [Effect::Tend(_)]), "it is tried again later");
 }
 
 #[test]

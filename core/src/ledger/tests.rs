@@ -494,3 +494,25 @@ fn a_delta_tells_a_record_from_its_chunk() {
     assert_eq!((dropped.len(), delta.len()), (1, 1), "the chunk is covered, the record is not");
     assert_eq!(delta.drop_covered(&without_a_record()).unwrap().len(), 1, "nobody asked for it there");
 }
+
+#[test]
+fn keys_that_a_finish_left_out_are_reduced_again_once() {
+    let without_keys = |keys: Vec<LostKey>, part, at| {
+        Entry::Finish(Finish { part: file(part), size: SIZE, at, keys, counters: Default::default() })
+    };
+    let key = || LostKey::new(b"k", b"k".to_vec(), "no".to_owned());
+    let whole = ledger(1, &[commit(1, "w", vec![chunk(0, 7, &[(0, true)])])]);
+    let again = |at| Entry::Rereduce { at };
+    assert_eq!(whole.judge(&again(1), Some(1)), Err(Invalid::Reduced), "it is not finished");
+    let finished = applied(whole.clone(), &[without_keys(Vec::new(), 2, 1)]);
+    assert_eq!(finished.judge(&again(1), Some(1)), Err(Invalid::Reduced), "it lacks no key");
+    let lacking = applied(whole, &[without_keys(vec![key()], 2, 1)]);
+    assert_eq!(lacking.judge(&again(2), Some(1)), Err(Invalid::Reduced), "that is another finish");
+    let open = applied(lacking, &[again(1)]);
+    assert!(open.unfinished() && open.finished().is_none());
+    assert_eq!(open.judge(&again(1), Some(1)), Err(Invalid::Reduced), "it is under way");
+    let twice = applied(open, &[without_keys(vec![key()], 3, 3)]);
+    assert_eq!(twice.judge(&again(1), Some(1)), Err(Invalid::Reduced), "who comes late asks about what is no more");
+    let done = applied(twice, &[again(3), without_keys(Vec::new(), 4, 5)]);
+    assert_eq!(done.finished().map(|finish| finish.keys.len()), Some(0));
+}

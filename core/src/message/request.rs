@@ -147,6 +147,11 @@ pub enum Ask {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         records: Vec<(ChunkNumber, Place)>,
     },
+    /// Reduce again, with all others of their partitions, the keys that the program could not reduce.
+    Rereduce {
+        /// The job.
+        job: JobId,
+    },
     /// Forget dead letters; what they were about stays lost.
     Drop {
         /// Of this job; without one, of none.
@@ -214,11 +219,24 @@ pub enum Answer {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         records: Vec<(ChunkNumber, Place, PutBack)>,
     },
+    /// See [`Ask::Rereduce`]. These partitions lacked keys; none, if no partition does.
+    Rereduced(Vec<Rereduced>),
     /// The body holds what was asked for; `more` follows.
     Bytes {
         /// Whether it goes on behind the body.
         more: bool,
     },
+}
+
+/// A partition that is reduced again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rereduced {
+    /// The partition.
+    pub partition: PartitionNumber,
+    /// How many keys it lacked.
+    pub keys: u32,
+    /// The finish that left them out, as [`Part::at`] tells it: an end that tells a later one is newer than this.
+    pub at: u64,
 }
 
 /// What becomes of what is asked to be sent again.

@@ -1,6 +1,7 @@
-//! Lost chunks and records sent again on request, and what came of it.
+//! Lost chunks and records sent again, and lost keys reduced again, on request, and what came of it.
 //!
-//! The aggregators decide; this asks, waits and tells. What would surprise: a record that its program refused is refused again, and
+//! The aggregators decide; this asks, waits and tells. What would surprise: a key is reduced again together with all others of its
+//! partition, so whoever asks for one asks for all; a record that its program refused is refused again, and
 //! told so, since no program here changes its mind; and an end of the job that is newer than the request may still have been
 //! written before it, so what was sent is looked at too.
 
@@ -12,9 +13,9 @@ use crate::report::{chunks_named, source_named};
 use crate::session::{POLL, STILL, SessionError};
 use rabbit_reduce_core::id::{ChunkNumber, JobId, Origin};
 use rabbit_reduce_core::message::{
-    Answer, Ask, End, Letter, LetterKind, Losses, Outcome, PutBack, RecordState, Status,
+    Answer, Ask, End, Letter, LetterKind, Losses, Outcome, PutBack, RecordState, Rereduced, Status,
 };
-use rabbit_reduce_core::skip::{Place, Skip};
+use rabbit_reduce_core::skip::{LostKey, Place, Skip};
 use rabbit_reduce_runtime::client::ClientError;
 use rabbit_reduce_runtime::process::clock;
 use rabbit_reduce_runtime::process::exit::Exit;
@@ -46,6 +47,35 @@ struct Wanted {
 struct Sent {
     origins: BTreeSet<Origin>,
     refused: Vec<(Origin, String)>,
+    /// Partitions that are reduced again, since they lack keys.
+    rereduced: Vec<Rereduced>,
+}
+
+impl Sent {
+    fn is_empty(&self) -> bool {
+        self.origins.is_empty() && self.rereduced.is_empty()
+    }
+
+    /// Keys that are reduced again.
+    fn keys(&self) -> u64 {
+        self.rereduced.iter().map(|partition| u64::from(partition.keys)).sum()
+    }
+
+    /// Whether an end tells what came of all keys.
+    fn is_reduced_in(&self, end: &End) -> bool {
+        let is_newer = |one: &Rereduced| end.parts.get(one.partition.index()).is_some_and(|part| part.at > one.at);
+        self.rereduced.iter().all(is_newer)
+    }
+
+    /// How much is put back.
+    fn amount(&self) -> String {
+        let keys = count(self.keys(), "key", "keys");
+        match (self.origins.is_empty(), self.rereduced.is_empty()) {
+            (_, true) => amount(&self.origins),
+            (true, false) => keys,
+            (false, false) => format!("{} and {keys}", amount(&self.origins)),
+        }
+    }
 }
 
 /// The records of a letter, each with what has become of it. Those that are lost with their chunk are none.
@@ -170,13 +200,34 @@ fn told(
     text
 }
 
+/// The line that tells what came of keys.
+fn keys_told(job: JobId, keys: u64, end: &End) -> String {
+    const NAMED: usize = 3;
+    let lost = &end.losses.keys;
+    let mut text = format!("job {job}: {} reduced again", count(keys, "key", "keys"));
+    if lost.is_empty() {
+        text.push_str(", and in the result now");
+    } else {
+        let named = lost.iter().take(NAMED).map(|lost| {
+            let LostKey { key, reason, .. } = lost;
+            format!("`{}`: {}", Shown(&key.0), Shown(reason.as_bytes()))
+        });
+        let more = if lost.len() > NAMED { "; …" } else { "" };
+        let named = named.collect::<Vec<_>>().join("; ");
+        text.push_str(&format!(", {} left out again ({named}{more})", lost.len()));
+    }
+    text.push_str(&format!("; result version {}", end.version));
+    text
+}
+
 impl Letters {
     pub(super) async fn retry(mut self, selection: &Selection, detach: bool) -> Result<Exit, Failure> {
         let job = self.job.expect("a retry names its job");
         let before = self.session.status(job).await.map_err(failure)?;
         let wanted = wanted(&self.selected(selection).await?, &before, selection, &self.sources);
         self.say_what_cannot_be(&wanted);
-        if wanted.lost.is_empty() && wanted.amending.is_empty() {
+        let keys = losses(&before).keys.iter().any(|key| selection.fits_key(key));
+        if wanted.lost.is_empty() && wanted.amending.is_empty() && !keys {
             tell(&format!("job {job}: nothing of what was asked for is lost; nothing is sent again"));
             return Ok(exit(&before));
         }
@@ -186,23 +237,27 @@ impl Letters {
         for (origin, reason) in &sent.refused {
             tell(&format!("not sent again: {}: {}", name(*origin, &self.sources), Shown(reason.as_bytes())));
         }
-        if sent.origins.is_empty() {
+        if keys {
+            sent.rereduced = self.reduce_again(job).await.map_err(failure)?;
+        }
+        if sent.is_empty() {
             return Err(Failure::new(Exit::Failed, format!("job {job}: nothing is sent again")));
         }
         if detach {
-            let are = if sent.origins.len() == 1 { "is" } else { "are" };
-            let amount = amount(&sent.origins);
-            tell(&format!("job {job}: {amount} {are} being sent again; see `producer status {job}`"));
+            let are = if sent.origins.len() as u64 + sent.keys() == 1 { "is" } else { "are" };
+            let what = if sent.origins.is_empty() { "reduced" } else { "sent" };
+            let amount = sent.amount();
+            tell(&format!("job {job}: {amount} {are} being {what} again; see `producer status {job}`"));
             return Ok(Exit::Done);
         }
         self.session.patience = None;
-        let waited = self.wait(job, before.end.as_ref().map_or(0, |end| end.version), &sent.origins).await;
+        let waited = self.wait(job, before.end.as_ref().map_or(0, |end| end.version), &sent).await;
         self.session.screen.finish();
         if let Err(SessionError::Interrupted) = waited {
             tell(&format!("job {job} goes on without us; see `producer status {job}`"));
         }
         waited.map_err(failure)?;
-        self.conclude(job, &sent.origins).await
+        self.conclude(job, &sent).await
     }
 
     fn say_what_cannot_be(&self, Wanted { counted, amending, .. }: &Wanted) {
@@ -252,8 +307,19 @@ impl Letters {
         Ok(sent)
     }
 
+    async fn reduce_again(&self, job: JobId) -> Result<Vec<Rereduced>, SessionError> {
+        let (Answer::Rereduced(partitions), _) = self.session.ask(Ask::Rereduce { job }, &[]).await? else {
+            return Err(ClientError::Confused.into());
+        };
+        for Rereduced { partition, keys, .. } in &partitions {
+            let keys = count(u64::from(*keys), "key", "keys");
+            self.session.screen.say(&format!("reduced again: {keys} of partition {partition}, and all others of it"));
+        }
+        Ok(partitions)
+    }
+
     /// Waits until everything is decided, and its job's result amended if it had one.
-    async fn wait(&self, job: JobId, mut before: u32, origins: &BTreeSet<Origin>) -> Result<(), SessionError> {
+    async fn wait(&self, job: JobId, mut before: u32, sent: &Sent) -> Result<(), SessionError> {
         let began = clock::instant();
         loop {
             let (Answer::Status(status), _) = self.session.ask(Ask::Status { job, detail: false }, &[]).await? else {
@@ -262,8 +328,10 @@ impl Letters {
             let pause = match &status.end {
                 // It had a result, which is not amended yet.
                 Some(end) if end.version == before => POLL,
+                Some(end) if end.outcome.has_result() && !sent.is_reduced_in(end) => POLL,
+                None if !sent.rereduced.is_empty() => POLL,
                 end => {
-                    let open = self.open(origins).await?;
+                    let open = self.open(&sent.origins).await?;
                     if open.is_empty() || end.as_ref().is_some_and(|end| !end.outcome.has_result()) {
                         return Ok(());
                     }
@@ -299,7 +367,7 @@ impl Letters {
         Ok(open.filter(|origin| origins.contains(origin)).collect())
     }
 
-    async fn conclude(&self, job: JobId, origins: &BTreeSet<Origin>) -> Result<Exit, Failure> {
+    async fn conclude(&self, job: JobId, sent: &Sent) -> Result<Exit, Failure> {
         let status = self.session.status(job).await.map_err(failure)?;
         match &status.end {
             Some(End { outcome: Outcome::Failed(reason), .. }) => {
@@ -310,9 +378,14 @@ impl Letters {
             }
             _ => {}
         }
-        let lost = lost_again(&self.all().await.map_err(failure)?, origins);
         let version = status.end.as_ref().map(|end| end.version);
-        tell(&told(job, origins, &lost, version, &self.sources));
+        if !sent.origins.is_empty() {
+            let lost = lost_again(&self.all().await.map_err(failure)?, &sent.origins);
+            tell(&told(job, &sent.origins, &lost, version, &self.sources));
+        }
+        if let (false, Some(end)) = (sent.rereduced.is_empty(), &status.end) {
+            tell(&keys_told(job, sent.keys(), end));
+        }
         Ok(exit(&status))
     }
 }
@@ -324,7 +397,7 @@ fn remedy(job: JobId) -> String {
 }
 
 /// What is not counted, as far as the newest result knows.
-const fn losses(status: &Status) -> &Losses {
+pub(super) const fn losses(status: &Status) -> &Losses {
     match &status.end {
         Some(end) => &end.losses,
         None => &status.losses,
@@ -340,8 +413,8 @@ const fn exit(status: &Status) -> Exit {
 mod tests {
     use super::*;
     use crate::dead::opened::tests::{failed_chunk, opened, refused_records};
-    use rabbit_reduce_core::id::SourceNumber;
-    use rabbit_reduce_core::message::LostChunk;
+    use rabbit_reduce_core::id::{PartitionNumber, SourceNumber};
+    use rabbit_reduce_core::message::{LostChunk, Part};
     use uuid::Uuid;
 
     fn letter(chunk: u32, retry: u32, reason: &str, lost: bool, again: bool) -> Letter {
@@ -438,5 +511,34 @@ mod tests {
         assert!(text.contains(expected) && text.ends_with("push it as a job of its own"), "{text}");
         let text = told(job, &BTreeSet::from([ChunkNumber(1).into()]), &BTreeMap::new(), None, &sources);
         assert!(text.ends_with(": 1 chunk put back: 1 counted; the job goes on"), "{text}");
+    }
+
+    #[test]
+    fn what_came_of_keys_is_told() {
+        let part = |at| Part { name: String::new(), pairs: 0, bytes: 0, at };
+        let mut end = End {
+            version: 2,
+            outcome: Outcome::Done,
+            parts: vec![part(5), part(9)],
+            losses: Losses::default(),
+            counters: BTreeMap::new(),
+            pairs: 0,
+            chunks: 0,
+            time_ms: 0,
+        };
+        let again = |partition, at| Rereduced { partition: PartitionNumber(partition), keys: 2, at };
+        let mut sent = Sent { rereduced: vec![again(0, 4)], ..Sent::default() };
+        assert!(sent.is_reduced_in(&end) && !sent.is_empty());
+        sent.rereduced.push(again(1, 9));
+        assert!(!sent.is_reduced_in(&end), "its second part is that of the finish that left keys out");
+        assert_eq!(sent.amount(), "4 keys");
+        sent.origins.insert(ChunkNumber(0).into());
+        assert_eq!(sent.amount(), "1 chunk and 4 keys");
+        let job = JobId(Uuid::from_u128(7));
+        let text = keys_told(job, 4, &end);
+        assert!(text.ends_with(": 4 keys reduced again, and in the result now; result version 2"), "{text}");
+        end.losses.keys.push(LostKey::new(b"k", b"k\x1b".to_vec(), "no".to_owned()));
+        let text = keys_told(job, 4, &end);
+        assert!(text.contains("4 keys reduced again, 1 left out again (`k\\u{1b}`: no); result version 2"), "{text}");
     }
 }

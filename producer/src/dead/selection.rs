@@ -5,7 +5,7 @@
 //! judged by its summary, which names the first of them only.
 
 use rabbit_reduce_core::message::{LETTER_SOURCES, Letter, LetterKind};
-use rabbit_reduce_core::skip::Skip;
+use rabbit_reduce_core::skip::{LostKey, Skip};
 use std::str::FromStr;
 
 /// Digits of a digest that a short name has at least: enough to be unlikely to change as letters come.
@@ -153,6 +153,12 @@ impl Selection {
     #[must_use]
     pub fn fits_chunk(&self, chunk: u32, reason: &str) -> bool {
         self.has_chunk(chunk) && self.has_reason(reason)
+    }
+
+    /// Whether a key that was left out of the result fits, which has no letter and stems from any chunk.
+    #[must_use]
+    pub fn fits_key(&self, key: &LostKey) -> bool {
+        self.is_of_chunks() && self.chunks.is_empty() && self.has_reason(&key.reason)
     }
 
     /// Checks that every name means one letter.

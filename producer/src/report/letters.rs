@@ -8,7 +8,7 @@ use crate::dead::opened::{Chunk, Contents, Opened, Record};
 use crate::dead::selection::Listed;
 use crate::figures::{count, size};
 use rabbit_reduce_core::message::{Letter, LetterKind, RecordState, TaskPiece};
-use rabbit_reduce_core::skip::Skip;
+use rabbit_reduce_core::skip::{LostKey, Skip};
 use rabbit_reduce_core::spec::ProgramSpec;
 use rabbit_reduce_runtime::shown::Shown;
 use std::fmt::Display;
@@ -27,9 +27,9 @@ pub enum Extent {
     Full,
 }
 
-/// What `dead ls` prints: a line a letter, below a heading. `sources` are the names of the job's sources.
+/// What `dead ls` prints: a line a letter, below a heading, then one for each key that the result lacks. `sources` are the names of the job's sources.
 #[must_use]
-pub fn letters_text(letters: &[Listed], sources: &[Vec<u8>], now_ms: u64) -> String {
+pub fn letters_text(letters: &[Listed], keys: &[LostKey], sources: &[Vec<u8>], now_ms: u64) -> String {
     let heading = ["NAME", "WHAT", "WHERE", "ATTEMPTS", "AGE", "STATE", "REASON"].map(str::to_owned);
     let rows = letters.iter().map(|Listed { letter, short }| {
         [
@@ -42,7 +42,11 @@ pub fn letters_text(letters: &[Listed], sources: &[Vec<u8>], now_ms: u64) -> Str
             cut(&letter.reason),
         ]
     });
-    table(std::iter::once(heading).chain(rows))
+    let keys = keys.iter().map(|LostKey { key, reason, .. }| {
+        let key = format!("key `{}`", Shown(&key.0));
+        ["-".to_owned(), key, "-".to_owned(), "-".to_owned(), "-".to_owned(), "lost".to_owned(), cut(reason)]
+    });
+    table(std::iter::once(heading).chain(rows).chain(keys))
 }
 
 fn what(letter: &Letter) -> String {
@@ -241,13 +245,15 @@ mod tests {
         (records.letter.retry, records.letter.time_ms) = (0, 0);
         let mut again = chunk.clone();
         (again.letter.again, again.letter.reason, again.letter.sources) = (true, "\x1b[2J".to_owned(), vec![]);
-        let text = letters_text(&[records, chunk, again], &names(), 121_000);
+        let key = LostKey::new(b"k", b"k\x1b[2J".to_vec(), "no\x1b".to_owned());
+        let text = letters_text(&[records, chunk, again], &[key], &names(), 121_000);
         let expected = format!(
             "\
-NAME     WHAT       WHERE                           ATTEMPTS    AGE   STATE       REASON
-3-1234   3 records  logs/a.txt, byte 20 and 2 more  2           ?     lost        why\\u{{1b}}
-17-abcd  chunk 17   logs/a.txt, byte 4 and 1 more   2, retry 1  1:00  lost        {}…
-17-abcd  chunk 17   ?                               2, retry 1  1:00  sent again  \\u{{1b}}[2J
+NAME     WHAT              WHERE                           ATTEMPTS    AGE   STATE       REASON
+3-1234   3 records         logs/a.txt, byte 20 and 2 more  2           ?     lost        why\\u{{1b}}
+17-abcd  chunk 17          logs/a.txt, byte 4 and 1 more   2, retry 1  1:00  lost        {}…
+17-abcd  chunk 17          ?                               2, retry 1  1:00  sent again  \\u{{1b}}[2J
+-        key `k\\u{{1b}}[2J`  -                               -           -     lost        no\\u{{1b}}
 ",
             "x".repeat(100)
         );

@@ -7,7 +7,7 @@ use crate::dead::opened::{Chunk, Contents, Opened, Record};
 use crate::dead::selection::Listed;
 use rabbit_reduce_core::id::SourceNumber;
 use rabbit_reduce_core::message::{Letter, LetterKind, TaskPiece};
-use rabbit_reduce_core::skip::Skip;
+use rabbit_reduce_core::skip::{LostKey, Skip};
 use rabbit_reduce_core::spec::ByteText;
 use serde_json::{Value, json};
 
@@ -42,6 +42,12 @@ pub fn letter_value(Listed { letter, short }: &Listed, sources: &[Vec<u8>]) -> V
         "time_ms": if letter.time_ms == 0 { Value::Null } else { letter.time_ms.into() },
         "bytes": letter.bytes,
     })
+}
+
+/// What `dead ls --format json` tells of a key that the result lacks, for which there is no letter.
+#[must_use]
+pub fn key_value(LostKey { key, reason, .. }: &LostKey) -> Value {
+    json!({ "kind": "key", "key": key, "state": "lost", "lost": true, "reason": reason })
 }
 
 /// What `dead show --format json` and the index of an export tell of a letter: as above, with what it holds.

@@ -50,7 +50,11 @@ impl Audit<'_> {
                 Entry::RetryRecord { chunk, record, retry } => {
                     partition.agree(&mut open, (chunk, record).into(), retry, at);
                 }
-                Entry::Lose { .. } | Entry::Skip { .. } | Entry::Replace { .. } | Entry::Retire { .. } => {}
+                Entry::Lose { .. }
+                | Entry::Rereduce { .. }
+                | Entry::Skip { .. }
+                | Entry::Replace { .. }
+                | Entry::Retire { .. } => {}
             }
             let ledger = &partition.ledger;
             let is_open = |origin: &Origin| match origin.record {
