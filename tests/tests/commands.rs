@@ -353,6 +353,7 @@ fn a_key_that_was_left_out_is_in_the_result_once_it_is_reduced_again_by_a_better
     let status: serde_json::Value =
         serde_json::from_str(&namespace.ask(&["status", "--format", "json"]).text(0)).unwrap();
     assert_eq!((status["losses"]["count"].as_u64(), status["end"]["counters"]["keys"].as_u64()), (Some(0), Some(3)));
+    seen::fault("a key is reduced again", "left out again with the reason, then in the result, once");
 }
 
 #[test]

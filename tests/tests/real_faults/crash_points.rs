@@ -79,6 +79,7 @@ const LOSING: [&str; 5] = [
 const RETURNING: [&str; 1] = ["aggregator.letter_sent_again"];
 const LEAVING_OUT: [&str; 2] = ["aggregator.record_left_out", "aggregator.record_left_out:2"];
 const PUTTING_BACK: [&str; 2] = ["aggregator.retry_agreed", "aggregator.retry_agreed:2"];
+const REDUCING_AGAIN: [&str; 2] = ["aggregator.retry_agreed", "aggregator.part_written"];
 const COMPACTING: [&str; 4] = [
     "aggregator.runs_merged",
     "aggregator.runs_replaced",
@@ -377,6 +378,31 @@ fn an_aggregator_may_die_while_it_puts_a_record_back() {
     });
 }
 
+/// A key that a reducer refused is reduced again by one that does not.
+#[test]
+fn an_aggregator_may_die_while_it_reduces_a_key_again() {
+    walk(&REDUCING_AGAIN, "aggregator dies as it reduces a key again", |node, namespace, place| {
+        namespace.room.write("in.txt", "a\t1\nb\tBAD\nc\t3\n");
+        let better = namespace.room.path("better");
+        let reducer = format!(r#"awk '/BAD/ {{ if (system("test -e {}")) exit 3 }} {{ print }}'"#, better.display());
+        let usual = ["--store", "store", "--threads", "2", "--allow-commands"];
+        let aggregator = || Running::start(&mut namespace.command("aggregator", &usual));
+        let first = aggregator();
+        let _worker = namespace.worker(&["--allow-commands"]);
+        let push = ["push", "--mapper", "cat", "--reducer", &reducer, "--partitions", "1", "in.txt"];
+        assert_eq!(namespace.ask(&push).text(3), "a\t1\nc\t3\n", "{place}");
+        first.signal("TERM");
+        assert_eq!(first.ended().code, Some(0));
+        namespace.room.write("better", "");
+        let retry = namespace.producer(&["dead", "retry", "@"]);
+        died(armed(namespace, place, &["--allow-commands"]), place);
+        let _successor = aggregator();
+        assert_eq!(retry.ended().text(0), "", "{place}");
+        agrees(namespace.producer(&["results"]), "a\t1\nb\tBAD\nc\t3\n");
+        is_spent(node, namespace);
+    });
+}
+
 /// Many small chunks in one partition make many runs.
 #[test]
 fn an_aggregator_may_die_while_it_merges_runs() {
@@ -447,7 +473,7 @@ fn an_aggregator_may_die_while_it_cancels_a_job() {
 
 #[test]
 fn every_place_is_walked_to_and_listed() {
-    let walks: [&[&str]; 15] = [
+    let walks: [&[&str]; 16] = [
         &PRODUCING,
         &MAPPING,
         &FOLDING,
@@ -459,6 +485,7 @@ fn every_place_is_walked_to_and_listed() {
         &RETURNING,
         &LEAVING_OUT,
         &PUTTING_BACK,
+        &REDUCING_AGAIN,
         &COMPACTING,
         &TIDYING,
         &REMOVING,
