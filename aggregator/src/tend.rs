@@ -444,8 +444,7 @@ impl<R> Again for Rerun<'_, R> {
         let opened = self.tend.open(self.reduction.runs).map_err(|trouble| io::Error::other(format!("{trouble:?}")))?;
         let cursors = opened.ok_or_else(|| io::Error::other("a run is gone meanwhile"))?;
         let program = &*self.tend.job.program;
-        let merged =
-            Merge::new(cursors, |key: &[u8], total: &mut Vec<u8>, other: &[u8]| program.combine(key, total, other))?;
+        let merged = Merge::new(cursors, program.combiner())?;
         let pairs = Without { program, keys: self.reduction.without, pairs: merged };
         Ok(Box::new(Given::new(program, pairs, &self.tend.job.given_up)))
     }
@@ -559,7 +558,7 @@ fn merge_into<C: Cursor>(
     given_up: &AtomicBool,
 ) -> io::Result<(Box<dyn Upload>, RunSize)> {
     let mut writer = RunWriter::new(BufWriter::with_capacity(WRITE_BYTES, upload))?;
-    let merged = Merge::new(cursors, |key, total, other| program.combine(key, total, other))?;
+    let merged = Merge::new(cursors, program.combiner())?;
     let mut put = |key: &[u8], value: &[u8]| {
         if given_up.load(Ordering::Relaxed) {
             return Err(self::given_up());

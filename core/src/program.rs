@@ -53,6 +53,12 @@ pub trait Again {
     fn pairs(&self) -> io::Result<Box<dyn PairSource + '_>>;
 }
 
+/// Adds an encoded value (the last argument) to another of the same key (the first).
+///
+/// It fails with `InvalidData` on bytes that are no values of the program, and with [`crate::job::ProgramFailed`] where the program
+/// fails itself.
+pub type Combiner<'p> = Box<dyn FnMut(&[u8], &mut Vec<u8>, &[u8]) -> io::Result<()> + 'p>;
+
 /// What the roles ask of a program. A [`Program`] is one; what is not mapped record by record in this process implements it
 /// itself.
 pub trait AnyProgram: Send + Sync + 'static {
@@ -73,11 +79,8 @@ pub trait AnyProgram: Send + Sync + 'static {
         watch: &mut dyn Watch,
     ) -> Result<Mapped, MapError>;
 
-    /// Adds an encoded value to another of the same key, as [`combine`] does.
-    ///
-    /// # Errors
-    /// Fails with `InvalidData` on bytes that are no values of the program, and with [`crate::job::ProgramFailed`] where it fails itself.
-    fn combine(&self, key: &[u8], total: &mut Vec<u8>, other: &[u8]) -> io::Result<()>;
+    /// What adds encoded values to others of the same key, as [`combine`] does, for as long as one merge takes.
+    fn combiner(&self) -> Combiner<'_>;
 
     /// [`Program::group`]
     fn group<'k>(&self, key: &'k [u8]) -> &'k [u8];
@@ -129,8 +132,8 @@ impl<P: Program> AnyProgram for P {
         map_chunk(self, pieces, left_out, limits, scratch, watch)
     }
 
-    fn combine(&self, key: &[u8], total: &mut Vec<u8>, other: &[u8]) -> io::Result<()> {
-        Ok(combine(self, key, total, other)?)
+    fn combiner(&self) -> Combiner<'_> {
+        Box::new(|key, total, other| Ok(combine(self, key, total, other)?))
     }
 
     fn group<'k>(&self, key: &'k [u8]) -> &'k [u8] {

@@ -133,11 +133,11 @@ impl<'p, P: Program> Table<'p, P> {
         self.arena.len() + self.value_bytes + places * size_of::<Slot<P::Value>>()
     }
 
-    /// Has a key's place fetched from memory, where it is likely to lie.
+    /// Has the places fetched from memory where these keys are likely to lie: all at once, as none waits for another.
     #[inline(always)]
-    pub fn look_ahead(&self, key: ShortKey) {
-        let place = hash_short(self.seed, key) as usize & (self.places.len() - 1);
-        black_box(self.places[place].pairs);
+    pub fn look_ahead(&self, keys: impl Iterator<Item = ShortKey>) {
+        let mask = self.places.len() - 1;
+        black_box(keys.fold(0, |all, key| all ^ self.places[hash_short(self.seed, key) as usize & mask].pairs));
     }
 
     /// Adds a pair; `true` if the table should now be [spilled](Table::spill).

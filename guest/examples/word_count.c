@@ -3,18 +3,10 @@
 
 RR_RESERVE_FROM_THE_END
 
-static int is_space(rr_byte byte) {
-    return byte <= ' ' && (byte == ' ' || (byte >= '\t' && byte <= '\r'));
-}
-
 RR_MAP(record, length) {
-    rr_size at = 0;
-    while (at < length) {
-        while (at < length && is_space(record[at])) at++;
-        rr_size begin = at;
-        while (at < length && !is_space(record[at])) at++;
-        if (begin < at) rr_pair(record + begin, at - begin, "1", 1);
-    }
+    const rr_byte *end = record + length, *word;
+    rr_size word_length;
+    while (rr_word(&record, end, &word, &word_length)) rr_pair(word, word_length, "1", 1);
 }
 
 static int number(const rr_byte *digits, rr_size length, rr_number *number) {

@@ -14,9 +14,7 @@ impl Default for WordCount {
 
 impl Map for WordCount {
     fn map(&self, record: Record<'_>, out: &mut Out) -> Result<(), Refused> {
-        // White space of ASCII only, as in C; nearly every byte is above all of it.
-        let is_space = |byte: &u8| *byte <= b' ' && byte.is_ascii_whitespace();
-        for word in record.bytes().split(is_space).filter(|word| !word.is_empty()) {
+        for word in record.words() {
             if self.lowercase {
                 out.pair(String::from_utf8_lossy(word).to_lowercase(), "1");
             } else {

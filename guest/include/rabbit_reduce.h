@@ -68,6 +68,32 @@ static inline int rr_value(const rr_byte **at, const rr_byte *end, const rr_byte
     return 1;
 }
 
+static inline int rr_is_space(rr_byte byte) {
+    return byte <= ' ' && (byte == ' ' || (byte >= '\t' && byte <= '\r'));
+}
+
+/* The next word of a text: a run of bytes of which none is white space of ASCII; 0 after the last. It looks at eight bytes at a
+ * time, whether one is as small as white space. */
+static inline int rr_word(const rr_byte **at, const rr_byte *end, const rr_byte **word, rr_size *length) {
+    const rr_number each = 0x0101010101010101u;
+    const rr_byte *to = *at;
+    while (to < end && rr_is_space(*to)) to++;
+    *word = to;
+    while (end - to >= 8) {
+        rr_number bytes;
+        __builtin_memcpy(&bytes, to, 8);
+        bytes = ~(((bytes & 0x7f * each) + 0x5f * each) | bytes) & 0x80 * each;
+        to += bytes == 0 ? 8 : __builtin_ctzll(bytes) / 8;
+        if (bytes == 0) continue;
+        if (rr_is_space(*to)) break;
+        to++;
+    }
+    while (to < end && !rr_is_space(*to)) to++;
+    *at = to;
+    *length = (rr_size)(to - *word);
+    return *length > 0;
+}
+
 /* Many pairs, of many records, are put out quicker together. In place of `map` and `reduce` write
  *
  *     RR_MAP(record, length) { … rr_pair(key, key_length, value, value_length); … }

@@ -13,12 +13,16 @@ const NONE: u32 = u32::MAX;
 const BLOCK_BYTES: usize = 8 << 10;
 /// What the lengths of a pair may take in a block.
 const LENGTHS_BYTES: usize = 4;
+/// Few bytes are copied as if they were so many: behind what is reserved, and behind a block, there is as much room.
+const COPIED_BYTES: usize = 16;
 /// Room for what is asked for first.
 const ROOM: usize = 256;
 
 thread_local! {
     /// What a call is about is written here, by whoever calls.
     static RESERVED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    /// Where that begins and ends, with the room behind it.
+    static GIVEN: Cell<(usize, usize)> = const { Cell::new((0, 0)) };
     /// What waits to be handed over, between two calls its room.
     static BLOCK: Cell<Option<Block>> = const { Cell::new(None) };
     /// What a combination has made, and what it makes next.
@@ -122,8 +126,10 @@ pub fn begin<P: Default>() -> P {
 pub fn reserve(bytes: u32) -> u32 {
     RESERVED.with(|reserved| {
         let mut reserved = reserved.borrow_mut();
-        reserved.resize(bytes as usize, 0);
-        reserved.as_mut_ptr() as usize as u32
+        reserved.resize(bytes as usize + COPIED_BYTES, 0);
+        let begin = reserved.as_mut_ptr() as usize;
+        GIVEN.with(|given| given.set((begin, begin + reserved.len())));
+        begin as u32
     })
 }
 
@@ -143,16 +149,17 @@ fn given<'g>(at: u32, length: u32) -> &'g [u8] {
 /// Pairs on their way: the lengths of a key and of its value in LEB128, and their bytes.
 #[derive(Debug)]
 pub struct Block {
-    bytes: Box<[u8; BLOCK_BYTES]>,
+    bytes: Box<[u8; BLOCK_BYTES + COPIED_BYTES]>,
     used: usize,
+    given: (usize, usize),
 }
 
 impl Block {
     fn new() -> Self {
-        Self { bytes: Box::new([0; BLOCK_BYTES]), used: 0 }
+        Self { bytes: Box::new([0; BLOCK_BYTES + COPIED_BYTES]), used: 0, given: (0, 0) }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn put(&mut self, key: &[u8], value: &[u8]) {
         let bytes = LENGTHS_BYTES + key.len() + value.len();
         if bytes > BLOCK_BYTES - self.used {
@@ -161,15 +168,18 @@ impl Block {
                 return host::emit(key, value);
             }
         }
-        let to = &mut self.bytes[self.used..][..bytes];
+        let to = &mut self.bytes[self.used..][..bytes + COPIED_BYTES];
         let begin = put_length(to, key.len());
         let begin = begin + put_length(&mut to[begin..], value.len());
-        let (keys, values) = to[begin..][..key.len() + value.len()].split_at_mut(key.len());
-        copy(keys, key);
-        copy(values, value);
+        match given_from(self.given, key) {
+            Some(more) => to[begin..][..COPIED_BYTES].copy_from_slice(&more),
+            None => copy(&mut to[begin..][..key.len()], key),
+        }
+        copy(&mut to[begin + key.len()..][..value.len()], value);
         self.used += begin + key.len() + value.len();
     }
 
+    #[inline(never)]
     fn hand_over(&mut self) {
         if self.used > 0 {
             host::emit_all(&self.bytes[..self.used]);
@@ -178,8 +188,21 @@ impl Block {
     }
 }
 
+/// The bytes of a short key that lies in what the host has written, and those behind it: quicker to copy than to look how many
+/// they are.
+#[inline(always)]
+fn given_from((begin, end): (usize, usize), key: &[u8]) -> Option<[u8; COPIED_BYTES]> {
+    let at = key.as_ptr() as usize;
+    if key.len() > COPIED_BYTES || at < begin || at + COPIED_BYTES > end {
+        return None;
+    }
+    // SAFETY: from `begin` to `end` lies what was reserved, written at least with zeros, and nothing changes it before the host
+    // calls `reserve` again. It was told to the host as a number, so that a number leads to any of its bytes.
+    Some(unsafe { (at as *const [u8; COPIED_BYTES]).read_unaligned() })
+}
+
 /// Puts a length to where there is room, and tells how many bytes it has.
-#[inline]
+#[inline(always)]
 fn put_length(to: &mut [u8], mut length: usize) -> usize {
     let mut bytes = 0;
     while length >= 0x80 {
@@ -192,7 +215,7 @@ fn put_length(to: &mut [u8], mut length: usize) -> usize {
 }
 
 /// A copy of mostly few bytes, which a call would cost more than: what overlaps is written twice.
-#[inline]
+#[inline(always)]
 fn copy(to: &mut [u8], from: &[u8]) {
     let length = from.len();
     match length {
@@ -217,6 +240,7 @@ fn copy(to: &mut [u8], from: &[u8]) {
 /// Has pairs put out, and hands over the last of them.
 fn putting_out(work: impl FnOnce(&mut Out) -> Result<(), Refused>) {
     let mut out = Out(BLOCK.with(|block| block.take()).unwrap_or_else(Block::new));
+    out.0.given = GIVEN.with(|given| given.get());
     match work(&mut out) {
         Ok(()) => out.0.hand_over(),
         // None of them counts.
@@ -322,6 +346,24 @@ mod tests {
         block.put(b"ab", b"");
         block.put(&[7; 300], b"c");
         assert_eq!(block.bytes[..block.used], [&[2, 0, b'a', b'b', 0xac, 2, 1][..], &[7; 300], b"c"].concat());
+    }
+
+    #[test]
+    fn a_key_out_of_what_was_given_is_copied_with_what_lies_behind_it_and_then_written_over() {
+        let mut block = Block::new();
+        let given: Vec<u8> = (1..=40).collect();
+        let begin = given.as_ptr() as usize;
+        block.given = (begin, begin + given.len());
+        let mut expected = Vec::new();
+        for (from, to) in [(0, 5), (3, 3), (20, 36), (24, 40), (25, 40), (39, 40), (0, 40)] {
+            block.put(&given[from..to], b"v");
+            expected.extend_from_slice(&[(to - from) as u8, 1]);
+            expected.extend_from_slice(&given[from..to]);
+            expected.push(b'v');
+        }
+        assert_eq!(block.bytes[..block.used], expected);
+        assert_eq!(given_from(block.given, &given[24..40]).map(|more| more[0]), Some(25));
+        assert_eq!((given_from(block.given, &given[25..40]), given_from(block.given, b"elsewhere")), (None, None));
     }
 
     #[test]

@@ -37,6 +37,9 @@
 
 #[doc(hidden)]
 pub mod border;
+mod words;
+
+pub use words::Words;
 
 use std::fmt;
 
@@ -58,6 +61,11 @@ impl<'r> Record<'r> {
     /// If it is not UTF-8; pass that on, and the record is not counted.
     pub fn text(&self) -> Result<&'r str, Refused> {
         std::str::from_utf8(self.bytes).map_err(|error| Refused::new(error.to_string()))
+    }
+
+    /// Its words: runs of bytes of which none is white space of ASCII. Quicker than to split it by a closure.
+    pub fn words(&self) -> Words<'r> {
+        Words::of(self.bytes)
     }
 
     /// The name of the source that it is in.

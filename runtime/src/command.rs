@@ -24,7 +24,7 @@ use rabbit_reduce_core::jobs::{Flag, JobError, Options, SideFile};
 use rabbit_reduce_core::lines::{LineFormat, Lines};
 use rabbit_reduce_core::map::{self, LeftOut, MapError, Mapped, Watch, map_chunk};
 use rabbit_reduce_core::pairs::PairSource;
-use rabbit_reduce_core::program::{AnyProgram, MapPlace, Programs, ReducePlace};
+use rabbit_reduce_core::program::{AnyProgram, Combiner, MapPlace, Programs, ReducePlace};
 use rabbit_reduce_core::rows::RowSink;
 use rabbit_reduce_core::table::Scratch;
 use std::fs::File;
@@ -256,9 +256,9 @@ impl AnyProgram for CommandProgram {
         }
     }
 
-    fn combine(&self, _: &[u8], _: &mut Vec<u8>, _: &[u8]) -> io::Result<()> {
+    fn combiner(&self) -> Combiner<'_> {
         // Two pairs of one place are the same pair.
-        Ok(())
+        Box::new(|_, _, _| Ok(()))
     }
 
     fn group<'k>(&self, key: &'k [u8]) -> &'k [u8] {

@@ -24,7 +24,7 @@ use rabbit_reduce_core::jobs::{Flag, JobError, Module, Options};
 use rabbit_reduce_core::lines::{LineFormat, Lines};
 use rabbit_reduce_core::map::{LeftOut, Limits, MapError, Mapped, Watch};
 use rabbit_reduce_core::pairs::PairSource;
-use rabbit_reduce_core::program::{AnyProgram, MapPlace, Programs, ReducePlace};
+use rabbit_reduce_core::program::{AnyProgram, Combiner, MapPlace, Programs, ReducePlace};
 use rabbit_reduce_core::rows::{Cell, RowSink};
 use rabbit_reduce_core::shipped::Shipped;
 use rabbit_reduce_core::table::Scratch;
@@ -98,8 +98,6 @@ struct ModuleProgram {
 struct Running {
     compiled: Arc<Compiled>,
     terms: Terms,
-    /// Instances that combine for whoever merges.
-    idle: Mutex<Vec<Guest>>,
 }
 
 impl Running {
@@ -107,20 +105,16 @@ impl Running {
         self.begin_with(&self.terms)
     }
 
-    fn begin_with(&self, terms: &Terms) -> Result<Guest, CallError> {
-        Guest::begin(&self.compiled, terms)
+    /// An instance, a new one if there is none.
+    fn begun<'g>(&self, guest: &'g mut Option<Guest>) -> Result<&'g mut Guest, CallError> {
+        match guest {
+            Some(guest) => Ok(guest),
+            none => Ok(none.insert(self.begin()?)),
+        }
     }
 
-    /// Combines with an instance that nobody else has just now.
-    fn combine(&self, total: &mut Vec<u8>, other: &[u8]) -> Result<(), CallError> {
-        let idle = self.idle.lock().expect("nobody panics with it").pop();
-        let mut guest = idle.map_or_else(|| self.begin(), Ok)?;
-        let mut list = Vec::with_capacity(total.len() + other.len() + 2 * values::MOST_LENGTH_BYTES);
-        values::put(&mut list, total);
-        values::put(&mut list, other);
-        guest.combine(&list, total)?;
-        self.idle.lock().expect("nobody panics with it").push(guest);
-        Ok(())
+    fn begin_with(&self, terms: &Terms) -> Result<Guest, CallError> {
+        Guest::begin(&self.compiled, terms)
     }
 }
 
@@ -152,7 +146,7 @@ impl ModuleProgram {
         let mapped = Lines(LineFormat { placed: !compiled.combines, ..format.clone() });
         let settings = Arc::new(options.set.clone());
         let terms = Terms { settings, silence: host.silence, ..Terms::default() };
-        let running = Arc::new(Running { compiled, terms, idle: Mutex::default() });
+        let running = Arc::new(Running { compiled, terms });
         Ok(Self { mapped, placed: Lines(format), printed, running: Some(running) })
     }
 
@@ -215,19 +209,26 @@ impl AnyProgram for ModuleProgram {
         chunk.mapped(&combining, &self.mapped, &|| combining.check(), watch)
     }
 
-    fn combine(&self, key: &[u8], total: &mut Vec<u8>, other: &[u8]) -> io::Result<()> {
+    fn combiner(&self) -> Combiner<'_> {
         let running = self.running();
         if !running.compiled.combines {
             // Two pairs of one place are the same pair.
-            return Ok(());
+            return Box::new(|_, _, _| Ok(()));
         }
-        running.combine(total, other).map_err(|error| match error {
-            CallError::Stopped => io::Error::other("nobody wants it any more"),
-            error => {
-                let key = self.mapped.0.key_of(key).unwrap_or_default();
-                let key = String::from_utf8_lossy(&key[..key.len().min(100)]).into_owned();
-                ProgramFailed::wholly(format!("combining two values of key {key:?}: {}", error.reason())).into()
-            }
+        let (mut guest, mut list) = (None, Vec::new());
+        Box::new(move |key, total, other| {
+            list.clear();
+            values::put(&mut list, total);
+            values::put(&mut list, other);
+            let combined = running.begun(&mut guest).and_then(|guest| guest.combine(&list, total));
+            combined.map_err(|error| match error {
+                CallError::Stopped => io::Error::other("nobody wants it any more"),
+                error => {
+                    let key = self.mapped.0.key_of(key).unwrap_or_default();
+                    let key = String::from_utf8_lossy(&key[..key.len().min(100)]).into_owned();
+                    ProgramFailed::wholly(format!("combining two values of key {key:?}: {}", error.reason())).into()
+                }
+            })
         })
     }
 

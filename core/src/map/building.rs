@@ -81,10 +81,10 @@ impl<'p, P: Program> Building<'p, P> {
         counting::take_into(&mut self.counters);
     }
 
-    /// Has the memory for a pair fetched that is added soon.
+    /// Has the memory fetched for pairs of these keys, which are added soon.
     #[inline(always)]
-    pub fn look_ahead(&self, key: ShortKey) {
-        self.table.look_ahead(key);
+    pub fn look_ahead(&self, keys: impl Iterator<Item = ShortKey>) {
+        self.table.look_ahead(keys);
     }
 
     /// Adds a pair.

@@ -22,8 +22,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 /// Pairs, or records, between two questions whether to stop.
 const GLANCE: u64 = 1024;
-/// So many pairs before it is added, memory is asked for a pair's place.
-const LOOK_AHEAD: usize = 8;
+/// For so many pairs memory is asked for their places before the first of them is added.
+const LOOK_AHEAD: usize = 64;
 /// Records that are mapped in one call, in bytes: few enough that their pairs stay near the processor.
 const GATHERED_BYTES: usize = 4 << 10;
 
@@ -105,17 +105,9 @@ impl<'c> Chunk<'c> {
     }
 
     fn tried(&self, guest: &mut Option<Guest>, record: &Piece<'_>, lines: &Lines) -> Result<Option<String>, CallError> {
-        let guest = self.begun(guest)?;
+        let guest = self.running.begun(guest)?;
         guest.source(record.name);
         guest.map(record.bytes, record.offset, self.limits.output_bytes, lines.0.is_plain())
-    }
-
-    /// An instance, a new one if there is none.
-    fn begun<'g>(&self, guest: &'g mut Option<Guest>) -> Result<&'g mut Guest, CallError> {
-        match guest {
-            Some(guest) => Ok(guest),
-            none => Ok(none.insert(self.running.begin()?)),
-        }
     }
 
     /// A record was stopped by a limit: it alone is at fault, unless the first and the last of the chunk fare no better.
@@ -208,7 +200,7 @@ impl<'c, P: Valued> Mapping<'_, 'c, P> {
         let Gathered { mut records, mut list } = std::mem::take(&mut self.gathered);
         let Some(first) = records.first() else { return Ok(()) };
         let limit = self.chunk.limits.output_bytes;
-        let mapped = self.chunk.begun(&mut self.guest).and_then(|guest| {
+        let mapped = self.chunk.running.begun(&mut self.guest).and_then(|guest| {
             guest.source(first.name);
             guest.map_all(&list, limit)
         });
@@ -228,13 +220,12 @@ impl<'c, P: Valued> Mapping<'_, 'c, P> {
     fn take_pairs(&mut self, record: &Piece<'c>) -> Result<(), MapError> {
         let Self { chunk, program, lines, building, guest, inner, glance, .. } = self;
         let guest = guest.as_ref().expect("it has just mapped");
-        let short = guest.short();
-        for (at, (key, value)) in short.iter().enumerate() {
-            if let Some((key, _)) = short.get(at + LOOK_AHEAD) {
-                building.look_ahead(*key);
+        for some in guest.short().chunks(LOOK_AHEAD) {
+            building.look_ahead(some.iter().map(|(key, _)| *key));
+            for (key, value) in some {
+                building.add(Key::Short(*key), program.short(*value), chunk.scratch)?;
+                glance.look()?;
             }
-            building.add(Key::Short(*key), program.short(*value), chunk.scratch)?;
-            glance.look()?;
         }
         for (number, (key, value)) in (0..).zip(guest.held().iter()) {
             lines.0.inner(key, LinePlace::mapped(record.source, record.offset, number), inner);
@@ -301,6 +292,11 @@ impl Combining {
         }
     }
 
+    #[inline(never)]
+    fn gather_alike(&self, total: &mut Waiting, value: Short, times: u64) {
+        self.gather(total, &Waiting::Times(value, times));
+    }
+
     /// Has others wait too, or all of them combined.
     #[inline(never)]
     fn gather(&self, total: &mut Waiting, others: &Waiting) {
@@ -322,10 +318,7 @@ impl Combining {
             if failed.is_some() {
                 return false;
             }
-            let combined = match &mut *guest {
-                Some(guest) => guest.combine(list, sum),
-                none => self.running.begin().and_then(|begun| none.insert(begun).combine(list, sum)),
-            };
+            let combined = self.running.begun(guest).and_then(|guest| guest.combine(list, sum));
             *failed = combined.err();
             failed.is_none()
         })
@@ -361,8 +354,14 @@ impl Program for Combining {
 
     #[inline(always)]
     fn merge(&self, _: &[u8], total: &mut Waiting, other: Waiting) {
-        if !total.take_alike(&other) {
-            self.gather(total, &other);
+        match other {
+            // In registers all along: what is written to memory in halves and read as a whole stalls a processor.
+            Waiting::Times(value, times) => {
+                if !total.take_alike(value, times) {
+                    self.gather_alike(total, value, times);
+                }
+            }
+            others @ Waiting::Many(_) => self.gather(total, &others),
         }
     }
 

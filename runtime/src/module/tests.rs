@@ -152,7 +152,7 @@ fn values_are_combined_as_the_module_says() {
     let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
     assert_eq!(mapped(&program, "a1\nb7\na3\na2\n").0, [pair("a", "3"), pair("b", "7")]);
     let mut total = b"4".to_vec();
-    program.combine(b"a", &mut total, b"6").unwrap();
+    program.combiner()(b"a", &mut total, b"6").unwrap();
     assert_eq!(total, b"6");
 }
 

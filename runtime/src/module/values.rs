@@ -6,8 +6,6 @@
 use rabbit_reduce_core::job::{Value, ValueError};
 use rabbit_reduce_core::pairs::{put_varint, take_varint};
 
-/// The most bytes of a length.
-pub(super) const MOST_LENGTH_BYTES: usize = 10;
 /// Waiting values that are longer are combined, in bytes; where one of them is long, once they are twice as long as that.
 const LONG_BYTES: usize = 1 << 10;
 /// So many equal values are combined at once; what they make, as often, and so on.
@@ -71,11 +69,11 @@ impl Waiting {
         }
     }
 
-    /// Takes others in if that only changes a number.
+    /// Takes others in if they are the same as all that wait.
     #[inline(always)]
-    pub(super) fn take_alike(&mut self, others: &Self) -> bool {
-        match (self, others) {
-            (Self::Times(value, times), Self::Times(other, more)) if value == other => {
+    pub(super) fn take_alike(&mut self, other: Short, more: u64) -> bool {
+        match self {
+            Self::Times(value, times) if *value == other => {
                 *times += more;
                 true
             }
@@ -85,7 +83,9 @@ impl Waiting {
 
     /// Takes others in.
     pub(super) fn append(&mut self, others: &Self) {
-        if self.take_alike(others) {
+        if let Self::Times(value, times) = others
+            && self.take_alike(*value, *times)
+        {
             return;
         }
         if let Self::Times(_, 0) = self {
