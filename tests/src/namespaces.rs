@@ -5,6 +5,7 @@
 
 use crate::processes::{Outcome, Room, Running, counted, words};
 use crate::rabbit;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use uuid::Uuid;
@@ -16,6 +17,8 @@ pub struct Namespace {
     pub room: Room,
     /// What it is called.
     pub name: String,
+    /// What else its processes find in their environment, by name.
+    pub settings: BTreeMap<&'static str, String>,
     url: String,
 }
 
@@ -29,7 +32,8 @@ impl Namespace {
     /// A namespace on the broker of this URL.
     #[must_use]
     pub fn at(url: String) -> Self {
-        Self { room: Room::default(), name: format!("test-{}", Uuid::new_v4().simple()), url }
+        let (room, name) = (Room::default(), format!("test-{}", Uuid::new_v4().simple()));
+        Self { room, name, settings: BTreeMap::new(), url }
     }
 
     /// From now on processes find the broker at this URL.
@@ -52,7 +56,7 @@ impl Namespace {
     fn with_environment(&self, mut command: Command, args: &[&str]) -> Command {
         command.args(args).env("AMQP_URL", &self.url).env("RABBIT_REDUCE_NAMESPACE", &self.name);
         // What `resume` takes and `worker` needs is the same in every test.
-        command.env("RABBIT_REDUCE_MEMORY", "300MiB");
+        command.env("RABBIT_REDUCE_MEMORY", "300MiB").envs(&self.settings);
         command
     }
 

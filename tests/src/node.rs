@@ -125,9 +125,19 @@ impl Node {
     /// If there is no RabbitMQ, or it does not start.
     #[must_use]
     pub fn with(settings: &str) -> Self {
+        Self::with_plugins(settings, "")
+    }
+
+    /// The same with these plug-ins, of those that come with RabbitMQ.
+    ///
+    /// # Panics
+    /// As [`Node::with`].
+    #[must_use]
+    pub fn with_plugins(settings: &str, plugins: &str) -> Self {
         for attempt in 1.. {
             let (mapper, cookie) = (free_port(), Uuid::new_v4().simple().to_string());
             let mut node = Self::prepared(settings, mapper, &cookie);
+            node.has_plugins(plugins);
             node.mapper = Some(Program::start(node.folder.path(), "mapper"));
             match node.run() {
                 Ok(()) => return node,
@@ -154,6 +164,12 @@ impl Node {
         let cookie = write("home/.erlang.cookie", cookie);
         fs::set_permissions(cookie, fs::Permissions::from_mode(0o400)).expect("the file is ours");
         Self { folder, name, port, server: None, mapper: None }
+    }
+
+    fn has_plugins(&self, plugins: &str) {
+        let path = self.folder.path().join("node");
+        let before = fs::read_to_string(&path).expect("it is written");
+        fs::write(&path, format!("{before}PLUGINS={plugins}\n")).expect("the folder is ours");
     }
 
     fn run(&mut self) -> Result<(), String> {
@@ -350,8 +366,12 @@ fn script() -> PathBuf {
         .join("scripts/rabbit-node")
 }
 
-/// Below the range that the system gives to outgoing connections.
-fn free_port() -> u16 {
+/// A port below the range that the system gives to outgoing connections.
+///
+/// # Panics
+/// If all are taken.
+#[must_use]
+pub fn free_port() -> u16 {
     let random = || 20_000 + u16::try_from(Uuid::new_v4().as_u128() % 12_000).expect("it is small");
     std::iter::repeat_with(random)
         .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())

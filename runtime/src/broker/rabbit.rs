@@ -7,6 +7,7 @@
 //!
 //! What would surprise: `ack` that counted was handed to a live connection; if that breaks at once, the delivery comes again.
 
+mod access;
 mod consumer;
 mod declare;
 mod delivery;
@@ -15,6 +16,7 @@ mod lane;
 mod slot;
 mod url;
 
+pub use access::Credentials;
 pub use url::{BadUrl, RabbitUrl};
 
 use super::{
@@ -22,13 +24,15 @@ use super::{
 };
 use crate::process::chance;
 use crate::process::joined::joined;
+use access::Publishers;
 use async_trait::async_trait;
 use bytes::Bytes;
 use consumer::{RabbitConsumer, RabbitInbox};
+use deadpool::Runtime;
+use deadpool::managed::{Pool, PoolConfig, PoolError, Timeouts};
 use deadpool_lapin::lapin::options::{BasicConsumeOptions, BasicQosOptions, QueueDeclareOptions};
 use deadpool_lapin::lapin::types::{FieldTable, ShortString};
-use deadpool_lapin::lapin::{Channel, Connection, ConnectionProperties, Error};
-use deadpool_lapin::{Config, Pool, PoolConfig, PoolError, Runtime, Timeouts};
+use deadpool_lapin::lapin::{Channel, Connection, Error};
 use declare::{full_name, news_exchange};
 use failure::{classify, classify_declaration, is_not_found, unreachable};
 use lane::{Alarm, Lane, Publication};
@@ -54,6 +58,8 @@ const MAX_NAMESPACE_BYTES: usize = 100;
 pub struct RabbitConfig {
     /// Where, as whom, in which virtual host.
     pub url: RabbitUrl,
+    /// What the URL does not say.
+    pub credentials: Credentials,
     /// The prefix of every name.
     pub namespace: String,
     /// How long connecting may take.
@@ -67,14 +73,15 @@ impl RabbitConfig {
     #[must_use]
     pub fn new(url: RabbitUrl, namespace: impl Into<String>) -> Self {
         let connect_timeout = url.connect_timeout().unwrap_or(CONNECT_TIMEOUT);
-        Self { url, namespace: namespace.into(), connect_timeout, connection_name: "rabbit-reduce".to_owned() }
+        let (credentials, connection_name) = (Credentials::default(), "rabbit-reduce".to_owned());
+        Self { url, credentials, namespace: namespace.into(), connect_timeout, connection_name }
     }
 }
 
 /// RabbitMQ, in one namespace.
 pub struct RabbitBroker {
     config: RabbitConfig,
-    pool: Pool,
+    pool: Pool<Publishers>,
     lanes: [Slot<Lane>; LANES],
     next_lane: AtomicUsize,
     consuming: Slot<Arc<Connection>>,
@@ -82,7 +89,7 @@ pub struct RabbitBroker {
 }
 
 impl fmt::Debug for RabbitBroker {
-    // By hand: the pool prints its URL with the password.
+    // By hand: pools and lanes say nothing to people.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.debug_struct("RabbitBroker").field("config", &self.config).finish_non_exhaustive()
     }
@@ -115,12 +122,9 @@ impl RabbitBroker {
 
     async fn connection(&self) -> Result<Arc<Connection>, BrokerError> {
         let connect = async {
-            let options = properties(&self.config.connection_name, "consume");
-            let url = self.config.url.reveal();
             self.in_time(async {
                 self.reach().await?;
-                let connected = Connection::connect(&url, options).await;
-                connected.map(Arc::new).map_err(|error| classify(&self.config.url, "connect", &error))
+                access::open(&self.config, "consume").await.map(Arc::new)
             })
             .await
         };
@@ -151,7 +155,7 @@ impl RabbitBroker {
         let slot = &self.lanes[self.next_lane.fetch_add(1, Ordering::Relaxed) % LANES];
         let open = async {
             self.in_time(self.reach()).await?;
-            let connection = self.pool.get().await.map_err(|error| self.pool_error(&error))?;
+            let connection = self.pool.get().await.map_err(|error| self.pool_error(error))?;
             let opened = Lane::open(connection, self.config.url.clone(), self.alarm.clone());
             tokio::time::timeout(ANSWER_TIMEOUT, opened).await.unwrap_or_else(|_| Err(self.no_answer(ANSWER_TIMEOUT)))
         };
@@ -171,9 +175,9 @@ impl RabbitBroker {
         tokio::time::timeout(within, connecting).await.unwrap_or_else(|_| Err(self.no_answer(within)))
     }
 
-    fn pool_error(&self, error: &PoolError) -> BrokerError {
+    fn pool_error(&self, error: PoolError<BrokerError>) -> BrokerError {
         match error {
-            PoolError::Backend(error) => classify(&self.config.url, "connect", error),
+            PoolError::Backend(error) => error,
             PoolError::Timeout(_) => self.no_answer(self.config.connect_timeout),
             other => unreachable(&self.config.url, other.to_string()),
         }
@@ -327,16 +331,11 @@ fn check_namespace(namespace: &str) -> Result<(), BrokerError> {
     Err(BrokerError::Denied { action: format!("use the namespace {namespace:?}"), reason: reason.to_owned() })
 }
 
-fn pool(config: &RabbitConfig) -> Result<Pool, BrokerError> {
+fn pool(config: &RabbitConfig) -> Result<Pool<Publishers>, BrokerError> {
     let timeout = Some(config.connect_timeout);
     let timeouts = Timeouts { wait: timeout, create: timeout, recycle: timeout };
-    let pool = PoolConfig { timeouts, ..PoolConfig::new(LANES) };
-    let name = config.connection_name.clone();
-    Config { url: Some(config.url.reveal()), pool: Some(pool) }
-        .create_pool(move || properties(&name, "publish"), Runtime::Tokio1)
+    let settings = PoolConfig { timeouts, ..PoolConfig::new(LANES) };
+    let built = Pool::builder(Publishers(config.clone())).config(settings).runtime(Runtime::Tokio1).build();
+    built
         .map_err(|error| BrokerError::Denied { action: "make a connection pool".to_owned(), reason: error.to_string() })
-}
-
-fn properties(name: &str, purpose: &str) -> ConnectionProperties {
-    ConnectionProperties::default().with_connection_name(format!("{name} ({purpose})").into())
 }

@@ -5,12 +5,13 @@
 
 pub use super::byte_size::ByteSize;
 pub use super::memory::memory_default;
+use crate::broker::rabbit::Credentials;
 use crate::command::{Host, Limits, Permission};
 use crate::module;
 use crate::shipped::ShippedFiles;
 use std::convert::Infallible;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -42,6 +43,18 @@ pub struct BrokerArgs {
         default_value = FALLBACK_URL.as_str()
     )]
     pub url: BrokerUrl,
+    /// File with the user's password, in place of the URL's; read anew whenever somebody connects
+    #[arg(long, env = "RABBIT_REDUCE_BROKER_PASSWORD_FILE", value_name = "FILE")]
+    pub broker_password_file: Option<PathBuf>,
+    /// File with the certificates (PEM) of who vouches for a broker at amqps://, beside those that the system trusts
+    #[arg(long, env = "RABBIT_REDUCE_BROKER_CA", value_name = "FILE")]
+    pub broker_ca: Option<PathBuf>,
+    /// File with our own certificate (PEM) for a broker at amqps://; with ?auth_mechanism=external in the URL it is the login
+    #[arg(long, env = "RABBIT_REDUCE_BROKER_CERT", value_name = "FILE", requires = "broker_key")]
+    pub broker_cert: Option<PathBuf>,
+    /// File with that certificate's key (PEM)
+    #[arg(long, env = "RABBIT_REDUCE_BROKER_KEY", value_name = "FILE", requires = "broker_cert")]
+    pub broker_key: Option<PathBuf>,
     /// Prefix of every queue: who shares it, shares the work
     #[arg(
         long,
@@ -51,6 +64,18 @@ pub struct BrokerArgs {
         value_parser = parse_namespace
     )]
     pub namespace: String,
+}
+
+impl BrokerArgs {
+    /// What is not in the URL.
+    #[must_use]
+    pub fn credentials(&self) -> Credentials {
+        Credentials {
+            password: self.broker_password_file.clone(),
+            authorities: self.broker_ca.clone(),
+            identity: self.broker_cert.clone().zip(self.broker_key.clone()),
+        }
+    }
 }
 
 /// Whether commands that come with jobs are run, and what they may take.

@@ -23,8 +23,19 @@ pub async fn connect(args: &BrokerArgs) -> Result<Arc<RabbitBroker>, Failure> {
         args.url.expose().parse().map_err(|error| {
             Failure::new(Exit::Usage, format!("the broker's URL (--broker-url, AMQP_URL) is {error}"))
         })?;
-    let connected = RabbitBroker::connect(RabbitConfig::new(url, &args.namespace)).await;
-    connected.map(Arc::new).map_err(failure)
+    let credentials = args.credentials();
+    let usage = |reason: String| Failure::new(Exit::Usage, reason);
+    if !url.is_encrypted() && (credentials.authorities.is_some() || credentials.identity.is_some()) {
+        return Err(usage("certificates are for a broker at amqps://, and the URL says amqp://".to_owned()));
+    }
+    credentials.check().map_err(usage)?;
+    if url.has_secret() && std::env::args().any(|given| given.contains(args.url.expose())) {
+        tracing::warn!(
+            "every user of this machine can see the password on the command line: put the URL into AMQP_URL, or the password into a file (--broker-password-file)"
+        );
+    }
+    let config = RabbitConfig { credentials, ..RabbitConfig::new(url, &args.namespace) };
+    RabbitBroker::connect(config).await.map(Arc::new).map_err(failure)
 }
 
 /// Connects and declares the namespace.

@@ -7,14 +7,15 @@
 //! publication that was returned. So no confirm is believed before all that were resolved by then have been read (see
 //! [`Unconfirmed::settled`]), and returns are matched by message id.
 
+use super::access::Publishers;
 use super::failure::{classify, is_not_found, unreachable};
 use super::url::RabbitUrl;
 use crate::broker::{BrokerError, Published};
 use bytes::Bytes;
+use deadpool::managed::Object;
 use deadpool_lapin::lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use deadpool_lapin::lapin::types::ShortString;
 use deadpool_lapin::lapin::{BasicProperties, Channel, ChannelStatus, Confirmation, Error, Event, PublisherConfirm};
-use deadpool_lapin::{Connection, Object};
 use futures_util::{Stream, StreamExt};
 use std::collections::HashSet;
 use std::pin::Pin;
@@ -68,7 +69,11 @@ pub(super) struct Lane {
 
 impl Lane {
     /// Opens a confirming channel on `connection` and runs it until it fails or nobody holds the lane.
-    pub(super) async fn open(connection: Connection, url: RabbitUrl, alarm: Alarm) -> Result<Self, BrokerError> {
+    pub(super) async fn open(
+        connection: Object<Publishers>,
+        url: RabbitUrl,
+        alarm: Alarm,
+    ) -> Result<Self, BrokerError> {
         let lost = |error: Error| classify(&url, "open a publishing channel", &error);
         let channel = connection.create_channel().await.map_err(lost)?;
         channel.confirm_select(ConfirmSelectOptions::default()).await.map_err(lost)?;
@@ -103,7 +108,7 @@ struct Run {
 }
 
 impl Run {
-    async fn until_it_fails(mut self, connection: Connection, mut requests: mpsc::Receiver<Request>) {
+    async fn until_it_fails(mut self, connection: Object<Publishers>, mut requests: mpsc::Receiver<Request>) {
         match self.serve(&mut requests).await {
             // Nobody holds the lane: the connection may serve another, unless something is still unconfirmed on it.
             Ok(()) => {}

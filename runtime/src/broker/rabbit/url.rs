@@ -3,7 +3,7 @@
 //! It knows nothing of connections. What would surprise: a URL that ends in `/` names the virtual host with the empty name; the
 //! default one is written `%2f`, or left out with its slash.
 
-use deadpool_lapin::lapin::uri::{AMQPScheme, AMQPUri};
+use deadpool_lapin::lapin::uri::{AMQPScheme, AMQPUri, SASLMechanism};
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
@@ -36,9 +36,6 @@ impl FromStr for RabbitUrl {
         if text.contains("@[") || text.contains("//[") {
             return Err(bad("an IPv6 address cannot be read; use a host name"));
         }
-        if uri.scheme == AMQPScheme::AMQPS {
-            return Err(bad("amqps is not supported in this build; use amqp in a trusted network"));
-        }
         Ok(Self { uri })
     }
 }
@@ -50,10 +47,26 @@ impl RabbitUrl {
         format!("{}:{}", self.uri.authority.host, self.uri.authority.port)
     }
 
-    /// The user's name.
+    /// The user's name; of one whom the broker knows by a certificate, what stands for that.
     #[must_use]
     pub fn user(&self) -> &str {
-        &self.uri.authority.userinfo.username
+        match self.uri.query.auth_mechanism {
+            Some(SASLMechanism::External) => "of the certificate",
+            _ => &self.uri.authority.userinfo.username,
+        }
+    }
+
+    /// Whether what goes there is encrypted.
+    #[must_use]
+    pub fn is_encrypted(&self) -> bool {
+        self.uri.scheme == AMQPScheme::AMQPS
+    }
+
+    /// Whether it holds a password that is a secret.
+    #[must_use]
+    pub fn has_secret(&self) -> bool {
+        let password = &self.uri.authority.userinfo.password;
+        !password.is_empty() && password != "guest"
     }
 
     /// The virtual host.
@@ -67,11 +80,14 @@ impl RabbitUrl {
         self.uri.query.connection_timeout.map(Duration::from_millis)
     }
 
-    /// The whole URL with its password, for the one place that connects.
-    pub(super) fn reveal(&self) -> String {
+    /// The whole URL with its password, or with another one, for the one place that connects.
+    pub(super) fn reveal(&self, password: Option<String>) -> AMQPUri {
         let mut uri = self.uri.clone();
         uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
-        uri.to_string()
+        if let Some(password) = password {
+            uri.authority.userinfo.password = password;
+        }
+        uri
     }
 }
 
@@ -97,7 +113,9 @@ mod tests {
         let url: RabbitUrl = "amqp://ann:s3cret@broker:5673/%2f".parse().unwrap();
         assert_eq!(url.to_string(), "amqp://ann@broker:5673/%2f");
         assert!(!format!("{url:?}").contains("s3cret"));
-        assert!(url.reveal().contains("s3cret"));
+        assert_eq!(url.reveal(None).authority.userinfo.password, "s3cret");
+        assert_eq!(url.reveal(Some("other".to_owned())).authority.userinfo.password, "other");
+        assert!(url.has_secret() && !"amqp://guest:guest@h".parse::<RabbitUrl>().unwrap().has_secret());
         for text in
             ["amqp:s3cret", "http://ann:s3cret@broker", "amqp://ann:s3cret@[::1]/", "s3cret", "amqp://a:s3cret@h:x"]
         {
@@ -108,9 +126,17 @@ mod tests {
 
     #[test]
     fn a_heartbeat_is_asked_for_unless_the_url_has_its_own() {
-        let heartbeat =
-            |text: &str| text.parse::<RabbitUrl>().unwrap().reveal().split_once("heartbeat=").unwrap().1.to_owned();
-        assert_eq!(heartbeat("amqp://h"), "15");
-        assert_eq!(heartbeat("amqp://h/%2f?heartbeat=40"), "40");
+        let heartbeat = |text: &str| text.parse::<RabbitUrl>().unwrap().reveal(None).query.heartbeat;
+        assert_eq!(heartbeat("amqp://h"), Some(15));
+        assert_eq!(heartbeat("amqp://h/%2f?heartbeat=40"), Some(40));
+    }
+
+    #[test]
+    fn a_user_of_a_certificate_has_no_name_here() {
+        let url: RabbitUrl = "amqps://broker/%2f?auth_mechanism=external".parse().unwrap();
+        assert_eq!(
+            (url.address().as_str(), url.user(), url.is_encrypted()),
+            ("broker:5671", "of the certificate", true)
+        );
     }
 }
