@@ -110,7 +110,7 @@ fn a_job_runs_over_tls_by_certificates_alone_and_whoever_lacks_one_is_told_what(
     let stranger = Authority::default();
     let [strange, strange_key] = stranger.vouches_for("carol");
     let settings = namespace.settings.clone();
-    let mut refused = |change: &[(&'static str, Option<String>)], url: Option<String>, code: i32, words: &[&str]| {
+    let refused = |change: &[(&'static str, Option<String>)], url: Option<String>, code: i32, words: &[&str]| {
         let mut namespace = broker.of_carol();
         namespace.settings.clone_from(&settings);
         for (name, value) in change {

@@ -10,7 +10,7 @@ use crate::broker::BrokerError;
 use deadpool::managed::{Manager, Metrics, RecycleError, RecycleResult};
 use deadpool_lapin::lapin::runtime::default_runtime;
 use deadpool_lapin::lapin::tcp::{OwnedIdentity, OwnedTLSConfig};
-use deadpool_lapin::lapin::{Connection, ConnectionProperties, Error};
+use deadpool_lapin::lapin::{Connection, ConnectionProperties, Error, ErrorKind};
 use std::path::{Path, PathBuf};
 
 /// Files that a broker's URL does not name. Each is read whenever somebody connects.
@@ -67,17 +67,20 @@ pub(super) async fn open(config: &RabbitConfig, purpose: &str) -> Result<Connect
 
 /// What keeps us from being connected, with the remedy where it is about certificates.
 fn explained(url: &RabbitUrl, credentials: &Credentials, error: &Error) -> BrokerError {
+    // What is no matter of files or certificates; nobody listens there, or nobody is let in by name.
+    if !url.is_encrypted() || !matches!(error.kind(), ErrorKind::IOError(_)) {
+        return classify(url, "connect", error);
+    }
     let reason = error.to_string();
-    let remedy = match (url.is_encrypted(), &credentials.identity) {
-        (true, _) if reason.contains("invalid peer certificate") => {
-            "name the certificate of who vouches for the broker (--broker-ca), and the broker as its own certificate does"
-        }
-        (true, None) if reason.contains("fatal alert") => "it may ask for a certificate (--broker-cert, --broker-key)",
-        (true, Some(_)) if reason.contains("fatal alert") => "it may not accept our certificate (--broker-cert)",
-        (true, _) if reason.contains("corrupt message") => {
-            "it may speak plain AMQP there: say amqp:// in place of amqps://"
-        }
-        _ => return classify(url, "connect", error),
+    let remedy = if reason.contains("invalid peer certificate") {
+        "name the certificate of who vouches for the broker (--broker-ca), and the broker as its own certificate does"
+    } else if reason.contains("corrupt message") {
+        "it may speak plain AMQP there: say amqp:// in place of amqps://"
+    } else if credentials.identity.is_none() {
+        // It may say so, or just hang up.
+        "it may ask for a certificate (--broker-cert, --broker-key)"
+    } else {
+        "it may not accept our certificate (--broker-cert)"
     };
     unreachable(url, format!("{reason}; {remedy}"))
 }
