@@ -24,6 +24,7 @@ pub mod ordered;
 pub mod pairs;
 pub mod partition;
 pub mod parts;
+pub mod permissions;
 pub mod postings;
 pub mod program;
 pub mod records;

@@ -66,6 +66,8 @@ pub enum Command {
     Remove(Change),
     /// `dead`
     Dead(Dead),
+    /// `set-up`
+    SetUp(SetUp),
     /// `teardown`
     Teardown(Teardown),
 }
@@ -161,6 +163,15 @@ pub struct Change {
     pub broker: BrokerArgs,
     /// Which.
     pub job: JobName,
+}
+
+/// A namespace for roles that have users of their own.
+#[derive(Clone, Debug)]
+pub struct SetUp {
+    /// Where it is to be.
+    pub broker: BrokerArgs,
+    /// Where users are made, and the folder of their passwords; otherwise it is only told what they need.
+    pub users: Option<(String, PathBuf)>,
 }
 
 /// The end of a namespace; it was confirmed.
@@ -357,6 +368,7 @@ impl Cli {
             CommandArgs::Results(args) => &args.log,
             CommandArgs::Cancel(args) | CommandArgs::Remove(args) => &args.log,
             CommandArgs::Dead(args) => args.log(),
+            CommandArgs::SetUp(args) => &args.log,
             CommandArgs::Teardown(args) => &args.log,
         }
     }
@@ -420,6 +432,9 @@ impl Cli {
             CommandArgs::Cancel(args) => Command::Cancel(Change { broker: args.broker, job: args.job }),
             CommandArgs::Remove(args) => Command::Remove(Change { broker: args.broker, job: args.job }),
             CommandArgs::Dead(args) => Command::Dead(args.check()?),
+            CommandArgs::SetUp(args) => {
+                Command::SetUp(SetUp { broker: args.broker, users: args.management_url.zip(args.passwords) })
+            }
             CommandArgs::Teardown(args) => {
                 if !args.yes {
                     return Err(UsageError::Unconfirmed { namespace: args.broker.namespace });

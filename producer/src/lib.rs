@@ -14,6 +14,7 @@ pub mod report;
 pub mod roles;
 pub mod screen;
 pub mod session;
+mod set_up;
 pub mod sources;
 
 use crate::cli::{Cli, Command, JobName, OutputConfig};
@@ -118,6 +119,7 @@ pub async fn execute(command: Command, programs: Programs, quiet: bool, shutdown
             change_job(change, programs, quiet, shutdown, |job| Ask::Remove { job }, "removed").await
         }
         Command::Dead(dead) => dead::execute(dead, programs, quiet, shutdown).await,
+        Command::SetUp(set_up) => set_up::execute(set_up, shutdown).await,
         Command::Teardown(teardown) => {
             let broker = tokio::select! {
                 broker = connect(&teardown.broker) => broker?,

@@ -1,6 +1,11 @@
 //! Who may come to a broker and how: over TLS, known by a password out of a file or by a certificate, and nothing secret in any output.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+use deadpool_lapin::lapin::options::{BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions};
+use deadpool_lapin::lapin::{BasicProperties, Connection, ConnectionProperties};
+use rabbit_reduce_core::permissions::Role;
+use rabbit_reduce_core::topology::{Topology, queue};
+use rabbit_reduce_tests::guests::guest;
 use rabbit_reduce_tests::namespaces::Namespace;
 use rabbit_reduce_tests::node::{Node, free_port};
 use rabbit_reduce_tests::processes::{Outcome, Room, Running};
@@ -164,6 +169,126 @@ fn a_password_changes_in_the_middle_of_a_job_and_nobody_starts_again() {
     assert_eq!(push.ended().text(0), expected);
     assert!(aggregator.lives() && worker.lives());
     seen::fault("a password changes", "whoever was connected connects anew with the new one, answer exact");
+}
+
+/// A broker, and a namespace on it that was set up for a user for each role.
+struct Divided {
+    /// Goes first: it is torn down at the node.
+    namespace: Namespace,
+    node: Node,
+}
+
+impl Default for Divided {
+    fn default() -> Self {
+        let port = free_port();
+        let settings = format!("management.tcp.port = {port}\nmanagement.tcp.ip = 127.0.0.1");
+        let node = Node::with_plugins(&settings, "rabbitmq_management");
+        let namespace = Namespace::at(node.url());
+        std::fs::create_dir(namespace.room.path("passwords")).unwrap();
+        let url = format!("http://127.0.0.1:{port}");
+        let set_up = ["set-up", "--management-url", &url, "--passwords", "passwords"];
+        let shown = namespace.ask(&set_up).text(0);
+        assert_eq!(namespace.ask(&set_up).text(0), shown, "it may be done again");
+        let wrong = format!("{url}/nowhere");
+        namespace.ask(&["set-up", "--management-url", &wrong, "--passwords", "passwords"]).refused(4, &["RabbitMQ refuses to make user"]);
+        let closed = ["set-up", "--management-url", "http://127.0.0.1:1", "--passwords", "passwords"];
+        namespace.ask(&closed).refused(4, &["rabbitmq_management"]);
+        Self { namespace, node }
+    }
+}
+
+impl Divided {
+    fn url(&self, role: Role, password: &str) -> String {
+        format!("amqp://{}-{}{password}@{}/%2f", self.namespace.name, role.name(), self.node.address())
+    }
+
+    /// A binary as the user of a role.
+    fn start(&self, binary: &str, role: Role, args: &[&str]) -> Running {
+        let password = self.namespace.room.path("passwords").join(role.name());
+        let mut command = self.namespace.command(binary, args);
+        command.env("AMQP_URL", self.url(role, "")).env("RABBIT_REDUCE_BROKER_PASSWORD_FILE", password);
+        Running::start(&mut command)
+    }
+
+    fn ask(&self, args: &[&str]) -> Outcome {
+        self.start("producer", Role::Producer, args).ended()
+    }
+
+    /// Which queues a role may take from, and to which exchanges it may publish, by their names in the namespace.
+    async fn open_to(&self, role: Role) -> (Vec<String>, Vec<String>) {
+        let namespace = &self.namespace.name;
+        let password = std::fs::read_to_string(self.namespace.room.path("passwords").join(role.name())).unwrap();
+        let url = self.url(role, &format!(":{}", password.trim()));
+        let connection = Connection::connect(&url, ConnectionProperties::default()).await.unwrap();
+        let topology = Topology::new(namespace, 1);
+        let queues = topology.queues.iter().map(|queue| queue.name.as_str()).chain([queue::STORE]);
+        let (mut read, mut written) = (Vec::new(), Vec::new());
+        for queue in queues {
+            // What is refused closes the channel.
+            let channel = connection.create_channel().await.unwrap();
+            let name = format!("{namespace}.{queue}");
+            if channel.basic_get(name.into(), BasicGetOptions::default()).await.is_ok() {
+                read.push(queue.to_owned());
+            }
+        }
+        for exchange in [String::new(), namespace.clone(), format!("{namespace}.news"), "amq.fanout".to_owned()] {
+            let channel = connection.create_channel().await.unwrap();
+            channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
+            let (options, properties) = (BasicPublishOptions::default(), BasicProperties::default());
+            let sent = channel.basic_publish(exchange.clone().into(), "nobody".into(), options, b"x", properties).await;
+            if let Ok(confirm) = sent
+                && confirm.await.is_ok()
+            {
+                written.push(exchange.replace(namespace.as_str(), "NS"));
+            }
+        }
+        (read, written)
+    }
+}
+
+#[test]
+fn each_role_gets_along_with_what_set_up_gives_it() {
+    let broker = Divided::default();
+    let namespace = &broker.namespace;
+    let aggregator = ["--store", "store", "--threads", "2"];
+    let mut aggregator = broker.start("aggregator", Role::Aggregator, &aggregator);
+    let mut worker = broker.start("worker", Role::Worker, &["--threads", "1", "--input-root", "."]);
+    let expected = namespace.input(2000);
+    assert_eq!(broker.ask(&["push", "--chunk-size", "8KiB", "--quiet", "in.txt"]).text(0), expected);
+    // A module is fetched by way of the aggregator, and a record that was refused is sent again.
+    let module = guest("word_count.c").display().to_string();
+    assert_eq!(broker.ask(&["push", "--program", &module, "--quiet", "in.txt"]).text(0), expected);
+    namespace.room.write("sums.txt", "1\nnone\n2\n");
+    assert!(broker.ask(&["push", "--job", "sum", "--quiet", "sums.txt"]).text(3).contains("sum\t3\n"));
+    assert!(broker.ask(&["dead", "ls"]).text(0).contains("1 record"));
+    assert_eq!(broker.ask(&["dead", "retry", "@"]).code, Some(3));
+    // What cannot be read is tried again, by way of the broker's delays.
+    let args = ["push", "--by", "reference", "--quiet", "--detach", "gone.txt"];
+    namespace.room.write("gone.txt", "a\n");
+    assert_eq!(broker.ask(&args).code, Some(0));
+    assert!(aggregator.lives() && worker.lives());
+    // Whoever has the wrong user is told what that lacks.
+    let wrong = broker.start("worker", Role::Producer, &[]).ended();
+    wrong.refused(4, &["access to queue", "needs read permission", "producer set-up"]);
+    let wrong = broker.start("aggregator", Role::Worker, &["--store", "elsewhere"]).ended();
+    wrong.refused(4, &["access to queue", "producer set-up"]);
+    seen::fault("a role with another's user", "it ends and names the permission that is missing");
+}
+
+#[tokio::test]
+async fn no_role_may_take_or_publish_what_it_has_no_need_of() {
+    let broker = Divided::default();
+    let aggregator = broker.start("aggregator", Role::Aggregator, &["--store", "store"]);
+    // It binds its store before it answers.
+    assert_eq!(broker.ask(&["jobs"]).code, Some(0));
+    aggregator.kill();
+    let list = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    assert_eq!(broker.open_to(Role::Producer).await, (list(&[]), list(&["NS"])));
+    assert_eq!(broker.open_to(Role::Worker).await, (list(&["map", "again", "suspect"]), list(&["NS"])));
+    let (mut read, written) = broker.open_to(Role::Aggregator).await;
+    read.retain(|name| !name.starts_with("reduce."));
+    assert_eq!((read, written), (list(&["control", "dead", "store"]), list(&["NS", "NS.news"])));
+    seen::fault("every user at every queue", "refused by the broker but for what its role needs");
 }
 
 /// All that it has said.

@@ -57,6 +57,11 @@ pub struct Cli {
     pub(super) command: CommandArgs,
 }
 
+const SET_UP_EXAMPLES: &str = "\
+Examples:
+  producer set-up
+  producer set-up --management-url http://127.0.0.1:15672 --passwords secrets";
+
 #[derive(Clone, Debug, Subcommand)]
 pub(super) enum CommandArgs {
     /// Do everything in this process; needs no broker
@@ -81,6 +86,9 @@ pub(super) enum CommandArgs {
     /// See, keep, send again or delete what was lost
     #[command(subcommand, after_help = DEAD_EXAMPLES)]
     Dead(DeadArgs),
+    /// Declare a namespace, and show or give each role the permissions that it needs
+    #[command(after_help = SET_UP_EXAMPLES)]
+    SetUp(SetUpArgs),
     /// Delete every queue of the namespace
     Teardown(TeardownArgs),
 }
@@ -198,6 +206,20 @@ pub(super) struct ChangeArgs {
     /// The job's id, or @ for the last one of this machine
     #[arg(value_name = "JOB")]
     pub(super) job: JobName,
+    #[command(flatten)]
+    pub(super) broker: BrokerArgs,
+    #[command(flatten)]
+    pub(super) log: LogArgs,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(super) struct SetUpArgs {
+    /// RabbitMQ's management API, as http://127.0.0.1:15672: a user for each role is made there by that of the broker's URL
+    #[arg(long, env = "RABBIT_REDUCE_MANAGEMENT_URL", value_name = "URL", requires = "passwords")]
+    pub(super) management_url: Option<String>,
+    /// The folder with a file for each role's password, called producer, worker and aggregator; what is missing is made
+    #[arg(long, env = "RABBIT_REDUCE_PASSWORDS", value_name = "DIR", requires = "management_url")]
+    pub(super) passwords: Option<PathBuf>,
     #[command(flatten)]
     pub(super) broker: BrokerArgs,
     #[command(flatten)]

@@ -13,10 +13,12 @@ mod declare;
 mod delivery;
 mod failure;
 mod lane;
+mod management;
 mod slot;
 mod url;
 
 pub use access::Credentials;
+pub use management::{Management, ManagementError};
 pub use url::{BadUrl, RabbitUrl};
 
 use super::{

@@ -14,15 +14,21 @@ pub fn topology(args: &BrokerArgs) -> Topology {
     Topology::new(&args.namespace, QUEUE_BYTES)
 }
 
+/// The broker's URL, if it is one.
+///
+/// # Errors
+/// With the exit code of wrong usage.
+pub fn url(args: &BrokerArgs) -> Result<RabbitUrl, Failure> {
+    let bad = |error| Failure::new(Exit::Usage, format!("the broker's URL (--broker-url, AMQP_URL) is {error}"));
+    args.url.expose().parse().map_err(bad)
+}
+
 /// Connects, and declares nothing.
 ///
 /// # Errors
 /// With the exit code that the failure means.
 pub async fn connect(args: &BrokerArgs) -> Result<Arc<RabbitBroker>, Failure> {
-    let url: RabbitUrl =
-        args.url.expose().parse().map_err(|error| {
-            Failure::new(Exit::Usage, format!("the broker's URL (--broker-url, AMQP_URL) is {error}"))
-        })?;
+    let url = url(args)?;
     let credentials = args.credentials();
     let usage = |reason: String| Failure::new(Exit::Usage, reason);
     if !url.is_encrypted() && (credentials.authorities.is_some() || credentials.identity.is_some()) {
@@ -38,13 +44,17 @@ pub async fn connect(args: &BrokerArgs) -> Result<Arc<RabbitBroker>, Failure> {
     RabbitBroker::connect(config).await.map(Arc::new).map_err(failure)
 }
 
-/// Connects and declares the namespace.
+/// Connects and declares the namespace, if the user may: who may not relies on who has set it up.
 ///
 /// # Errors
 /// With the exit code that the failure means.
 pub async fn connect_and_declare(args: &BrokerArgs) -> Result<Arc<RabbitBroker>, Failure> {
     let broker = connect(args).await?;
-    broker.declare(&topology(args)).await.map_err(failure)?;
+    match broker.declare(&topology(args)).await {
+        // What is missing shows where it is used.
+        Err(BrokerError::Refused { reason, .. }) => tracing::debug!(reason, "the namespace is not ours to declare"),
+        declared => declared.map_err(failure)?,
+    }
     Ok(broker)
 }
 

@@ -33,7 +33,7 @@ impl Credentials {
         self.read().map(drop)
     }
 
-    fn read(&self) -> Result<(Option<String>, OwnedTLSConfig), String> {
+    pub(super) fn read(&self) -> Result<(Option<String>, OwnedTLSConfig), String> {
         let password = self.password.as_deref().map(text).transpose()?;
         let password = password.map(|text| text.strip_suffix('\n').unwrap_or(&text).to_owned());
         let cert_chain = self.authorities.as_deref().map(text).transpose()?;

@@ -63,8 +63,18 @@ fn protocol(url: &RabbitUrl, action: &str, said: &AMQPError) -> BrokerError {
             "check name and password of user {user:?} for virtual host {vhost:?}, and that the user may connect from here"
         )),
         code::ACCESS_REFUSED => refused(format!(
-            "to {action}, user {user:?} needs configure, write and read permission on the namespace's names in virtual host {vhost:?}"
+            "to {action}, user {user:?} needs {} permission in virtual host {vhost:?}: `producer set-up` shows what each role needs",
+            // Brokers before 3.12 do not say which.
+            match action.split(' ').next() {
+                Some("consume") => "read",
+                Some("declare" | "delete") => "configure",
+                _ => "that",
+            }
         )),
+        code::NOT_FOUND => BrokerError::Denied {
+            action: action.to_owned(),
+            reason: format!("{text}; whoever may declare it does so with `producer set-up`"),
+        },
         code::NOT_ALLOWED if vhost.is_empty() => refused(format!(
             "the URL ends in / and so names virtual host \"\" (user {user:?}); write /%2f for the default one"
         )),

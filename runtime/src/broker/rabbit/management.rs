@@ -1,0 +1,132 @@
+//! Users and what they may do, by the API of RabbitMQ's management plug-in.
+//!
+//! It logs in as the broker's URL and credentials say, who must be an administrator. What would surprise: whatever is put there
+//! twice is as it was put last, so all of this may be done again.
+
+use super::access::Credentials;
+use super::url::RabbitUrl;
+use rabbit_reduce_core::permissions::Permissions;
+use reqwest::{Certificate, Client, Url};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// How long an answer may take.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Why something was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum ManagementError {
+    /// No URL, or a file that cannot be read.
+    #[error("{0}")]
+    Access(String),
+    /// Nobody answers.
+    #[error(
+        "RabbitMQ's management API at {address} cannot be reached: {reason}; is its plug-in rabbitmq_management enabled?"
+    )]
+    Unreachable {
+        /// Where.
+        address: String,
+        /// What happened.
+        reason: String,
+    },
+    /// It does not want that.
+    #[error("RabbitMQ refuses to {action}: {reason}; user {user:?} has to be an administrator")]
+    Refused {
+        /// What was asked for.
+        action: String,
+        /// What it said.
+        reason: String,
+        /// As whom.
+        user: String,
+    },
+}
+
+/// The API of one broker, for one virtual host.
+#[derive(Debug)]
+pub struct Management {
+    client: Client,
+    base: Url,
+    login: Login,
+    virtual_host: String,
+}
+
+struct Login {
+    user: String,
+    password: String,
+}
+
+impl std::fmt::Debug for Login {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "Login({})", self.user)
+    }
+}
+
+impl Management {
+    /// The API at `base`, such as `http://127.0.0.1:15672`.
+    ///
+    /// # Errors
+    /// [`ManagementError::Access`]
+    pub fn new(base: &str, url: &RabbitUrl, credentials: &Credentials) -> Result<Self, ManagementError> {
+        let bad = |reason: String| ManagementError::Access(reason);
+        let base: Url = base.parse().map_err(|error| {
+            bad(format!("the management API's URL is none ({error}); write http://127.0.0.1:15672"))
+        })?;
+        let (password, tls) = credentials.read().map_err(bad)?;
+        let authority = url.reveal(password).authority;
+        // Whoever is first decides which library encrypts.
+        drop(rustls::crypto::ring::default_provider().install_default());
+        let mut builder = Client::builder().timeout(ANSWER_TIMEOUT);
+        if let Some(authorities) = tls.cert_chain {
+            let certificates = Certificate::from_pem_bundle(authorities.as_bytes());
+            builder = builder.tls_certs_merge(certificates.map_err(|error| bad(error.to_string()))?);
+        }
+        let client = builder.build().map_err(|error| bad(error.to_string()))?;
+        let login = Login { user: authority.userinfo.username, password: authority.userinfo.password };
+        Ok(Self { client, base, login, virtual_host: url.virtual_host().to_owned() })
+    }
+
+    /// Makes a user with this password, or gives it this one.
+    ///
+    /// # Errors
+    /// If the API cannot be reached or refuses.
+    pub async fn put_user(&self, name: &str, password: &str) -> Result<(), ManagementError> {
+        let body = json!({ "password": password, "tags": "" });
+        self.put(&["api", "users", name], &body, &format!("make user {name}")).await
+    }
+
+    /// Gives a user these permissions, and no others.
+    ///
+    /// # Errors
+    /// As [`Management::put_user`].
+    pub async fn put_permissions(&self, user: &str, permissions: &Permissions) -> Result<(), ManagementError> {
+        let Permissions { configure, write, read } = permissions;
+        let body = json!({ "configure": configure, "write": write, "read": read });
+        let path = ["api", "permissions", &self.virtual_host, user];
+        self.put(&path, &body, &format!("give user {user} permissions")).await
+    }
+
+    async fn put(&self, path: &[&str], body: &Value, action: &str) -> Result<(), ManagementError> {
+        let address = self.base.to_string();
+        let mut url = self.base.clone();
+        let mut segments = url
+            .path_segments_mut()
+            .map_err(|()| ManagementError::Access(format!("{address} has no paths: write http://127.0.0.1:15672")))?;
+        segments.pop_if_empty().extend(path);
+        drop(segments);
+        let Login { user, password } = &self.login;
+        let request = self.client.put(url).basic_auth(user, Some(password));
+        let sent = request.header("content-type", "application/json").body(body.to_string()).send().await;
+        let unreachable = |error: reqwest::Error| ManagementError::Unreachable {
+            address: address.clone(),
+            reason: crate::process::start::chain(&error.without_url()),
+        };
+        let answer = sent.map_err(unreachable)?;
+        if answer.status().is_success() {
+            return Ok(());
+        }
+        let status = answer.status();
+        let said = answer.text().await.unwrap_or_default();
+        let reason = format!("{status} {}", said.chars().take(200).collect::<String>());
+        Err(ManagementError::Refused { action: action.to_owned(), reason, user: user.clone() })
+    }
+}
