@@ -190,7 +190,9 @@ impl Default for Divided {
         let shown = namespace.ask(&set_up).text(0);
         assert_eq!(namespace.ask(&set_up).text(0), shown, "it may be done again");
         let wrong = format!("{url}/nowhere");
-        namespace.ask(&["set-up", "--management-url", &wrong, "--passwords", "passwords"]).refused(4, &["RabbitMQ refuses to make user"]);
+        namespace
+            .ask(&["set-up", "--management-url", &wrong, "--passwords", "passwords"])
+            .refused(4, &["RabbitMQ refuses to make user"]);
         let closed = ["set-up", "--management-url", "http://127.0.0.1:1", "--passwords", "passwords"];
         namespace.ask(&closed).refused(4, &["rabbitmq_management"]);
         Self { namespace, node }

@@ -27,8 +27,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Commands of others that the pages may use; what they do is theirs.
-const OTHERS: [&str; 14] =
-    ["rabbitmqctl", "mkdir", "scripts/secrets", "cargo", "docker", "export", "cat", "clang", "curl", "git", "sudo", "cd", "rustup", ".ci/run"];
+const OTHERS: [&str; 14] = [
+    "rabbitmqctl",
+    "mkdir",
+    "scripts/secrets",
+    "cargo",
+    "docker",
+    "export",
+    "cat",
+    "clang",
+    "curl",
+    "git",
+    "sudo",
+    "cd",
+    "rustup",
+    ".ci/run",
+];
 /// Variables that no flag has.
 const VARIABLES: [&str; 16] = [
     "RABBIT_REDUCE_JOB_ID",
