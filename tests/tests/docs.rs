@@ -27,7 +27,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Commands of others that the pages may use; what they do is theirs.
-const OTHERS: [&str; 14] = [
+const OTHERS: [&str; 15] = [
+    "cp",
     "rabbitmqctl",
     "mkdir",
     "scripts/secrets",
@@ -44,7 +45,8 @@ const OTHERS: [&str; 14] = [
     ".ci/run",
 ];
 /// Variables that no flag has.
-const VARIABLES: [&str; 16] = [
+const VARIABLES: [&str; 17] = [
+    "RABBIT_REDUCE_DATA",
     "RABBIT_REDUCE_JOB_ID",
     "RABBIT_REDUCE_CHUNK",
     "RABBIT_REDUCE_SOURCE",
