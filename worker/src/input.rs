@@ -1,16 +1,18 @@
 //! By-reference input: pieces of files that lie beneath the roots a worker was given, and are what they were.
 //!
 //! It knows paths and stamps, not tasks. What would surprise: the resolved path is checked, so a symbolic link inside a root
-//! may lead anywhere inside the roots, and nowhere else.
+//! may lead anywhere inside the roots, and nowhere else; and then it is opened folder by folder, following no link at all, so
+//! that nobody who swaps a folder for a link meanwhile leads it elsewhere.
 
 use rabbit_reduce_core::spec::FileStamp;
 use rabbit_reduce_runtime::stamp::is_as_stamped;
+use rustix::fs::{CWD, Mode, OFlags, openat};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// Where input may lie.
 #[derive(Clone, Debug)]
@@ -89,26 +91,45 @@ impl Roots {
         let path = Path::new(OsStr::from_bytes(&stamp.path.0));
         let shown = path.display().to_string();
         let unreadable = |source| InputError::Unreadable { path: shown.clone(), source };
-        let real = match self {
-            Self::Anywhere => path.to_owned(),
+        let opened = match self {
+            Self::Anywhere => openat(CWD, path, FILE, Mode::empty()).map(File::from).map_err(io::Error::from),
             Self::Beneath(roots) => {
                 let real = path.canonicalize().map_err(unreadable)?;
-                if !roots.iter().any(|root| real.starts_with(root)) {
+                let place = |root: &PathBuf| Some((root.clone(), real.strip_prefix(root).ok()?.to_owned()));
+                let Some((root, inner)) = roots.iter().find_map(place) else {
                     let roots = roots.iter().map(|root| root.display().to_string()).collect::<Vec<_>>();
                     let roots = if roots.is_empty() { "none".to_owned() } else { roots.join(", ") };
                     return Err(InputError::Outside { path: shown, roots });
-                }
-                real
+                };
+                open_beneath(&root, &inner)
             }
         };
-        // Opening a pipe would wait for somebody who writes to it, and what is no file has no stamp.
-        if !real.metadata().map_err(unreadable)?.is_file() {
+        let file = opened.map_err(unreadable)?;
+        // What is no file has no stamp.
+        if !file.metadata().map_err(unreadable)?.is_file() {
             return Err(InputError::Changed { path: shown, expected: stamp.size });
         }
-        let file = File::open(real).map_err(unreadable)?;
         check_stamp(&file, stamp)?;
         Ok(file)
     }
+}
+
+/// How a file is opened: a pipe would wait for somebody who writes to it, and a terminal would become ours.
+const FILE: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
+/// How a folder is, on the way to one.
+const FOLDER: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+/// Opens what lies beneath a folder, at a path without links, and fails if there is a link on it by now.
+fn open_beneath(root: &Path, inner: &Path) -> io::Result<File> {
+    let mut folder = openat(CWD, root, FOLDER, Mode::empty())?;
+    let mut names = inner.components().peekable();
+    while let Some(Component::Normal(name)) = names.next() {
+        if names.peek().is_none() {
+            return Ok(openat(&folder, name, FILE | OFlags::NOFOLLOW, Mode::empty())?.into());
+        }
+        folder = openat(&folder, name, FOLDER | OFlags::NOFOLLOW, Mode::empty())?;
+    }
+    Err(io::ErrorKind::IsADirectory.into())
 }
 
 /// Whether an open file is what it was when the job was made.
@@ -145,6 +166,7 @@ fn not_a_folder() -> io::Error {
 mod tests {
     use super::*;
     use rabbit_reduce_core::spec::ByteText;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     fn stamp(path: &Path) -> FileStamp {
         let (size, modified_ns) = rabbit_reduce_runtime::stamp::stamp_of(&path.metadata().unwrap());
@@ -168,6 +190,55 @@ mod tests {
         }
         let none = Roots::beneath(&[]).unwrap().open(&stamp(&inside.join("a"))).unwrap_err();
         assert!(none.to_string().contains("--input-root"), "{none}");
+    }
+
+    #[test]
+    fn who_swaps_a_folder_for_a_link_leads_nobody_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let (root, outside) = (folder.path().join("root"), folder.path().join("outside"));
+        for (at, text) in [(root.join("there"), "ours"), (outside.clone(), "evil")] {
+            std::fs::create_dir_all(&at).unwrap();
+            std::fs::write(at.join("a"), text).unwrap();
+        }
+        let (there, aside) = (root.join("there"), root.join("aside"));
+        let roots = Roots::beneath(std::slice::from_ref(&root)).unwrap();
+        // The same stamp: only the place tells them apart.
+        let stamp = stamp(&there.join("a"));
+        let modified =
+            std::time::UNIX_EPOCH + std::time::Duration::from_nanos(u64::try_from(stamp.modified_ns).unwrap());
+        File::open(outside.join("a")).unwrap().set_modified(modified).unwrap();
+        let stop = AtomicBool::new(false);
+        let (mut ours, mut refused) = (0, 0);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    std::fs::rename(&there, &aside).unwrap();
+                    std::os::unix::fs::symlink(&outside, &there).unwrap();
+                    std::fs::remove_file(&there).unwrap();
+                    std::fs::rename(&aside, &there).unwrap();
+                }
+            });
+            while ours < 200 || refused < 200 {
+                match roots.open(&stamp) {
+                    Err(_) => refused += 1,
+                    Ok(file) => {
+                        let mut text = [0; 4];
+                        read_range(&file, 0, &mut text).unwrap();
+                        assert_eq!(&text, b"ours");
+                        ours += 1;
+                    }
+                }
+            }
+            stop.store(true, Ordering::Relaxed);
+        });
+        // Nor does one whose path was resolved before.
+        std::fs::rename(&there, &aside).unwrap();
+        std::os::unix::fs::symlink(&outside, &there).unwrap();
+        assert!(open_beneath(&root, Path::new("there/a")).is_err());
+        std::os::unix::fs::symlink(outside.join("a"), aside.join("link")).unwrap();
+        assert!(open_beneath(&root, Path::new("aside/link")).is_err());
+        assert!(open_beneath(&root, Path::new("aside/a")).is_ok());
+        assert!(open_beneath(&root, Path::new("../outside/a")).is_err());
     }
 
     #[test]
