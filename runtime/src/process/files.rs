@@ -9,8 +9,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
-/// What a new file may be at most; the user's mask takes from it.
-const NEW_FILE_MODE: u32 = 0o666;
+/// A new file is its owner's alone: an answer may tell what its input was.
+const NEW_FILE_MODE: u32 = 0o600;
 const BUFFER_BYTES: usize = 64 << 10;
 
 /// An output file that could not be written.
@@ -151,16 +151,15 @@ mod tests {
     }
 
     #[test]
-    fn it_keeps_the_mode_of_what_it_replaces_and_takes_the_usual_one_otherwise() {
+    fn it_keeps_the_mode_of_what_it_replaces_and_is_private_otherwise() {
         let folder = TempDir::new().unwrap();
         let mode = |name: &str| fs::metadata(folder.path().join(name)).unwrap().permissions().mode() & 0o777;
-        fs::write(folder.path().join("usual"), "").unwrap();
         fs::write(folder.path().join("kept"), "").unwrap();
         fs::set_permissions(folder.path().join("kept"), Permissions::from_mode(0o640)).unwrap();
         for name in ["kept", "new"] {
             OutputFile::create(&folder.path().join(name)).unwrap().finish().unwrap();
         }
-        assert_eq!((mode("kept"), mode("new")), (0o640, mode("usual")));
+        assert_eq!((mode("kept"), mode("new")), (0o640, 0o600));
     }
 
     #[test]
