@@ -5,6 +5,7 @@
 
 pub mod destination;
 mod ranking;
+mod terminal;
 
 use self::ranking::Ranking;
 use rabbit_reduce_core::job::Value;

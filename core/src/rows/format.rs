@@ -154,6 +154,31 @@ mod tests {
     }
 
     #[test]
+    fn in_csv_no_text_is_a_formula_and_no_number_is_changed() {
+        let bytes = |text: &'static str| Cow::Borrowed(text.as_bytes());
+        let texts = ["=1+1", "+1", "-1", "@a", "\tx", "'=", "a=b", ""];
+        let rows: Vec<_> = texts
+            .iter()
+            .map(|text| {
+                let list = Cell::List(vec![bytes(text), bytes("=x")]);
+                vec![Cell::Bytes(bytes(text)), Cell::Decimal(Some("-1.5".to_owned())), list]
+            })
+            .collect();
+        let written = String::from_utf8(written("csv", &rows)).unwrap();
+        let expected = [
+            "'=1+1,-1.5,\"'=1+1,=x\"",
+            "'+1,-1.5,\"'+1,=x\"",
+            "'-1,-1.5,\"'-1,=x\"",
+            "'@a,-1.5,\"'@a,=x\"",
+            "'\tx,-1.5,\"'\tx,=x\"",
+            "'=,-1.5,\"'=,=x\"",
+            "a=b,-1.5,\"a=b,=x\"",
+            ",-1.5,\",=x\"",
+        ];
+        assert_eq!(written.lines().skip(1).collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
     fn an_unknown_format_is_named_with_the_known_ones() {
         let error = "xml".parse::<Format>().unwrap_err();
         assert_eq!(error.to_string(), "there is no format `xml`; the formats are tsv, json, ndjson, csv");

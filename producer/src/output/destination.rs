@@ -3,9 +3,10 @@
 //! It knows no rows. What would surprise: a reader of stdout that leaves (`| head`) is no failure, and a broken pipe from
 //! anywhere else (the broker, where parts come from) is not taken for it.
 
+use super::terminal::Harmless;
 use rabbit_reduce_runtime::process::files::{OutputError, OutputFile};
 use rabbit_reduce_runtime::process::shutdown::reader_left;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 const BUFFER_BYTES: usize = 64 << 10;
@@ -73,7 +74,10 @@ impl Destination {
     /// Tells the destination's failures from those of `print` itself.
     pub fn print(self, print: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<Printed, PrintError> {
         match self {
-            Self::Stdout => to_stream(BufWriter::with_capacity(BUFFER_BYTES, io::stdout().lock()), print),
+            Self::Stdout => {
+                let out = BufWriter::with_capacity(BUFFER_BYTES, io::stdout().lock());
+                if io::stdout().is_terminal() { to_stream(Harmless::new(out), print) } else { to_stream(out, print) }
+            }
             Self::File { path, mut file } => match noted(&mut file, print) {
                 Ok(()) => file.finish().map(|()| Printed::Whole).map_err(PrintError::File),
                 Err(Failure::Output(source)) => Err(PrintError::File(OutputError { path, source })),

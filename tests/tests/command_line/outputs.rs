@@ -1,8 +1,9 @@
 //! Where `run` writes: the answer to stdout or a file and nothing else, losses and what went wrong to stderr.
 
-use rabbit_reduce_tests::processes::{Room, Running, counted, until, words};
+use rabbit_reduce_tests::processes::{Room, Running, binary, counted, until, words};
 use std::fs::{self, OpenOptions};
 use std::io::{Read, Write};
+use std::path::Path;
 use std::process::Stdio;
 
 #[test]
@@ -139,4 +140,17 @@ fn quiet_says_nothing_and_progress_goes_to_stderr() {
     });
     drop(input);
     assert_eq!(running.ended().text(0), counted(&fed));
+}
+
+#[test]
+fn what_a_terminal_shows_commands_nothing() {
+    let room = Room::default();
+    room.write("in.txt", "a\u{1b}[2J b\n");
+    let args = ["run", "--quiet", "in.txt"];
+    assert_eq!(room.run("producer", &args).text(0), "a\u{1b}[2J\t1\nb\t1\n", "a pipe gets the bytes");
+    // It gives a command a terminal, which writes CR LF.
+    let command = format!("{} {}", binary("producer").display(), args.join(" "));
+    let mut script = room.command_of(Path::new("script"));
+    let shown = Running::start(script.args(["-qec", &command, "/dev/null"])).ended().text(0);
+    assert_eq!(shown, "a\\u{1b}[2J\t1\r\nb\t1\r\n");
 }
