@@ -1,6 +1,7 @@
 //! Where `run` writes: the answer to stdout or a file and nothing else, losses and what went wrong to stderr.
 
-use rabbit_reduce_tests::processes::{Room, Running, binary, counted, until, words};
+use rabbit_reduce_tests::binaries::binary;
+use rabbit_reduce_tests::processes::{Room, Running, counted, until, words};
 use std::fs::{self, OpenOptions};
 use std::io::{Read, Write};
 use std::path::Path;
