@@ -54,7 +54,7 @@ pub(crate) struct Shard {
     first: Option<Instant>,
     last: Option<Instant>,
     not_before: Option<Instant>,
-    /// Until then it is not reduced again, for this reason.
+    /// Until then it is neither tended nor reduced again, for this reason.
     failed: Option<(Instant, String)>,
 }
 
@@ -92,7 +92,7 @@ impl Shard {
     /// Whether to tend it now. `chunks` is C, once the job is sealed; `groups` says that it is finished by a reduce.
     pub(crate) fn due(&self, chunks: Option<u32>, groups: bool, now: Instant) -> bool {
         let Some(ledger) = &self.ledger else { return false };
-        if self.not_before.is_some_and(|pause| now < pause) {
+        if self.fails(now) || self.not_before.is_some_and(|pause| now < pause) {
             return false;
         }
         let passed = |since: Option<Instant>, limit| since.is_some_and(|at| now.saturating_duration_since(at) >= limit);
@@ -100,7 +100,7 @@ impl Shard {
             || !self.losses.is_empty()
             || self.delta.bytes() >= COMMIT_BYTES
             || (!self.delta.is_empty() && (passed(self.last, QUIET) || passed(self.first, AGE)))
-            || (!self.fails(now) && chunks.is_some_and(|chunks| self.could_finish(ledger, chunks, groups)))
+            || chunks.is_some_and(|chunks| self.could_finish(ledger, chunks, groups))
     }
 
     /// Whether to reduce it now: everything of it is decided and in the ledger.
@@ -214,6 +214,17 @@ mod tests {
         assert!(!shard.due(None, false, now));
         shard.come_back(ledger);
         assert!(shard.due(None, false, now));
+    }
+
+    #[test]
+    fn after_a_failure_of_the_program_nothing_is_tried_for_a_while_whatever_comes() {
+        let now = rabbit_reduce_runtime::process::clock::instant();
+        let mut shard = Shard::new(Ledger::default());
+        shard.fail(now, "no".to_owned());
+        shard.wanted = true;
+        shard.losses.push((rabbit_reduce_core::id::ChunkNumber(0).into(), "gone".to_owned()));
+        assert!(!shard.due(Some(0), false, now) && !shard.is_idle());
+        assert!(shard.due(Some(0), false, now + LONG_PAUSE));
     }
 
     #[test]

@@ -151,7 +151,12 @@ impl Letters {
     /// Keys that the job's result lacks: they have no letters, since their values are kept where all others are.
     async fn lost_keys(&self, selection: &Selection) -> Result<Vec<LostKey>, SessionError> {
         let Some(job) = self.job else { return Ok(Vec::new()) };
-        let mut keys = retrying::losses(&self.session.status(job).await?).keys.clone();
+        let status = self.session.status(job).await?;
+        let losses = retrying::losses(&status);
+        if retrying::is_cut_short(losses) && selection.is_of_any_chunk() {
+            tell("more is lost than can be listed: keys may be missing here");
+        }
+        let mut keys = losses.keys.clone();
         keys.retain(|key| selection.fits_key(key));
         Ok(keys)
     }

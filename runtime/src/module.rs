@@ -30,6 +30,7 @@ use rabbit_reduce_core::shipped::Shipped;
 use rabbit_reduce_core::table::Scratch;
 use std::borrow::Cow;
 use std::io;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -98,6 +99,8 @@ struct ModuleProgram {
 struct Running {
     compiled: Arc<Compiled>,
     terms: Terms,
+    /// Whether many records may go through it in one call: no longer, once so many have taken too long.
+    gathers: AtomicBool,
 }
 
 impl Running {
@@ -146,7 +149,7 @@ impl ModuleProgram {
         let mapped = Lines(LineFormat { placed: !compiled.combines, ..format.clone() });
         let settings = Arc::new(options.set.clone());
         let terms = Terms { settings, silence: host.silence, ..Terms::default() };
-        let running = Arc::new(Running { compiled, terms });
+        let running = Arc::new(Running { gathers: AtomicBool::new(compiled.maps_all), compiled, terms });
         Ok(Self { mapped, placed: Lines(format), printed, running: Some(running) })
     }
 

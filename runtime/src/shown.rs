@@ -29,6 +29,21 @@ impl fmt::Display for Shown<'_> {
     }
 }
 
+/// JSON for eyes and for programs: what would command a terminal is written as an escape, which reads back.
+#[must_use]
+pub fn json_for_eyes(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for character in json.chars() {
+        if misleads(character) && character != '\n' {
+            // Inside a string, as nothing else of JSON is such a character.
+            text.push_str(&format!("\\u{:04x}", u32::from(character)));
+        } else {
+            text.push(character);
+        }
+    }
+    text
+}
+
 fn misleads(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
@@ -64,6 +79,12 @@ mod tests {
     fn what_commands_a_terminal_is_spelt_out() {
         let shown = Shown(b"\x1b[31mred\n\xff\xc3\xa9 \xe2\x80\xae").to_string();
         assert_eq!(shown, "\\u{1b}[31mred\\n\\xff\u{e9} \\u{202e}");
+    }
+
+    #[test]
+    fn json_reads_back_and_commands_nothing() {
+        let json = "{\n  \"a\": \"\u{9b}2J\u{7f}\u{202e}\u{e9}\"\n}\n";
+        assert_eq!(json_for_eyes(json), "{\n  \"a\": \"\\u009b2J\\u007f\\u202e\u{e9}\"\n}\n");
     }
 
     #[test]

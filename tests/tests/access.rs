@@ -11,6 +11,8 @@ use rabbit_reduce_tests::node::{Node, free_port};
 use rabbit_reduce_tests::processes::{Outcome, Room, Running};
 use rabbit_reduce_tests::seen;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 /// Who vouches for others, and a folder for what it makes.
@@ -163,8 +165,10 @@ fn a_password_changes_in_the_middle_of_a_job_and_nobody_starts_again() {
     let mut aggregator = namespace.aggregator();
     let push = namespace.producer(&["push", "--chunk-size", "8KiB", "--quiet", "in.txt"]);
     broker.node.control(&["change_password", "ann", SECOND]);
-    namespace.room.write("password", SECOND);
     broker.node.control(&["close_all_connections", "the password has changed"]);
+    // The file still has the one before.
+    aggregator.says("Login was refused");
+    namespace.room.write("password", SECOND);
     let mut worker = namespace.worker(&[]);
     assert_eq!(push.ended().text(0), expected);
     assert!(aggregator.lives() && worker.lives());
@@ -316,13 +320,14 @@ fn no_password_is_in_any_output_whatever_goes_wrong() {
         format!("amqp://ann:{SECOND}"),
         SECOND.to_owned(),
     ];
-    let commands: [(&str, &[&str]); 6] = [
+    let commands: [(&str, &[&str]); 7] = [
         ("producer", &["push", "in.txt"]),
         ("producer", &["jobs"]),
         ("producer", &["dead", "ls"]),
         ("producer", &["teardown", "--yes"]),
         ("worker", &["--exit-when-idle"]),
         ("aggregator", &["--store", "elsewhere"]),
+        ("producer", &["set-up", "--management-url", "http://127.0.0.1:1", "--passwords", "."]),
     ];
     for url in &urls {
         for (name, args) in commands {
@@ -339,6 +344,18 @@ fn no_password_is_in_any_output_whatever_goes_wrong() {
         let by_flag = Running::start(&mut command).ended();
         assert!(!said(&by_flag).contains("s3cret"), "{url}: {}", said(&by_flag));
     }
+    // Nor is that of the management API, where it has no place.
+    let url = format!("http://ann:{SECOND}@127.0.0.1:1");
+    let mut command = namespace.command("producer", &["set-up", "--passwords", "."]);
+    let misplaced = Running::start(command.env("RABBIT_REDUCE_MANAGEMENT_URL", &url)).ended();
+    misplaced.refused(2, &["holds a login"]);
+    let mut command = namespace.command("producer", &["set-up", "--help"]);
+    let help = Running::start(command.env("RABBIT_REDUCE_MANAGEMENT_URL", &url)).ended();
+    assert!(!said(&misplaced).contains("s3cret") && !said(&help).contains("s3cret"));
+    // What is no text is no reason to give up.
+    let mut command = namespace.command("producer", &["push"]);
+    command.arg(OsStr::from_bytes(b"caf\xe9")).env("AMQP_URL", &urls[3]);
+    Running::start(&mut command).ended().refused(5, &["caf"]);
     let warned = namespace.ask(&["jobs", "--broker-url", &urls[0]]);
     assert!(warned.stderr.contains("--broker-password-file"), "{}", warned.stderr);
     seen::fault("a password goes wherever it may", "no output has it, at any level of logging");

@@ -215,7 +215,13 @@ pub(super) struct ChangeArgs {
 #[derive(Clone, Debug, Args)]
 pub(super) struct SetUpArgs {
     /// RabbitMQ's management API, as http://127.0.0.1:15672: a user for each role is made there by that of the broker's URL
-    #[arg(long, env = "RABBIT_REDUCE_MANAGEMENT_URL", value_name = "URL", requires = "passwords")]
+    #[arg(
+        long,
+        env = "RABBIT_REDUCE_MANAGEMENT_URL",
+        hide_env_values = true,
+        value_name = "URL",
+        requires = "passwords"
+    )]
     pub(super) management_url: Option<String>,
     /// The folder with a file for each role's password, called producer, worker and aggregator; what is missing is made
     #[arg(long, env = "RABBIT_REDUCE_PASSWORDS", value_name = "DIR", requires = "management_url")]

@@ -200,12 +200,25 @@ fn told(
     text
 }
 
+/// Whether not all that is lost is listed.
+pub(super) fn is_cut_short(losses: &Losses) -> bool {
+    losses.count > (losses.chunks.len() + losses.records.len() + losses.keys.len()) as u64
+}
+
+/// Whether a key that is left out is meant: one that is listed, or may be one that is not.
+fn may_lack_keys(losses: &Losses, selection: &Selection) -> bool {
+    let may_be = is_cut_short(losses) && selection.is_of_any_chunk();
+    may_be || losses.keys.iter().any(|key| selection.fits_key(key))
+}
+
 /// The line that tells what came of keys.
 fn keys_told(job: JobId, keys: u64, end: &End) -> String {
     const NAMED: usize = 3;
     let lost = &end.losses.keys;
     let mut text = format!("job {job}: {} reduced again", count(keys, "key", "keys"));
-    if lost.is_empty() {
+    if is_cut_short(&end.losses) {
+        text.push_str("; too much is lost to tell which are in the result now");
+    } else if lost.is_empty() {
         text.push_str(", and in the result now");
     } else {
         let named = lost.iter().take(NAMED).map(|lost| {
@@ -226,7 +239,7 @@ impl Letters {
         let before = self.session.status(job).await.map_err(failure)?;
         let wanted = wanted(&self.selected(selection).await?, &before, selection, &self.sources);
         self.say_what_cannot_be(&wanted);
-        let keys = losses(&before).keys.iter().any(|key| selection.fits_key(key));
+        let keys = may_lack_keys(losses(&before), selection);
         if wanted.lost.is_empty() && wanted.amending.is_empty() && !keys {
             tell(&format!("job {job}: nothing of what was asked for is lost; nothing is sent again"));
             return Ok(exit(&before));
@@ -538,7 +551,17 @@ mod tests {
         let text = keys_told(job, 4, &end);
         assert!(text.ends_with(": 4 keys reduced again, and in the result now; result version 2"), "{text}");
         end.losses.keys.push(LostKey::new(b"k", b"k\x1b".to_vec(), "no".to_owned()));
+        end.losses.count = 1;
         let text = keys_told(job, 4, &end);
         assert!(text.contains("4 keys reduced again, 1 left out again (`k\\u{1b}`: no); result version 2"), "{text}");
+        // Of more than a list holds, nobody knows which are meant.
+        end.losses.count = 2;
+        let text = keys_told(job, 4, &end);
+        assert!(text.contains("4 keys reduced again; too much is lost to tell"), "{text}");
+        let of_chunk = Selection { chunks: vec![0], ..Selection::default() };
+        let of_reason = Selection { reason: Some("other".to_owned()), ..Selection::default() };
+        assert!(may_lack_keys(&end.losses, &of_reason) && !may_lack_keys(&end.losses, &of_chunk));
+        end.losses.count = 1;
+        assert!(!may_lack_keys(&end.losses, &of_reason));
     }
 }

@@ -158,7 +158,13 @@ impl Selection {
     /// Whether a key that was left out of the result fits, which has no letter and stems from any chunk.
     #[must_use]
     pub fn fits_key(&self, key: &LostKey) -> bool {
-        self.is_of_chunks() && self.chunks.is_empty() && self.has_reason(&key.reason)
+        self.is_of_any_chunk() && self.has_reason(&key.reason)
+    }
+
+    /// Whether it asks for no chunk, source or letter alone.
+    #[must_use]
+    pub const fn is_of_any_chunk(&self) -> bool {
+        self.is_of_chunks() && self.chunks.is_empty()
     }
 
     /// Checks that every name means one letter.

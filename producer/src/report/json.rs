@@ -6,6 +6,7 @@
 use super::{state, waiting};
 use rabbit_reduce_core::message::{End, Losses, Outcome, Status};
 use rabbit_reduce_core::spec::ByteText;
+use rabbit_reduce_runtime::shown::json_for_eyes;
 use serde_json::{Value, json};
 
 /// What `status --format json` prints; see [`super::status_text`].
@@ -91,5 +92,5 @@ fn end_value(end: &End, created_ms: u64) -> Value {
 
 /// JSON as it is printed.
 pub(crate) fn pretty(value: &Value) -> String {
-    format!("{value:#}\n")
+    json_for_eyes(&format!("{value:#}\n"))
 }

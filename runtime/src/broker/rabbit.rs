@@ -43,7 +43,7 @@ use slot::Slot;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// How long connecting may take: name, TCP, handshake and login together.
@@ -88,6 +88,8 @@ pub struct RabbitBroker {
     next_lane: AtomicUsize,
     consuming: Slot<Arc<Connection>>,
     alarm: Alarm,
+    /// Whether it was let in before.
+    was_let_in: AtomicBool,
 }
 
 impl fmt::Debug for RabbitBroker {
@@ -110,9 +112,11 @@ impl RabbitBroker {
             next_lane: AtomicUsize::new(0),
             consuming: Slot::empty(),
             alarm: Alarm::default(),
+            was_let_in: AtomicBool::new(false),
             config,
         };
         broker.connection().await?;
+        broker.was_let_in.store(true, Ordering::Relaxed);
         Ok(broker)
     }
 
@@ -126,7 +130,7 @@ impl RabbitBroker {
         let connect = async {
             self.in_time(async {
                 self.reach().await?;
-                access::open(&self.config, "consume").await.map(Arc::new)
+                access::open(&self.config, "consume").await.map(Arc::new).map_err(|error| self.unless_it_changes(error))
             })
             .await
         };
@@ -179,9 +183,21 @@ impl RabbitBroker {
 
     fn pool_error(&self, error: PoolError<BrokerError>) -> BrokerError {
         match error {
-            PoolError::Backend(error) => error,
+            PoolError::Backend(error) => self.unless_it_changes(error),
             PoolError::Timeout(_) => self.no_answer(self.config.connect_timeout),
             other => unreachable(&self.config.url, other.to_string()),
+        }
+    }
+
+    /// A password out of a file may be on its way: who was let in before tries again.
+    fn unless_it_changes(&self, error: BrokerError) -> BrokerError {
+        match error {
+            BrokerError::Refused { reason, .. }
+                if self.config.credentials.password.is_some() && self.was_let_in.load(Ordering::Relaxed) =>
+            {
+                unreachable(&self.config.url, reason)
+            }
+            error => error,
         }
     }
 

@@ -18,6 +18,7 @@ use rabbit_reduce_core::short::Key;
 use rabbit_reduce_core::skip::{Place, Skip};
 use rabbit_reduce_core::table::Scratch;
 use std::io;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 /// Pairs, or records, between two questions whether to stop.
@@ -49,7 +50,7 @@ impl<'c> Chunk<'c> {
         let glance = Glance { watch, merged, glances: 0 };
         let (guest, inner, gathered) = (None, Vec::new(), Gathered::default());
         // Where nothing is to be told of a key, its values are combined, in whatever order.
-        let gathers = self.running.compiled.maps_all && lines.0.is_plain() && !glance.watch.needs_each();
+        let gathers = self.running.gathers.load(Ordering::Relaxed) && lines.0.is_plain() && !glance.watch.needs_each();
         let mut mapping = Mapping { chunk: self, program, lines, building, guest, inner, glance, gathered, gathers };
         let mut records = 0;
         for piece in self.pieces {
@@ -207,6 +208,10 @@ impl<'c, P: Valued> Mapping<'_, 'c, P> {
         if let Ok(None) = mapped {
             self.take_pairs(first)?;
         } else {
+            if let Err(CallError::Limit(_)) = mapped {
+                // They may be slow, each within its limit: then so are those of all other chunks.
+                self.chunk.running.gathers.store(false, Ordering::Relaxed);
+            }
             (self.guest, self.gathers) = (None, false);
             records.iter().try_for_each(|record| self.record(record))?;
         }

@@ -35,7 +35,7 @@ pub async fn connect(args: &BrokerArgs) -> Result<Arc<RabbitBroker>, Failure> {
         return Err(usage("certificates are for a broker at amqps://, and the URL says amqp://".to_owned()));
     }
     credentials.check().map_err(usage)?;
-    if url.has_secret() && std::env::args().any(|given| given.contains(args.url.expose())) {
+    if url.has_secret() && std::env::args_os().any(|given| given.to_string_lossy().contains(args.url.expose())) {
         tracing::warn!(
             "every user of this machine can see the password on the command line: put the URL into AMQP_URL, or the password into a file (--broker-password-file)"
         );

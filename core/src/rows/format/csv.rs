@@ -36,12 +36,18 @@ impl RowSink for Csv<'_> {
     }
 }
 
-/// Text that is no formula to anybody.
+/// Text that is no formula to anybody. What begins with a `'` gets one too, so that all of it reads back.
 fn as_text(text: &[u8]) -> Cow<'_, [u8]> {
-    match text.first() {
-        Some(b'=' | b'+' | b'-' | b'@' | b'\t' | b'\r') => Cow::Owned([b"'", text].concat()),
-        _ => Cow::Borrowed(text),
-    }
+    let suspect = matches!(text.first(), Some(b'=' | b'+' | b'-' | b'@' | b'\t' | b'\r' | b'\''));
+    if suspect && !is_number(text) { Cow::Owned([b"'", text].concat()) } else { Cow::Borrowed(text) }
+}
+
+/// Digits with a sign, and a point among them.
+fn is_number(text: &[u8]) -> bool {
+    let unsigned = text.strip_prefix(b"-").or_else(|| text.strip_prefix(b"+")).unwrap_or(text);
+    let (whole, part) = unsigned.split_at(unsigned.iter().position(|byte| *byte == b'.').unwrap_or(unsigned.len()));
+    let digits = |text: &[u8]| !text.is_empty() && text.iter().all(u8::is_ascii_digit);
+    digits(whole) && part.strip_prefix(b".").is_none_or(digits)
 }
 
 impl Formatter for Csv<'_> {

@@ -6,6 +6,7 @@
 use super::access::Credentials;
 use super::url::RabbitUrl;
 use rabbit_reduce_core::permissions::Permissions;
+use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, Url};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -71,11 +72,16 @@ impl Management {
         let base: Url = base.parse().map_err(|error| {
             bad(format!("the management API's URL is none ({error}); write http://127.0.0.1:15672"))
         })?;
+        if !base.username().is_empty() || base.password().is_some() {
+            let reason = "the management API's URL holds a login: leave it out, that of the broker's URL is used";
+            return Err(bad(reason.to_owned()));
+        }
         let (password, tls) = credentials.read().map_err(bad)?;
         let authority = url.reveal(password).authority;
         // Whoever is first decides which library encrypts.
         drop(rustls::crypto::ring::default_provider().install_default());
-        let mut builder = Client::builder().timeout(ANSWER_TIMEOUT);
+        // Passwords go to that machine, and by way of no other.
+        let mut builder = Client::builder().timeout(ANSWER_TIMEOUT).no_proxy().redirect(Policy::none());
         if let Some(authorities) = tls.cert_chain {
             let certificates = Certificate::from_pem_bundle(authorities.as_bytes());
             builder = builder.tls_certs_merge(certificates.map_err(|error| bad(error.to_string()))?);
