@@ -19,7 +19,7 @@ use rabbit_reduce_runtime::process::tell;
 use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Does it.
 ///
@@ -33,11 +33,15 @@ pub(crate) async fn execute(set_up: SetUp, shutdown: Shutdown) -> Result<Exit, F
 }
 
 async fn declared(SetUp { broker: args, users }: SetUp) -> Result<Exit, Failure> {
-    let (broker, url) = (connect(&args).await?, url(&args)?);
+    let url = url(&args)?;
+    let make = |(management_url, folder): (String, PathBuf)| {
+        Ok::<_, Failure>((Management::new(&management_url, &url, &args.credentials()).map_err(refused)?, folder))
+    };
+    let users = users.map(make).transpose()?;
+    let broker = connect(&args).await?;
     broker.declare(&topology(&args)).await.map_err(broker_failure)?;
     tell(&format!("namespace {} is declared", args.namespace));
-    if let Some((management_url, folder)) = users {
-        let management = Management::new(&management_url, &url, &args.credentials()).map_err(refused)?;
+    if let Some((management, folder)) = users {
         for role in Role::ALL {
             let (name, path) = (user(role, &args.namespace), folder.join(role.name()));
             let password = password(&path)
