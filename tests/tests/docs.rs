@@ -65,7 +65,7 @@ const VARIABLES: [&str; 17] = [
     "PATH",
 ];
 /// Flags of other programs that the text names.
-const FOREIGN_FLAGS: [&str; 5] = ["--locked", "--wait", "--rm", "--volumes", "--test"];
+const FOREIGN_FLAGS: [&str; 6] = ["--locked", "--now", "--wait", "--rm", "--volumes", "--test"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a member lies in the workspace").to_owned()
