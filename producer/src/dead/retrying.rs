@@ -49,16 +49,13 @@ struct Sent {
     refused: Vec<(Origin, String)>,
     /// Partitions that are reduced again, since they lack keys.
     rereduced: Vec<Rereduced>,
+    /// How many keys that is about. Without partitions they were reduced again before, for a result that is about to be amended.
+    keys: u64,
 }
 
 impl Sent {
     fn is_empty(&self) -> bool {
-        self.origins.is_empty() && self.rereduced.is_empty()
-    }
-
-    /// Keys that are reduced again.
-    fn keys(&self) -> u64 {
-        self.rereduced.iter().map(|partition| u64::from(partition.keys)).sum()
+        self.origins.is_empty() && self.keys == 0
     }
 
     /// Whether an end tells what came of all keys.
@@ -69,8 +66,8 @@ impl Sent {
 
     /// How much is put back.
     fn amount(&self) -> String {
-        let keys = count(self.keys(), "key", "keys");
-        match (self.origins.is_empty(), self.rereduced.is_empty()) {
+        let keys = count(self.keys, "key", "keys");
+        match (self.origins.is_empty(), self.keys == 0) {
             (_, true) => amount(&self.origins),
             (true, false) => keys,
             (false, false) => format!("{} and {keys}", amount(&self.origins)),
@@ -252,12 +249,18 @@ impl Letters {
         }
         if keys {
             sent.rereduced = self.reduce_again(job).await.map_err(failure)?;
+            // Who had the request before may have died when all was done but the answer.
+            let listed = losses(&before).keys.len() as u64;
+            sent.keys = match sent.rereduced.iter().map(|partition| u64::from(partition.keys)).sum() {
+                0 => listed,
+                again => again,
+            };
         }
         if sent.is_empty() {
             return Err(Failure::new(Exit::Failed, format!("job {job}: nothing is sent again")));
         }
         if detach {
-            let are = if sent.origins.len() as u64 + sent.keys() == 1 { "is" } else { "are" };
+            let are = if sent.origins.len() as u64 + sent.keys == 1 { "is" } else { "are" };
             let what = if sent.origins.is_empty() { "reduced" } else { "sent" };
             let amount = sent.amount();
             tell(&format!("job {job}: {amount} {are} being {what} again; see `producer status {job}`"));
@@ -396,8 +399,8 @@ impl Letters {
             let lost = lost_again(&self.all().await.map_err(failure)?, &sent.origins);
             tell(&told(job, &sent.origins, &lost, version, &self.sources));
         }
-        if let (false, Some(end)) = (sent.rereduced.is_empty(), &status.end) {
-            tell(&keys_told(job, sent.keys(), end));
+        if let (true, Some(end)) = (sent.keys > 0, &status.end) {
+            tell(&keys_told(job, sent.keys, end));
         }
         Ok(exit(&status))
     }
@@ -540,11 +543,12 @@ mod tests {
             time_ms: 0,
         };
         let again = |partition, at| Rereduced { partition: PartitionNumber(partition), keys: 2, at };
-        let mut sent = Sent { rereduced: vec![again(0, 4)], ..Sent::default() };
+        let mut sent = Sent { rereduced: vec![again(0, 4)], keys: 4, ..Sent::default() };
         assert!(sent.is_reduced_in(&end) && !sent.is_empty());
         sent.rereduced.push(again(1, 9));
         assert!(!sent.is_reduced_in(&end), "its second part is that of the finish that left keys out");
         assert_eq!(sent.amount(), "4 keys");
+        assert!(Sent::default().is_empty() && !Sent { keys: 1, ..Sent::default() }.is_empty());
         sent.origins.insert(ChunkNumber(0).into());
         assert_eq!(sent.amount(), "1 chunk and 4 keys");
         let job = JobId(Uuid::from_u128(7));
