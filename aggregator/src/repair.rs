@@ -205,9 +205,10 @@ impl Archive {
                 continue;
             }
             // If somebody else comes first, then with the same: or something else is decided, and everything is reduced again.
-            let _: Appended = self.append(job, partition, ledger, Entry::Rereduce { at }, None)?;
+            if let Appended::Yes = self.append(job, partition, ledger, Entry::Rereduce { at }, None)? {
+                tracing::info!(%job, %partition, keys, "keys that were left out are reduced again, as somebody asked for");
+            }
             crash_point::reached("aggregator.retry_agreed");
-            tracing::info!(%job, %partition, keys, "keys that were left out are reduced again, as somebody asked for");
         }
         Ok(again)
     }

@@ -9,15 +9,15 @@ use crate::print_text;
 use crate::session::SessionError;
 use rabbit_reduce_core::permissions::{Permissions, Role};
 use rabbit_reduce_runtime::broker::Broker;
-use rabbit_reduce_runtime::broker::rabbit::{Management, ManagementError};
+use rabbit_reduce_runtime::broker::rabbit::{Management, ManagementError, password_in};
 use rabbit_reduce_runtime::process::broker::{connect, failure as broker_failure, topology, url};
 use rabbit_reduce_runtime::process::chance;
 use rabbit_reduce_runtime::process::exit::Exit;
 use rabbit_reduce_runtime::process::shutdown::Shutdown;
 use rabbit_reduce_runtime::process::start::Failure;
 use rabbit_reduce_runtime::process::tell;
-use std::fs::{self, OpenOptions};
-use std::io::{self, ErrorKind, Write};
+use std::fs::OpenOptions;
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -44,8 +44,7 @@ async fn declared(SetUp { broker: args, users }: SetUp) -> Result<Exit, Failure>
     if let Some((management, folder)) = users {
         for role in Role::ALL {
             let (name, path) = (user(role, &args.namespace), folder.join(role.name()));
-            let password = password(&path)
-                .map_err(|error| Failure::new(Exit::InputOutput, format!("{}: {error}", path.display())))?;
+            let password = password(&path).map_err(|reason| Failure::new(Exit::InputOutput, reason))?;
             management.put_user(&name, &password).await.map_err(refused)?;
             let permissions = Permissions::of(role, &args.namespace);
             management.put_permissions(&name, &permissions).await.map_err(refused)?;
@@ -76,26 +75,22 @@ fn permissions_text(namespace: &str, virtual_host: &str) -> String {
     Role::ALL.map(line).concat()
 }
 
-/// The password in a file, a new one if there is none.
-fn password(path: &Path) -> io::Result<String> {
-    match fs::read_to_string(path) {
-        Ok(text) => {
-            let text = text.strip_suffix('\n').unwrap_or(&text).to_owned();
-            if text.is_empty() { Err(io::Error::other("it holds no password")) } else { Ok(text) }
+/// The password in a file; a new one if there is no such file.
+fn password(path: &Path) -> Result<String, String> {
+    let text = format!("{}{}", chance::id().simple(), chance::id().simple());
+    let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    match made.and_then(|mut file| writeln!(file, "{text}")) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+            Err(format!("{} cannot be written: {error}", path.display()))
         }
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            let text = format!("{}{}", chance::id().simple(), chance::id().simple());
-            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-            writeln!(file, "{text}")?;
-            Ok(text)
-        }
-        Err(error) => Err(error),
+        _ => password_in(path),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
     #[test]
@@ -109,7 +104,9 @@ mod tests {
         fs::write(&path, "mine\n").unwrap();
         assert_eq!(password(&path).unwrap(), "mine");
         fs::write(&path, "\n").unwrap();
-        assert!(password(&path).unwrap_err().to_string().contains("no password"));
+        assert!(password(&path).unwrap_err().contains("holds no password"));
+        let nowhere = folder.path().join("nowhere/worker");
+        assert!(password(&nowhere).unwrap_err().contains("nowhere/worker cannot be written"));
     }
 
     #[test]

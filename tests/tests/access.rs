@@ -8,7 +8,7 @@ use rabbit_reduce_core::topology::{Topology, queue};
 use rabbit_reduce_tests::guests::guest;
 use rabbit_reduce_tests::namespaces::Namespace;
 use rabbit_reduce_tests::node::{Node, free_port};
-use rabbit_reduce_tests::processes::{Outcome, Room, Running};
+use rabbit_reduce_tests::processes::{Outcome, Room, Running, until};
 use rabbit_reduce_tests::seen;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use std::ffi::OsStr;
@@ -258,7 +258,7 @@ fn each_role_gets_along_with_what_set_up_gives_it() {
     let namespace = &broker.namespace;
     let aggregator = ["--store", "store", "--threads", "2"];
     let mut aggregator = broker.start("aggregator", Role::Aggregator, &aggregator);
-    let mut worker = broker.start("worker", Role::Worker, &["--threads", "1", "--input-root", "."]);
+    let worker = broker.start("worker", Role::Worker, &["--threads", "1", "--input-root", "."]);
     let expected = namespace.input(2000);
     assert_eq!(broker.ask(&["push", "--chunk-size", "8KiB", "--quiet", "in.txt"]).text(0), expected);
     // A module is fetched by way of the aggregator, and a record that was refused is sent again.
@@ -268,10 +268,17 @@ fn each_role_gets_along_with_what_set_up_gives_it() {
     assert!(broker.ask(&["push", "--job", "sum", "--quiet", "sums.txt"]).text(3).contains("sum\t3\n"));
     assert!(broker.ask(&["dead", "ls"]).text(0).contains("1 record"));
     assert_eq!(broker.ask(&["dead", "retry", "@"]).code, Some(3));
-    // What cannot be read is tried again, by way of the broker's delays.
-    let args = ["push", "--by", "reference", "--quiet", "--detach", "gone.txt"];
-    namespace.room.write("gone.txt", "a\n");
-    assert_eq!(broker.ask(&args).code, Some(0));
+    // What cannot be read just now is tried again, by way of the broker's delays.
+    worker.kill();
+    let there = namespace.room.write("gone.txt", "a\n");
+    let away = namespace.room.path("away.txt");
+    assert_eq!(broker.ask(&["push", "--by", "reference", "--quiet", "--detach", "gone.txt"]).code, Some(0));
+    std::fs::rename(&there, &away).unwrap();
+    let mut worker = broker.start("worker", Role::Worker, &["--threads", "1", "--input-root", "."]);
+    worker.says("a task failed and is tried again");
+    std::fs::rename(&away, &there).unwrap();
+    until("the job is done", || (broker.ask(&["results"]).code == Some(0)).then_some(()));
+    assert_eq!(broker.ask(&["results"]).text(0), "a\t1\n");
     assert!(aggregator.lives() && worker.lives());
     // Whoever has the wrong user is told what that lacks.
     let wrong = broker.start("worker", Role::Producer, &[]).ended();

@@ -122,6 +122,19 @@ fn a_module_counts_as_the_built_in_job_does() {
 }
 
 #[test]
+fn words_are_the_same_in_c_and_in_rust_whatever_bytes_stand_in_them() {
+    let room = Room::default();
+    // Every byte but that which ends a line, at every place of eight and behind; what Rust makes of them its own tests tell.
+    let line = |byte: u8, place: usize| [&b"xxxxxxxxxxxx"[..place], &[byte], &b"yyyyyyyyyyyy"[place..], b"\n"].concat();
+    let bytes = (0..=255).filter(|byte| *byte != b'\n');
+    room.write("in.txt", bytes.flat_map(|byte| (0..12).flat_map(move |place| line(byte, place))).collect::<Vec<_>>());
+    let counted = |name: &str| room.run("producer", &["run", "--program", &path(name), "in.txt"]);
+    let [c, rust] = ["word_count.c", "word_count"].map(counted);
+    assert_eq!((c.code, rust.code), (Some(0), Some(0)), "{}", c.stderr);
+    assert!(c.stdout == rust.stdout && c.stdout.len() > 255 * 12 * 10, "{} and {}", c.stdout.len(), rust.stdout.len());
+}
+
+#[test]
 fn without_combine_and_reduce_pairs_stay_apart_in_the_order_of_the_input() {
     let room = Room::default();
     // The first byte of a line is its key, and all of it the value.

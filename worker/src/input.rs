@@ -95,13 +95,13 @@ impl Roots {
             Self::Anywhere => openat(CWD, path, FILE, Mode::empty()).map(File::from).map_err(io::Error::from),
             Self::Beneath(roots) => {
                 let real = path.canonicalize().map_err(unreadable)?;
-                let place = |root: &PathBuf| Some((root.clone(), real.strip_prefix(root).ok()?.to_owned()));
-                let Some((root, inner)) = roots.iter().find_map(place) else {
+                let beneath = roots.iter().find_map(|root| Some((root, real.strip_prefix(root).ok()?)));
+                let Some((root, inner)) = beneath else {
                     let roots = roots.iter().map(|root| root.display().to_string()).collect::<Vec<_>>();
                     let roots = if roots.is_empty() { "none".to_owned() } else { roots.join(", ") };
                     return Err(InputError::Outside { path: shown, roots });
                 };
-                open_beneath(&root, &inner)
+                open_beneath(root, inner)
             }
         };
         let file = opened.map_err(unreadable)?;

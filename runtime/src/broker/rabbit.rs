@@ -17,7 +17,7 @@ mod management;
 mod slot;
 mod url;
 
-pub use access::Credentials;
+pub use access::{Credentials, password_in};
 pub use management::{Management, ManagementError};
 pub use url::{BadUrl, RabbitUrl};
 

@@ -34,8 +34,7 @@ impl Credentials {
     }
 
     pub(super) fn read(&self) -> Result<(Option<String>, OwnedTLSConfig), String> {
-        let password = self.password.as_deref().map(text).transpose()?;
-        let password = password.map(|text| text.strip_suffix('\n').unwrap_or(&text).to_owned());
+        let password = self.password.as_deref().map(password_in).transpose()?;
         let cert_chain = self.authorities.as_deref().map(text).transpose()?;
         let identity = match &self.identity {
             Some((pem, key)) => Some(OwnedIdentity::PKCS8 { pem: bytes(pem)?, key: bytes(key)? }),
@@ -43,6 +42,16 @@ impl Credentials {
         };
         Ok((password, OwnedTLSConfig { identity, cert_chain }))
     }
+}
+
+/// The password in a file, without a line feed at its end.
+///
+/// # Errors
+/// Names the file, if it cannot be read or holds none.
+pub fn password_in(path: &Path) -> Result<String, String> {
+    let text = text(path)?;
+    let password = text.strip_suffix('\n').unwrap_or(&text);
+    if password.is_empty() { Err(format!("{} holds no password", path.display())) } else { Ok(password.to_owned()) }
 }
 
 fn bytes(path: &Path) -> Result<Vec<u8>, String> {
@@ -119,5 +128,7 @@ mod tests {
         }
         std::fs::write(&path, b"\xff").unwrap();
         assert!(credentials.check().unwrap_err().contains("not text"));
+        std::fs::write(&path, "\n").unwrap();
+        assert!(credentials.check().unwrap_err().ends_with("password holds no password"));
     }
 }
