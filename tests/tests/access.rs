@@ -146,7 +146,12 @@ fn a_job_runs_over_tls_by_certificates_alone_and_whoever_lacks_one_is_told_what(
     let plain = broker.node.url().replace("amqp:", "amqps:");
     refused(&[], Some(plain), 4, &["say amqp:// in place of amqps://"]);
     refused(&[("RABBIT_REDUCE_BROKER_KEY", None)], None, 2, &["--broker-key"]);
-    refused(&[], Some(broker.node.url()), 2, &["certificates are for a broker at amqps://"]);
+    refused(
+        &[],
+        Some(broker.node.url()),
+        2,
+        &["--broker-ca", "are for a broker at amqps://", "AMQP_URL", "leave them out"],
+    );
     let nowhere = Some("nowhere.pem".to_owned());
     refused(&[("RABBIT_REDUCE_BROKER_CA", nowhere)], None, 2, &["nowhere.pem cannot be read"]);
     seen::fault("certificates that do not fit", "each is refused with the flag that helps");

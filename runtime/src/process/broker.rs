@@ -32,7 +32,8 @@ pub async fn connect(args: &BrokerArgs) -> Result<Arc<RabbitBroker>, Failure> {
     let credentials = args.credentials();
     let usage = |reason: String| Failure::new(Exit::Usage, reason);
     if !url.is_encrypted() && (credentials.authorities.is_some() || credentials.identity.is_some()) {
-        return Err(usage("certificates are for a broker at amqps://, and the URL says amqp://".to_owned()));
+        let reason = "certificates (--broker-ca, --broker-cert) are for a broker at amqps://, and the URL (--broker-url, AMQP_URL) says amqp://: change it, or leave them out";
+        return Err(usage(reason.to_owned()));
     }
     credentials.check().map_err(usage)?;
     if url.has_secret() && std::env::args_os().any(|given| given.to_string_lossy().contains(args.url.expose())) {
