@@ -3,6 +3,7 @@
 //! Everything blocks. It judges nothing itself: validity is the ledger's. What would surprise: an entry written by somebody
 //! else is made durable before it is acted on, since its writer may not have got that far.
 
+use crate::limits::Limits;
 use rabbit_reduce_core::id::{ChunkNumber, JobId, PartitionNumber};
 use rabbit_reduce_core::ledger::append::{Append, Event, Record, Step};
 use rabbit_reduce_core::ledger::{Entry, Invalid, Ledger};
@@ -37,6 +38,8 @@ pub(crate) struct Archive {
     pub(crate) writer: String,
     /// Live runs of a partition that are none too many.
     pub(crate) max_runs: usize,
+    /// Of each job.
+    pub(crate) limits: Limits,
     /// For what a reduce cannot hold in memory.
     pub(crate) scratch: PathBuf,
     /// What jobs can be of.
@@ -112,6 +115,7 @@ impl Archive {
             store_id: "s".to_owned(),
             writer: "w".to_owned(),
             max_runs: crate::MAX_RUNS,
+            limits: Limits::default(),
             scratch: std::env::temp_dir(),
             programs: Programs::built_in(),
             files: ShippedFiles::shared(&std::env::temp_dir()),

@@ -1,6 +1,6 @@
 //! The aggregator's flags, and from errors to exit codes.
 
-use crate::{AggregatorError, Config, least_memory_bytes, run};
+use crate::{AggregatorError, Config, Limits, least_memory_bytes, run};
 use clap::Parser;
 use rabbit_reduce_core::program::Programs;
 use rabbit_reduce_core::spec::SEGMENT_BYTES;
@@ -65,6 +65,8 @@ pub struct Cli {
     #[arg(long, env = "RABBIT_REDUCE_TEMPORARY", value_name = "DIR")]
     temporary: Option<PathBuf>,
     #[command(flatten)]
+    limits: LimitArgs,
+    #[command(flatten)]
     commands: AllowArgs,
     #[command(flatten)]
     modules: ModuleArgs,
@@ -73,6 +75,35 @@ pub struct Cli {
     /// How much is logged.
     #[command(flatten)]
     pub logs: LogArgs,
+}
+
+/// What one job may take of what all share.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Limits of a job, beyond which it fails")]
+struct LimitArgs {
+    /// What its pairs may take in the store, as 20GiB [default: what there is]
+    #[arg(long, env = "RABBIT_REDUCE_MAX_JOB_SIZE", value_name = "SIZE")]
+    max_job_size: Option<ByteSize>,
+    /// How many keys it may have; of a program that groups, pairs [default: any]
+    #[arg(long, env = "RABBIT_REDUCE_MAX_JOB_KEYS", value_name = "N")]
+    max_job_keys: Option<u64>,
+    /// How long it may take, from when it was made until it ends, as 12h or 7d; looked at once a minute [default: for ever]
+    #[arg(long, env = "RABBIT_REDUCE_MAX_JOB_TIME", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    max_job_time: Option<Duration>,
+    /// How many dead letters it may leave; those that come after are dropped [default: any number]
+    #[arg(long, env = "RABBIT_REDUCE_MAX_JOB_LETTERS", value_name = "N")]
+    max_job_letters: Option<u64>,
+}
+
+impl LimitArgs {
+    fn limits(&self) -> Limits {
+        Limits {
+            bytes: self.max_job_size.map(|size| size.0),
+            keys: self.max_job_keys,
+            time: self.max_job_time,
+            letters: self.max_job_letters,
+        }
+    }
 }
 
 /// An aggregator that knows these programs, from its command line (with a name first) to its exit code.
@@ -103,6 +134,7 @@ impl Cli {
             segment_bytes: SEGMENT_BYTES,
             keep: self.keep,
             max_runs: crate::MAX_RUNS,
+            limits: self.limits.limits(),
             programs: with_modules(programs, Some(self.modules.host(&files, memory_bytes, threads))),
             files,
             scratch,

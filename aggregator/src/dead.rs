@@ -93,6 +93,12 @@ impl Archive {
         Ok(name)
     }
 
+    /// How many letters a job has.
+    pub(crate) fn letter_count(&self, job: JobId) -> Result<u64, ArchiveError> {
+        let names = self.store.list(&folder(Some(job)))?;
+        Ok(names.iter().filter(|name| !name.ends_with(SUMMARY)).count() as u64)
+    }
+
     /// Summaries of letters, in the order of their names, and whether there are more.
     pub(crate) fn letters(&self, job: Option<JobId>, after: &str) -> Result<(Vec<Letter>, bool), ArchiveError> {
         let standing = job.map_or_else(|| Ok(Standing::default()), |job| self.standing(job))?;

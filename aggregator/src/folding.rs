@@ -14,6 +14,7 @@ use self::lookups::{Arrival, Opening, Waiting};
 use self::repairs::Repairs;
 use crate::archive::{ArchiveError, JobFile};
 use crate::ending;
+use crate::limits::Limits;
 use crate::shard::{Channel, HeldReceipt, Shard};
 use crate::tend::{Tended, Trouble};
 use bytes::Bytes;
@@ -66,6 +67,8 @@ pub(crate) struct Folding {
     reduce_queues: usize,
     tending: usize,
     most_tending: usize,
+    /// Of each job.
+    limits: Limits,
     /// Partitions that are being reduced; as many at once as are tended.
     reducing: usize,
     /// The last failure of the store, until it works again.
@@ -76,7 +79,7 @@ pub(crate) struct Folding {
 
 impl Folding {
     /// `prefetches` are those of the reduce queues in order, then of the queue for large pairs.
-    pub(crate) fn new(store_id: String, prefetches: &[u16], most_tending: usize) -> Self {
+    pub(crate) fn new(store_id: String, prefetches: &[u16], most_tending: usize, limits: Limits) -> Self {
         let intake = |prefetch: &u16| Intake { prefetch: usize::from(*prefetch), epoch: NOBODY, held: 0 };
         Self {
             store_id,
@@ -87,6 +90,7 @@ impl Folding {
             reduce_queues: prefetches.len() - 1,
             tending: 0,
             most_tending,
+            limits,
             reducing: 0,
             alarm: None,
             late: Late::default(),
@@ -347,11 +351,14 @@ impl Folding {
         if finished {
             effects.push(Effect::Announce(News::Finished(job, partition)));
         }
-        let too_many = shard.seen.losses > state.file.spec.max_losses && state.end.is_none() && !state.ending;
-        if too_many {
-            state.ending = true;
-            let reason = ending::too_many_losses(state.file.spec.max_losses);
-            effects.push(Effect::Fail { job, reason });
+        let too_many = shard.seen.losses > state.file.spec.max_losses;
+        if state.end.is_none() && !state.ending {
+            let reason = match too_many {
+                true => Some(ending::too_many_losses(state.file.spec.max_losses)),
+                false => self.limits.exceeded(state.shards.iter().map(|shard| &shard.seen)),
+            };
+            state.ending = reason.is_some();
+            effects.extend(reason.map(|reason| Effect::Fail { job, reason }));
         }
         // A result stands, and every chunk of it is decided: an attempt that differs can only be dropped.
         let too_late = matches!(trouble, Some(Trouble::Disagreement(_))) && state.end.is_some();

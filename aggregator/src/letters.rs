@@ -39,6 +39,8 @@ pub(crate) struct Buried {
 #[derive(Default)]
 pub(crate) struct Letters {
     last: Option<(JobId, Vec<Ledger>)>,
+    /// How many letters a job had, and has got since: that of the last letter.
+    kept: Option<(JobId, u64)>,
 }
 
 /// What a letter is: who gave up on what.
@@ -57,6 +59,8 @@ enum Given {
 struct Read<'l> {
     archive: &'l Archive,
     letter: &'l Bytes,
+    /// Its job has not too many of them.
+    is_kept: bool,
     file: JobFile,
     /// C, once it is known.
     chunks: Option<u32>,
@@ -128,7 +132,14 @@ impl Letters {
         }
         let chunks = archive.seal(job)?.map(|seal| seal.chunks);
         chunk.check(chunks)?;
-        let read = Read { archive, letter, file, chunks };
+        let too_many = archive.limits.too_many_letters(self.kept(archive, job)?);
+        let is_kept = too_many.is_none();
+        if let Some(reason) = too_many
+            && archive.end(job)?.is_none()
+        {
+            return fail(archive, job, reason);
+        }
+        let read = Read { archive, letter, is_kept, file, chunks };
         match given {
             Given::Failure(failure, task) => self.bury_failure(&read, &failure, &task),
             Given::Refused(refused) => read.keep_refused(&refused),
@@ -154,13 +165,14 @@ impl Letters {
     /// Has a record left out that kills who maps it, and the rest of its chunk mapped; `None` if it is too late for that.
     fn leave_out(
         &mut self,
-        Read { archive, letter, file, .. }: &Read<'_>,
+        read: &Read<'_>,
         failure: &Failure,
         skip: &Skip,
         task: (Task, Bytes),
     ) -> Result<Option<Buried>, Refusal> {
         let Failure { job, chunk, retry, .. } = *failure;
-        archive.keep_letter(job, chunk, letter, &failure.reason)?;
+        let Read { archive, file, .. } = read;
+        read.keep(chunk, &failure.reason)?;
         crash_point::reached("aggregator.letter_stored");
         let ledgers = self.ledgers(archive, file)?;
         if !repair::leave_out(archive, job, ledgers, chunk, skip)? {
@@ -206,6 +218,19 @@ impl Letters {
         self.lose(&read, &Loss { origin, only: Some(partition), reason, retry: None })
     }
 
+    /// How many letters a job has, about: other aggregators count theirs.
+    fn kept(&mut self, archive: &Archive, job: JobId) -> Result<u64, ArchiveError> {
+        if archive.limits.letters.is_none() {
+            return Ok(0);
+        }
+        let kept = match self.kept {
+            Some((known, kept)) if known == job => kept + 1,
+            _ => archive.letter_count(job)?,
+        };
+        self.kept = Some((job, kept));
+        Ok(kept)
+    }
+
     /// The ledgers of a job as they are now.
     fn ledgers(&mut self, archive: &Archive, file: &JobFile) -> Result<&mut [Ledger], ArchiveError> {
         let job = file.spec.job;
@@ -220,11 +245,12 @@ impl Letters {
     }
 
     /// Notes a loss, everywhere or in one partition only.
-    fn lose(&mut self, Read { archive, letter, file, .. }: &Read<'_>, loss: &Loss<'_>) -> Result<Buried, Refusal> {
+    fn lose(&mut self, read: &Read<'_>, loss: &Loss<'_>) -> Result<Buried, Refusal> {
+        let Read { archive, file, .. } = read;
         let Loss { origin, only, reason, retry } = *loss;
         let Origin { chunk, record } = origin;
         let job = file.spec.job;
-        let name = archive.keep_letter(job, chunk, letter, reason)?;
+        let name = read.keep(chunk, reason)?;
         crash_point::reached("aggregator.letter_stored");
         tracing::error!(%job, what = %origin, reason, name, "it is lost");
         for (partition, ledger) in (0..).map(PartitionNumber).zip(self.ledgers(archive, file)?) {
@@ -263,12 +289,22 @@ impl Given {
 }
 
 impl Read<'_> {
+    /// Keeps the letter, unless its job has too many; its name, if it has one.
+    fn keep(&self, chunk: ChunkNumber, reason: &str) -> Result<Option<String>, ArchiveError> {
+        let job = self.file.spec.job;
+        if self.is_kept {
+            return self.archive.keep_letter(job, chunk, self.letter, reason).map(Some);
+        }
+        tracing::error!(%job, %chunk, reason, "a dead letter is not kept: its job has too many (--max-job-letters)");
+        Ok(None)
+    }
+
     /// Records that were refused are losses by the partials of their chunk; here they are only kept.
     fn keep_refused(&self, refused: &Refused) -> Result<Buried, Refusal> {
         refused.check()?;
         let Refused { job, chunk, records } = refused;
         let reason = records.first().map_or("", |record| record.skip.reason.as_str());
-        self.archive.keep_letter(*job, *chunk, self.letter, reason)?;
+        self.keep(*chunk, reason)?;
         tracing::warn!(%job, %chunk, records = records.len(), reason, "records are refused by their program");
         Ok(Buried::default())
     }

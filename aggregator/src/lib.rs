@@ -11,6 +11,7 @@ mod dead;
 mod ending;
 mod folding;
 mod letters;
+mod limits;
 mod note;
 mod received;
 mod repair;
@@ -25,6 +26,7 @@ use crate::archive::{Archive, ArchiveError};
 use crate::aside::Note;
 use crate::folding::{Effect, Event, Folding, Opened, OpenedJob};
 use crate::letters::Letters;
+pub use crate::limits::Limits;
 use crate::repair::Again;
 use crate::shard::{Channel, HeldReceipt};
 use crate::steps::Steps;
@@ -86,6 +88,8 @@ pub struct Config {
     pub keep: Option<Duration>,
     /// Live runs of a partition beyond which the smallest are merged.
     pub max_runs: usize,
+    /// Of each job.
+    pub limits: Limits,
     /// For what a reduce cannot hold in memory.
     pub scratch: PathBuf,
     /// What it can merge and reduce.
@@ -178,6 +182,7 @@ pub async fn run(
         store_id: store_id.clone(),
         writer: config.name.clone(),
         max_runs: config.max_runs,
+        limits: config.limits,
         scratch: config.scratch.clone(),
         programs: config.programs.clone(),
         files: config.files.clone(),
@@ -194,7 +199,7 @@ pub async fn run(
     feeds.spawn(feed(Arc::clone(&broker), queue::CONTROL, REQUESTS, incoming.clone(), Incoming::Request));
     feeds.spawn(feed(Arc::clone(&broker), queue::DEAD, 1, incoming.clone(), Incoming::Letter));
     feeds.spawn(listen(Arc::clone(&broker), incoming));
-    let folding = Folding::new(store_id, &prefetches, config.threads);
+    let folding = Folding::new(store_id, &prefetches, config.threads, config.limits);
     let letters = Arc::default();
     let compute = Arc::new(Semaphore::new(config.threads.max(4)));
     let (sweeping, keep) = (Arc::new(Semaphore::new(1)), config.keep);

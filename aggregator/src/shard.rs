@@ -6,6 +6,7 @@
 use rabbit_reduce_core::id::Origin;
 use rabbit_reduce_core::ledger::Ledger;
 use rabbit_reduce_core::ledger::delta::Delta;
+use rabbit_reduce_core::run::RunSize;
 use rabbit_reduce_runtime::broker::Receipt;
 use std::time::{Duration, Instant};
 
@@ -74,6 +75,10 @@ pub(crate) struct Seen {
     pub(crate) losses: u64,
     pub(crate) bytes: u64,
     pub(crate) finished: bool,
+    /// Bytes of its runs and of its part.
+    pub(crate) kept_bytes: u64,
+    /// It has so many keys at least; of a program that groups, pairs.
+    pub(crate) least_keys: u64,
 }
 
 impl Shard {
@@ -138,6 +143,8 @@ impl Shard {
             losses: ledger.lost().count() as u64 + ledger.skipped(),
             bytes: ledger.home_bytes(),
             finished: ledger.finished().is_some(),
+            kept_bytes: sizes(&ledger).map(|size| size.bytes).fold(0, u64::saturating_add),
+            least_keys: sizes(&ledger).map(|size| size.pairs).max().unwrap_or(0),
         };
         self.failed.take_if(|_| ledger.finished().is_some());
         self.away = (0, 0);
@@ -182,6 +189,11 @@ fn folded(delta: &Delta<HeldReceipt>) -> (u32, u64) {
     let homes = delta.held().filter_map(|held| held.partial.home.as_ref());
     let bytes = homes.filter_map(|home| home.counters.get("bytes")).sum();
     (u32::try_from(chunks).unwrap_or(u32::MAX), bytes)
+}
+
+/// Of what it has in the store; each key is in each of these once at the most.
+fn sizes(ledger: &Ledger) -> impl Iterator<Item = RunSize> {
+    ledger.runs().values().copied().chain(ledger.finished().map(|finish| finish.size))
 }
 
 #[cfg(test)]

@@ -58,6 +58,9 @@ impl Sweep {
                 self.archive.remove(job)?;
                 return Ok(Some(Event::Removed(job)));
             }
+        } else if let Some(reason) = self.archive.limits.too_old(self.age(made_ms(job.0))) {
+            tracing::warn!(%job, reason, "a job takes too long; it is ended");
+            return self.fail(job, reason).map(Some);
         } else if self.waits_for_its_input(job)? {
             return Ok(Some(Event::Waits(job, false)));
         } else if self.is_abandoned(job)? {
@@ -107,7 +110,11 @@ impl Sweep {
     /// back just now: then it finds an end that says why, and not a job that was never there.
     fn give_up(&self, job: JobId) -> Result<Event, ArchiveError> {
         tracing::warn!(%job, keep = ?self.keep, "a job was not published to its end for longer than --keep; it is given up");
-        let end = self.archive.end_without_result(job, Outcome::Failed(ABANDONED.to_owned()))?;
+        self.fail(job, ABANDONED.to_owned())
+    }
+
+    fn fail(&self, job: JobId, reason: String) -> Result<Event, ArchiveError> {
+        let end = self.archive.end_without_result(job, Outcome::Failed(reason))?;
         Ok(Event::Ended(job, Ok(Some(end))))
     }
 

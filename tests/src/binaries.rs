@@ -51,7 +51,8 @@ fn is_fresh(binary: &Path) -> bool {
     !sources.is_empty() && sources.split(' ').all(younger)
 }
 
-/// All packages at once, so that they get the same features, hence the same libraries, as the whole workspace has.
+/// All packages at once, and something that has the tests' dependencies (the examples), so that the libraries have the features
+/// that they have in tests: none is built twice.
 fn build(folder: &Path) {
     let profile = match folder.file_name().and_then(|name| name.to_str()).expect("a profile's folder has its name") {
         "debug" => "dev",
@@ -60,7 +61,7 @@ fn build(folder: &Path) {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("this package lies in a workspace");
     let target = folder.parent().expect("a profile's folder lies in the target folder");
     let built = Command::new(env!("CARGO"))
-        .args(["build", "--workspace", "--bins", "--locked", "--profile", profile, "--target-dir"])
+        .args(["build", "--workspace", "--bins", "--examples", "--locked", "--profile", profile, "--target-dir"])
         .arg(target)
         .current_dir(workspace)
         .output()

@@ -208,6 +208,7 @@ fn run(
                 threads,
                 segment_bytes,
                 max_runs,
+                limits: aggregator::Limits::default(),
                 keep,
                 scratch: std::env::temp_dir(),
                 programs: crate::fragile::programs(&files),

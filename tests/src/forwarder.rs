@@ -8,7 +8,7 @@
 use socket2::SockRef;
 use std::collections::BTreeSet;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
@@ -76,12 +76,24 @@ impl Forwarder {
         Self::to_first_of(vec![target])
     }
 
+    /// The same from a port of this address, for those who reach that one only.
+    ///
+    /// # Errors
+    /// As [`Forwarder::to`].
+    pub fn at(address: Ipv4Addr, target: String) -> io::Result<Self> {
+        Self::between(address, vec![target])
+    }
+
     /// Forwards each connection to the first target that takes it.
     ///
     /// # Errors
     /// If no port can be had.
     pub fn to_first_of(targets: Vec<String>) -> io::Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0")?;
+        Self::between(Ipv4Addr::LOCALHOST, targets)
+    }
+
+    fn between(address: Ipv4Addr, targets: Vec<String>) -> io::Result<Self> {
+        let listener = TcpListener::bind((address, 0))?;
         let address = listener.local_addr()?;
         let (passage, connections) = (Mutex::default(), Mutex::default());
         let shared = Arc::new(Shared { targets, passage, connections, gone: AtomicBool::new(false) });

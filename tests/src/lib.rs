@@ -13,6 +13,7 @@ pub mod fragile;
 pub mod front;
 pub mod guests;
 pub mod home;
+pub mod hosts;
 pub mod namespaces;
 pub mod node;
 pub mod oracle;

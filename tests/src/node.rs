@@ -134,10 +134,23 @@ impl Node {
     /// As [`Node::with`].
     #[must_use]
     pub fn with_plugins(settings: &str, plugins: &str) -> Self {
+        Self::begin(settings, &format!("PLUGINS={plugins}\n"))
+    }
+
+    /// Starts a node that takes clients from other machines, too, `guest` among them.
+    ///
+    /// # Panics
+    /// As [`Node::with`].
+    #[must_use]
+    pub fn open_to_others() -> Self {
+        Self::begin("loopback_users.guest = false", "ADDRESS=0.0.0.0\n")
+    }
+
+    fn begin(settings: &str, lines: &str) -> Self {
         for attempt in 1.. {
             let (mapper, cookie) = (free_port(), Uuid::new_v4().simple().to_string());
             let mut node = Self::prepared(settings, mapper, &cookie);
-            node.has_plugins(plugins);
+            node.is_also(lines);
             node.mapper = Some(Program::start(node.folder.path(), "mapper"));
             match node.run() {
                 Ok(()) => return node,
@@ -166,10 +179,11 @@ impl Node {
         Self { folder, name, port, server: None, mapper: None }
     }
 
-    fn has_plugins(&self, plugins: &str) {
+    /// Adds lines to those that say which node it is.
+    fn is_also(&self, lines: &str) {
         let path = self.folder.path().join("node");
         let before = fs::read_to_string(&path).expect("it is written");
-        fs::write(&path, format!("{before}PLUGINS={plugins}\n")).expect("the folder is ours");
+        fs::write(&path, before + lines).expect("the folder is ours");
     }
 
     fn run(&mut self) -> Result<(), String> {
@@ -184,6 +198,12 @@ impl Node {
     #[must_use]
     pub fn url(&self) -> String {
         format!("amqp://guest:guest@{}/%2f", self.address())
+    }
+
+    /// Its port.
+    #[must_use]
+    pub const fn port(&self) -> u16 {
+        self.port
     }
 
     /// Host and port.

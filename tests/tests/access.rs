@@ -180,6 +180,29 @@ fn a_password_changes_in_the_middle_of_a_job_and_nobody_starts_again() {
     seen::fault("a password changes", "whoever was connected connects anew with the new one, answer exact");
 }
 
+#[test]
+fn a_certificate_changes_in_the_middle_of_a_job_and_nobody_starts_again() {
+    let broker = Guarded::new(true);
+    let namespace = broker.of_carol();
+    let expected = namespace.input(2000);
+    let mut aggregator = namespace.aggregator();
+    let push = namespace.producer(&["push", "--chunk-size", "8KiB", "--quiet", "in.txt"]);
+    // Who had the old one is nobody any more.
+    let [certificate, key] = broker.authority.vouches_for("dora");
+    broker.node.control(&["add_user", "dora", "never used"]);
+    broker.node.control(&["set_permissions", "dora", "^test-.*", "^test-.*", "^test-.*"]);
+    broker.node.control(&["delete_user", "carol"]);
+    broker.node.control(&["close_all_connections", "the certificate has changed"]);
+    aggregator.says("it may not accept our certificate");
+    for (new, variable) in [(certificate, "RABBIT_REDUCE_BROKER_CERT"), (key, "RABBIT_REDUCE_BROKER_KEY")] {
+        std::fs::copy(new, &namespace.settings[variable]).unwrap();
+    }
+    let mut worker = namespace.worker(&[]);
+    assert_eq!(push.ended().text(0), expected);
+    assert!(aggregator.lives() && worker.lives());
+    seen::fault("a certificate changes", "whoever was connected connects anew with the new one, answer exact");
+}
+
 /// A broker, and a namespace on it that was set up for a user for each role.
 struct Divided {
     /// Goes first: it is torn down at the node.

@@ -193,6 +193,7 @@ async fn a_second_store_is_refused_by_both_names(home: Home) {
         segment_bytes: 4096,
         keep: None,
         max_runs: aggregator::MAX_RUNS,
+        limits: aggregator::Limits::default(),
         scratch: std::env::temp_dir(),
         programs: Programs::built_in(),
         files: ShippedFiles::shared(&std::env::temp_dir()),

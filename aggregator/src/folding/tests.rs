@@ -1,6 +1,7 @@
 //! What the mind does with events that cross each other.
 
 use super::*;
+use crate::limits::Limits;
 use crate::shard::Away;
 use rabbit_reduce_core::id::ChunkNumber;
 use rabbit_reduce_core::job::ProgramFailed;
@@ -51,7 +52,7 @@ fn found(asked: LookUp, chunks: Option<u32>) -> Event {
 
 #[test]
 fn a_seal_that_crosses_a_look_up_is_not_forgotten() {
-    let mut folding = Folding::new("store".to_owned(), &[8, 1], 1);
+    let mut folding = Folding::new("store".to_owned(), &[8, 1], 1, Limits::default());
     let now = rabbit_reduce_runtime::process::clock::instant();
     // A sweep and the seal each have the job looked up, and the sweep's look came just before the seal.
     for cause in [Event::Look(JOB), Event::Sealed(JOB, 0)] {
@@ -93,7 +94,7 @@ async fn delivery() -> Delivery {
 
 #[tokio::test]
 async fn news_of_a_removal_is_anybodys_word_until_the_store_says_so() {
-    let mut folding = Folding::new("store".to_owned(), &[8, 1], 1);
+    let mut folding = Folding::new("store".to_owned(), &[8, 1], 1, Limits::default());
     let now = rabbit_reduce_runtime::process::clock::instant();
     let channel = Channel { consumer: 0, epoch: 1 };
     folding.handle(Event::Consuming(channel), now);
@@ -106,7 +107,7 @@ async fn news_of_a_removal_is_anybodys_word_until_the_store_says_so() {
 
 #[test]
 fn a_result_that_stands_outlives_a_program_that_cannot_amend_it() {
-    let mut folding = Folding::new("store".to_owned(), &[8, 1], 1);
+    let mut folding = Folding::new("store".to_owned(), &[8, 1], 1, Limits::default());
     let now = rabbit_reduce_runtime::process::clock::instant();
     folding.handle(Event::Look(JOB), now);
     let end = ending::without_result(Outcome::DoneWithLosses, 1, Losses::default(), 0);
@@ -128,7 +129,7 @@ fn a_result_that_stands_outlives_a_program_that_cannot_amend_it() {
 
 #[test]
 fn of_many_news_of_an_end_one_has_it_read() {
-    let mut folding = Folding::new("store".to_owned(), &[8, 1], 1);
+    let mut folding = Folding::new("store".to_owned(), &[8, 1], 1, Limits::default());
     let now = rabbit_reduce_runtime::process::clock::instant();
     folding.handle(Event::Look(JOB), now);
     folding.handle(found(LookUp(1), None), now);
@@ -141,7 +142,7 @@ fn of_many_news_of_an_end_one_has_it_read() {
 
 #[tokio::test]
 async fn an_end_that_comes_while_its_job_is_looked_up_is_not_missed() {
-    let mut folding = Folding::new("store".to_owned(), &[8, 1], 1);
+    let mut folding = Folding::new("store".to_owned(), &[8, 1], 1, Limits::default());
     let now = rabbit_reduce_runtime::process::clock::instant();
     let channel = Channel { consumer: 0, epoch: 1 };
     folding.handle(Event::Consuming(channel), now);
@@ -156,7 +157,7 @@ async fn an_end_that_comes_while_its_job_is_looked_up_is_not_missed() {
 
 #[tokio::test]
 async fn a_look_up_from_before_a_partial_came_decides_nothing_about_it() {
-    let mut folding = Folding::new("store".to_owned(), &[8, 1], 1);
+    let mut folding = Folding::new("store".to_owned(), &[8, 1], 1, Limits::default());
     let now = rabbit_reduce_runtime::process::clock::instant();
     let channel = Channel { consumer: 0, epoch: 1 };
     folding.handle(Event::Consuming(channel), now);
@@ -173,7 +174,7 @@ async fn a_look_up_from_before_a_partial_came_decides_nothing_about_it() {
 
 #[tokio::test]
 async fn what_comes_back_to_a_job_that_was_cancelled_is_settled() {
-    let mut folding = Folding::new("store".to_owned(), &[8, 1], 1);
+    let mut folding = Folding::new("store".to_owned(), &[8, 1], 1, Limits::default());
     let now = rabbit_reduce_runtime::process::clock::instant();
     let channel = Channel { consumer: 0, epoch: 1 };
     folding.handle(Event::Consuming(channel), now);
@@ -198,7 +199,7 @@ async fn what_comes_back_to_a_job_that_was_cancelled_is_settled() {
 
 #[tokio::test]
 async fn what_comes_back_after_its_channel_was_lost_is_not_taken_for_live() {
-    let mut folding = Folding::new("store".to_owned(), &[8, 1], 1);
+    let mut folding = Folding::new("store".to_owned(), &[8, 1], 1, Limits::default());
     let now = rabbit_reduce_runtime::process::clock::instant();
     let first = Channel { consumer: 0, epoch: 1 };
     folding.handle(Event::Consuming(first), now);

@@ -55,6 +55,19 @@ fn nothing_is_too_old_unless_somebody_says_so() {
 }
 
 #[test]
+fn a_job_that_has_not_ended_fails_when_it_is_older_than_jobs_may_be() {
+    let time = Some(KEEP);
+    let archive = Archive { limits: crate::limits::Limits { time, ..Default::default() }, ..Archive::of_tests() };
+    let hour = KEEP.as_millis() as u64;
+    let (young, old) = (job(&archive, NOW_MS - hour), job(&archive, NOW_MS - hour - 1));
+    let events = sweep(&archive, None, NOW_MS);
+    assert!(archive.end(young).unwrap().is_none());
+    let Outcome::Failed(reason) = archive.end(old).unwrap().unwrap().outcome else { panic!("it stands") };
+    assert!(reason.contains("within 1h,"), "{reason}");
+    assert!(events.iter().any(|event| matches!(event, Event::Ended(job, _) if *job == old)));
+}
+
+#[test]
 fn an_ended_job_goes_with_its_letters_once_its_newest_end_is_old() {
     let archive = Archive::of_tests();
     let (hour, second) = (KEEP.as_millis() as u64, 1000);

@@ -158,6 +158,7 @@ fn run(role: Role, life: &Arc<Life>, until: Shutdown) -> BoxFuture<'static, Resu
                 threads: plan.threads,
                 segment_bytes: plan.segment_bytes,
                 max_runs: plan.max_runs,
+                limits: aggregator::Limits::default(),
                 scratch: std::env::temp_dir(),
                 programs: Programs::built_in(),
                 files: ShippedFiles::shared(Path::new("/nonexistent")),
