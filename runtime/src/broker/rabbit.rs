@@ -189,11 +189,11 @@ impl RabbitBroker {
         }
     }
 
-    /// A password out of a file may be on its way: who was let in before tries again.
+    /// A password or certificate out of a file may be on its way: who was let in before tries again.
     fn unless_it_changes(&self, error: BrokerError) -> BrokerError {
         match error {
             BrokerError::Refused { reason, .. }
-                if self.config.credentials.password.is_some() && self.was_let_in.load(Ordering::Relaxed) =>
+                if self.config.credentials.let_us_in() && self.was_let_in.load(Ordering::Relaxed) =>
             {
                 unreachable(&self.config.url, reason)
             }

@@ -25,6 +25,11 @@ pub struct Credentials {
 }
 
 impl Credentials {
+    /// Whether what we are let in by is in a file, and may change there.
+    pub(super) const fn let_us_in(&self) -> bool {
+        self.password.is_some() || self.identity.is_some()
+    }
+
     /// Reads every file, to see that it can be read.
     ///
     /// # Errors
