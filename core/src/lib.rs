@@ -21,6 +21,7 @@ pub mod merge;
 pub mod message;
 pub mod mistake;
 pub mod ordered;
+pub mod output;
 pub mod pairs;
 pub mod partition;
 pub mod parts;

@@ -3,17 +3,15 @@
 //! It knows no broker and no store: a part is anything that reads. Held are a frame and a pair of every part, one row, and
 //! what `ranking` may.
 
-pub mod destination;
 mod ranking;
-mod terminal;
 
 use self::ranking::Ranking;
-use rabbit_reduce_core::job::Value;
-use rabbit_reduce_core::pairs::Cursor;
-use rabbit_reduce_core::parts;
-use rabbit_reduce_core::program::NamedProgram;
-use rabbit_reduce_core::rows::format::{self, Format};
-use rabbit_reduce_core::table::Scratch;
+use crate::job::Value;
+use crate::pairs::Cursor;
+use crate::parts;
+use crate::program::NamedProgram;
+use crate::rows::format::{self, Format};
+use crate::table::Scratch;
 use std::io::{self, Read, Write};
 use std::num::NonZeroUsize;
 

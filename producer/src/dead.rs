@@ -14,7 +14,7 @@ use self::opened::{Contents, Opened};
 use self::selection::{Fit, Listed, Selection, listed};
 use crate::cli::{Action, Dead, Owner};
 use crate::report::letters::{Extent, letters_text, opened_text};
-use crate::report::letters_json::{key_value, letter_value, opened_value};
+use crate::report::letters_json::{letter_value, opened_value};
 use crate::session::{Session, SessionError};
 use crate::{failure, named, print_text, source_names};
 use bytes::{Bytes, BytesMut};
@@ -29,6 +29,7 @@ use rabbit_reduce_runtime::process::exit::Exit;
 use rabbit_reduce_runtime::process::shutdown::Shutdown;
 use rabbit_reduce_runtime::process::start::Failure;
 use rabbit_reduce_runtime::process::tell;
+use rabbit_reduce_runtime::standing::letters::key_value;
 use serde_json::Value;
 
 /// Bytes of a letter that are asked for at once.
@@ -88,7 +89,7 @@ impl Letters {
         print_text(&if json {
             let letters = letters.iter().map(|listed| letter_value(listed, &self.sources));
             let values: Value = letters.chain(keys.iter().map(key_value)).collect();
-            crate::report::json::pretty(&values)
+            rabbit_reduce_runtime::standing::json::pretty(&values)
         } else {
             letters_text(&letters, &keys, &self.sources, clock::now_ms())
         })
@@ -110,7 +111,7 @@ impl Letters {
             shown += 1;
         }
         if json {
-            return print_text(&crate::report::json::pretty(&values.into()));
+            return print_text(&rabbit_reduce_runtime::standing::json::pretty(&values.into()));
         }
         if shown == 0 {
             tell("there is no such dead letter");
@@ -129,7 +130,10 @@ impl Letters {
             count += 1;
         }
         export.finish().map_err(export_failure)?;
-        tell(&format!("{} exported to {shown}", crate::figures::count(count, "dead letter is", "dead letters are")));
+        tell(&format!(
+            "{} exported to {shown}",
+            rabbit_reduce_runtime::figures::count(count, "dead letter is", "dead letters are")
+        ));
         Ok(Exit::Done)
     }
 
@@ -139,7 +143,7 @@ impl Letters {
             let names = some.iter().map(|listed| listed.letter.name.clone()).collect();
             self.session.ask(Ask::Drop { job: self.job, names }, &[]).await.map_err(failure)?;
         }
-        let count = crate::figures::count(letters.len() as u64, "dead letter is", "dead letters are");
+        let count = rabbit_reduce_runtime::figures::count(letters.len() as u64, "dead letter is", "dead letters are");
         tell(&match (self.job, letters.is_empty()) {
             (_, true) => "there is no such dead letter: nothing is dropped".to_owned(),
             (Some(job), _) => format!("{count} dropped; what of job {job} was lost stays lost"),

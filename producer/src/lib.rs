@@ -5,11 +5,9 @@
 pub mod cli;
 pub mod dead;
 pub mod embedded;
-pub mod figures;
 pub mod last_job;
 pub mod output;
 pub mod progress;
-pub mod remote_part;
 pub mod report;
 pub mod roles;
 pub mod screen;
@@ -82,7 +80,7 @@ pub async fn execute(command: Command, programs: Programs, quiet: bool, shutdown
                 return Err(failure(ClientError::Confused.into()));
             };
             print_text(&if jobs.json {
-                report::json::jobs_json(&found)
+                rabbit_reduce_runtime::standing::json::jobs_json(&found)
             } else {
                 report::jobs_text(&found, clock::now_ms())
             })
@@ -94,7 +92,7 @@ pub async fn execute(command: Command, programs: Programs, quiet: bool, shutdown
             let found = steps.iter().find(|step| step.job == job).expect("it is one of its steps");
             let names = session.find(job).await.map(|known| source_names(&known)).unwrap_or_default();
             print_text(&if status.json {
-                report::json::status_json(found, &steps, &names)
+                rabbit_reduce_runtime::standing::json::status_json(found, &steps, &names)
             } else {
                 report::status_text(found, &steps, &names, clock::now_ms())
             })

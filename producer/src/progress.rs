@@ -3,8 +3,8 @@
 //! It measures nothing and has no clock: numbers and the time passed are arguments. What would surprise: a line that cannot be
 //! written to stderr is dropped, since nobody is there to be told.
 
-use crate::figures::{count, percent, size, span};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use rabbit_reduce_runtime::figures::{count, percent, size, span};
 use rabbit_reduce_runtime::shown::Shown;
 use std::fmt;
 use std::io::{self, IsTerminal, Write};

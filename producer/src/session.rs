@@ -5,11 +5,10 @@
 
 use crate::cli::JobConfig;
 use crate::output::destination::{Destination, PrintError, Printed};
-use crate::output::{OrderError, OutputOptions, print_result};
-use crate::remote_part::RemotePart;
 use crate::screen::Screen;
 use rabbit_reduce_core::id::JobId;
 use rabbit_reduce_core::message::{Answer, Ask, End, Status};
+use rabbit_reduce_core::output::{OrderError, OutputOptions, print_result};
 use rabbit_reduce_core::program::{NamedProgram, Programs};
 use rabbit_reduce_core::shipped::FILE_PAGE_BYTES;
 use rabbit_reduce_core::spec::{
@@ -25,6 +24,7 @@ use rabbit_reduce_runtime::process::files::OutputError;
 use rabbit_reduce_runtime::process::shutdown::Shutdown;
 use rabbit_reduce_runtime::publishing::{Packing, PublishError, Publishing, Purpose};
 use rabbit_reduce_runtime::reader::Reader;
+use rabbit_reduce_runtime::remote_part::RemotePart;
 use rabbit_reduce_runtime::scratch::ScratchFolder;
 use std::collections::{BTreeSet, VecDeque};
 use std::io::Read;

@@ -3,13 +3,13 @@
 //! Blocking, for the merge that reads it; it must not be read on a thread of the asynchronous runtime. Reading fails as soon as
 //! somebody wants us to stop.
 
+use crate::client::{Client, ClientError, SHORT};
+use crate::crash_point;
+use crate::process::compute;
+use crate::process::shutdown::Shutdown;
 use bytes::{Buf, Bytes};
 use rabbit_reduce_core::id::JobId;
 use rabbit_reduce_core::message::{Answer, Ask};
-use rabbit_reduce_runtime::client::{Client, SHORT};
-use rabbit_reduce_runtime::crash_point;
-use rabbit_reduce_runtime::process::compute;
-use rabbit_reduce_runtime::process::shutdown::Shutdown;
 use std::io::{self, Read};
 
 /// Bytes that the pages of all parts hold together.
@@ -57,7 +57,7 @@ impl RemotePart {
                 (self.page, self.more) = (page, more);
                 Ok(())
             }
-            _ => Err(io::Error::other(rabbit_reduce_runtime::client::ClientError::Confused)),
+            _ => Err(io::Error::other(ClientError::Confused)),
         }
     }
 }

@@ -3,12 +3,12 @@
 //! It knows counts and keys, no rows. What would surprise: a head of the order (`top`) is the same sort with most of its pairs
 //! dropped on the way, so that neither many rows nor long keys can take more memory than a full sort.
 
-use rabbit_reduce_core::job::Value;
-use rabbit_reduce_core::merge::Merge;
-use rabbit_reduce_core::pairs::{Cursor, PairSource};
-use rabbit_reduce_core::parts::{Combine, refuse_equal};
-use rabbit_reduce_core::run::{RunReader, RunWriter};
-use rabbit_reduce_core::table::{Scratch, ScratchFile};
+use crate::job::Value;
+use crate::merge::Merge;
+use crate::pairs::{Cursor, PairSource};
+use crate::parts::{Combine, refuse_equal};
+use crate::run::{RunReader, RunWriter};
+use crate::table::{Scratch, ScratchFile};
 use std::cmp::Ordering;
 use std::io::{self, BufReader, BufWriter};
 

@@ -1,13 +1,13 @@
 //! What is printed must be what the plain run prints, in every order and format, however little memory there is.
 
 use super::*;
+use crate::jobs::{Job, Options};
+use crate::local::{self, LocalSource};
+use crate::partition;
+use crate::program::Programs;
+use crate::run::RunWriter;
+use crate::table::ScratchFile;
 use proptest::prelude::*;
-use rabbit_reduce_core::jobs::{Job, Options};
-use rabbit_reduce_core::local::{self, LocalSource};
-use rabbit_reduce_core::partition;
-use rabbit_reduce_core::program::Programs;
-use rabbit_reduce_core::run::RunWriter;
-use rabbit_reduce_core::table::ScratchFile;
 use std::cell::Cell;
 use std::collections::BTreeMap;
 
@@ -67,7 +67,7 @@ fn every_job_prints_what_the_plain_run_prints() {
         .zip(&sources)
         .map(|(name, bytes)| LocalSource { name: name.clone(), bytes: bytes.clone() })
         .collect();
-    for name in rabbit_reduce_core::jobs::NAMES {
+    for name in crate::jobs::NAMES {
         let pattern = (name == "grep").then(|| "b".to_owned());
         let options = Options { pattern, by_source: name == "count", ..Options::default() };
         let (job, plain) = (program(name, &options), Job::new(name, &options).unwrap());

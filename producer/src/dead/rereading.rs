@@ -4,12 +4,12 @@
 //! is kept there and decides nothing; from then on the chunk is sent again as any other.
 
 use super::Letters;
-use crate::report::chunks_named;
 use crate::session::{POLL, SessionError};
 use crate::sources::check_again;
 use rabbit_reduce_core::id::{ChunkNumber, JobId, Origin};
 use rabbit_reduce_core::message::{LetterKind, Status};
 use rabbit_reduce_runtime::process::clock;
+use rabbit_reduce_runtime::standing::chunks_named;
 use std::collections::BTreeSet;
 use std::time::Duration;
 

@@ -8,8 +8,7 @@
 use super::Letters;
 use super::selection::{Listed, Selection};
 use crate::failure;
-use crate::figures::count;
-use crate::report::{chunks_named, source_named};
+use crate::report::source_named;
 use crate::session::{POLL, STILL, SessionError};
 use rabbit_reduce_core::id::{ChunkNumber, JobId, Origin};
 use rabbit_reduce_core::message::{
@@ -17,11 +16,13 @@ use rabbit_reduce_core::message::{
 };
 use rabbit_reduce_core::skip::{LostKey, Place, Skip};
 use rabbit_reduce_runtime::client::ClientError;
+use rabbit_reduce_runtime::figures::count;
 use rabbit_reduce_runtime::process::clock;
 use rabbit_reduce_runtime::process::exit::Exit;
 use rabbit_reduce_runtime::process::start::Failure;
 use rabbit_reduce_runtime::process::tell;
 use rabbit_reduce_runtime::shown::Shown;
+use rabbit_reduce_runtime::standing::chunks_named;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 

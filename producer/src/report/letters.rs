@@ -6,11 +6,12 @@
 use super::{between, line, source_named, table};
 use crate::dead::opened::{Chunk, Contents, Opened, Record};
 use crate::dead::selection::Listed;
-use crate::figures::{count, size};
 use rabbit_reduce_core::message::{Letter, LetterKind, RecordState, TaskPiece};
 use rabbit_reduce_core::skip::{LostKey, Skip};
 use rabbit_reduce_core::spec::ProgramSpec;
+use rabbit_reduce_runtime::figures::{count, size};
 use rabbit_reduce_runtime::shown::Shown;
+use rabbit_reduce_runtime::standing::letters::{letter_state, record_state};
 use std::fmt::Display;
 
 /// Characters of a reason in a list: the rest is told by `show`.
@@ -38,7 +39,7 @@ pub fn letters_text(letters: &[Listed], keys: &[LostKey], sources: &[Vec<u8>], n
             place(letter, sources),
             attempts(letter),
             if letter.time_ms == 0 { "?".to_owned() } else { between(letter.time_ms, now_ms) },
-            state(letter).to_owned(),
+            letter_state(letter).to_owned(),
             cut(&letter.reason),
         ]
     });
@@ -83,31 +84,6 @@ fn attempts(letter: &Letter) -> String {
     }
 }
 
-/// What has become of what a letter is about.
-#[must_use]
-pub fn state(letter: &Letter) -> &'static str {
-    match &letter.kind {
-        // A digest alone is the name of what belongs to no job.
-        _ if !letter.name.contains('-') => "of no job",
-        _ if letter.again => "sent again",
-        _ if letter.lost => "lost",
-        LetterKind::Records(_) if !letter.records.is_empty() => "counted",
-        // The records are not a loss of their own.
-        LetterKind::Records(_) => "lost with its chunk",
-        _ => "counted",
-    }
-}
-
-/// What has become of a record.
-#[must_use]
-pub const fn record_state(state: RecordState) -> &'static str {
-    match state {
-        RecordState::Lost => "lost",
-        RecordState::Again => "sent again",
-        RecordState::Counted => "counted",
-    }
-}
-
 fn cut(reason: &str) -> String {
     let mut characters = reason.chars();
     let first: String = characters.by_ref().take(LISTED_REASON).collect();
@@ -128,7 +104,7 @@ pub fn opened_text(
     let mut text = String::new();
     field(&mut text, "letter", format_args!("{short} ({}, {})", letter.name, size(letter.bytes)));
     field(&mut text, "what", what(letter));
-    field(&mut text, "state", state(letter));
+    field(&mut text, "state", letter_state(letter));
     if !letter.reason.is_empty() {
         field(&mut text, "reason", Shown(letter.reason.as_bytes()));
     }

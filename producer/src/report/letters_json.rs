@@ -2,52 +2,19 @@
 //!
 //! The form is ours to keep, whatever the messages become, so every field is named here.
 
-use super::letters::{record_state, state};
 use crate::dead::opened::{Chunk, Contents, Opened, Record};
 use crate::dead::selection::Listed;
-use rabbit_reduce_core::id::SourceNumber;
-use rabbit_reduce_core::message::{Letter, LetterKind, TaskPiece};
-use rabbit_reduce_core::skip::{LostKey, Skip};
-use rabbit_reduce_core::spec::ByteText;
+use rabbit_reduce_core::message::TaskPiece;
+use rabbit_reduce_core::skip::Skip;
+use rabbit_reduce_runtime::standing::letters::{self, skip_value};
 use serde_json::{Value, json};
 
 /// What `dead ls --format json` tells of a letter.
 #[must_use]
 pub fn letter_value(Listed { letter, short }: &Listed, sources: &[Vec<u8>]) -> Value {
-    let records = match &letter.kind {
-        LetterKind::Records(skips) => {
-            let values = skips.iter().enumerate().map(|(at, skip)| {
-                let mut value = skip_value(skip, sources);
-                value["state"] = letter.records.get(at).map_or(Value::Null, |state| record_state(*state).into());
-                value
-            });
-            values.collect()
-        }
-        _ => Value::Null,
-    };
-    let touched = letter.sources.iter().map(|source| json!({ "source": source.0, "name": name(*source, sources) }));
-    json!({
-        "name": letter.name,
-        "short": short,
-        "kind": kind(letter),
-        "chunk": letter.chunk.map(|chunk| chunk.0),
-        "state": state(letter),
-        "lost": letter.lost,
-        "reason": letter.reason,
-        "sources": touched.collect::<Value>(),
-        "offset": letter.offset,
-        "records": records,
-        "attempts": letter.attempts,
-        "retry": letter.retry,
-        "time_ms": if letter.time_ms == 0 { Value::Null } else { letter.time_ms.into() },
-        "bytes": letter.bytes,
-    })
-}
-
-/// What `dead ls --format json` tells of a key that the result lacks, for which there is no letter.
-#[must_use]
-pub fn key_value(LostKey { key, reason, .. }: &LostKey) -> Value {
-    json!({ "kind": "key", "key": key, "state": "lost", "lost": true, "reason": reason })
+    let mut value = letters::letter_value(letter, sources);
+    value["short"] = short.as_str().into();
+    value
 }
 
 /// What `dead show --format json` and the index of an export tell of a letter: as above, with what it holds.
@@ -69,24 +36,6 @@ pub fn opened_value(opened: &Opened, sources: &[Vec<u8>], fits: impl Fn(&Skip) -
         Contents::Unknown(_) => {}
     }
     value
-}
-
-const fn kind(letter: &Letter) -> &'static str {
-    match letter.kind {
-        LetterKind::Chunk => "chunk",
-        LetterKind::Records(_) => "records",
-        LetterKind::Partial => "partial",
-        LetterKind::Unknown => "unknown",
-    }
-}
-
-fn name(source: SourceNumber, sources: &[Vec<u8>]) -> Option<ByteText> {
-    sources.get(source.index()).map(|name| ByteText(name.clone()))
-}
-
-fn skip_value(skip: &Skip, sources: &[Vec<u8>]) -> Value {
-    let Skip { source, offset, reason } = skip;
-    json!({ "source": source.0, "name": name(*source, sources), "offset": offset, "reason": reason })
 }
 
 fn record_value(record: &Record, sources: &[Vec<u8>]) -> Value {
@@ -125,6 +74,7 @@ fn piece_value(piece: &TaskPiece) -> Value {
 mod tests {
     use super::*;
     use crate::dead::opened::tests::{failed_chunk, opened, refused_records};
+    use rabbit_reduce_core::id::SourceNumber;
 
     #[test]
     fn a_chunk_is_told_with_its_task() {

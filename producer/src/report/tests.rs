@@ -1,9 +1,9 @@
 //! What people and programs are told of a job, in every state.
 
-use super::json::{jobs_json, status_json};
 use super::*;
 use rabbit_reduce_core::id::{ChunkNumber, JobId};
 use rabbit_reduce_core::message::Part;
+use rabbit_reduce_runtime::standing::json::{jobs_json, status_json};
 use std::collections::BTreeMap;
 use uuid::Uuid;
 

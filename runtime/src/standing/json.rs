@@ -4,9 +4,9 @@
 //! UTF-8 are `{"base64": …}`, as in a result.
 
 use super::{state, waiting};
+use crate::shown::json_for_eyes;
 use rabbit_reduce_core::message::{End, Losses, Outcome, Status};
 use rabbit_reduce_core::spec::ByteText;
-use rabbit_reduce_runtime::shown::json_for_eyes;
 use serde_json::{Value, json};
 
 /// What `status --format json` prints; see [`super::status_text`].
@@ -91,6 +91,7 @@ fn end_value(end: &End, created_ms: u64) -> Value {
 }
 
 /// JSON as it is printed.
-pub(crate) fn pretty(value: &Value) -> String {
+#[must_use]
+pub fn pretty(value: &Value) -> String {
     json_for_eyes(&format!("{value:#}\n"))
 }
