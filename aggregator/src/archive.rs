@@ -4,6 +4,7 @@
 //! else is made durable before it is acted on, since its writer may not have got that far.
 
 use crate::limits::Limits;
+use crate::top::Tops;
 use rabbit_reduce_core::id::{ChunkNumber, JobId, PartitionNumber};
 use rabbit_reduce_core::ledger::append::{Append, Event, Record, Step};
 use rabbit_reduce_core::ledger::{Entry, Invalid, Ledger};
@@ -40,6 +41,8 @@ pub(crate) struct Archive {
     pub(crate) max_runs: usize,
     /// Of each job.
     pub(crate) limits: Limits,
+    /// What was found of late.
+    pub(crate) tops: Tops,
     /// For what a reduce cannot hold in memory.
     pub(crate) scratch: PathBuf,
     /// What jobs can be of.
@@ -116,6 +119,7 @@ impl Archive {
             writer: "w".to_owned(),
             max_runs: crate::MAX_RUNS,
             limits: Limits::default(),
+            tops: Tops::default(),
             scratch: std::env::temp_dir(),
             programs: Programs::built_in(),
             files: ShippedFiles::shared(&std::env::temp_dir()),

@@ -1,14 +1,16 @@
 //! The aggregator's flags, and from errors to exit codes.
 
-use crate::{AggregatorError, Config, Limits, least_memory_bytes, run};
+use crate::{AggregatorError, Config, Limits, least_memory_bytes, run_at};
 use clap::Parser;
 use rabbit_reduce_core::program::Programs;
 use rabbit_reduce_core::spec::SEGMENT_BYTES;
 use rabbit_reduce_runtime::command::with_commands;
+use rabbit_reduce_runtime::http::Site;
 use rabbit_reduce_runtime::module::with_modules;
 use rabbit_reduce_runtime::process::args::{AllowArgs, BrokerArgs, ByteSize, LogArgs, ModuleArgs, memory_default};
 use rabbit_reduce_runtime::process::broker::{connect_and_declare, failure as broker_failure};
 use rabbit_reduce_runtime::process::exit::Exit;
+use rabbit_reduce_runtime::process::http::HttpArgs;
 use rabbit_reduce_runtime::process::identity;
 use rabbit_reduce_runtime::process::joined::joined;
 use rabbit_reduce_runtime::process::shutdown::Shutdown;
@@ -66,6 +68,8 @@ pub struct Cli {
     temporary: Option<PathBuf>,
     #[command(flatten)]
     limits: LimitArgs,
+    #[command(flatten)]
+    http: HttpArgs,
     #[command(flatten)]
     commands: AllowArgs,
     #[command(flatten)]
@@ -140,6 +144,10 @@ impl Cli {
             scratch,
         };
         config.prefetch().map_err(failure)?;
+        let site = match self.http.config() {
+            Some(site) => Some(Site::open(&site).await.map_err(|error| Failure::new(Exit::Usage, error))?),
+            None => None,
+        };
         let ready = async {
             let place = self.store.clone();
             let opened = joined(tokio::task::spawn_blocking(move || place.open()).await).await;
@@ -150,7 +158,10 @@ impl Cli {
             () = shutdown.graceful() => return Ok(Exit::Done),
         };
         tracing::info!(aggregator = config.name, store = %self.store, broker = %self.broker.url, "aggregating");
-        run(config, broker, store, shutdown).await.map_err(failure)?;
+        if let Some(site) = &site {
+            tracing::info!(url = site.url(), "the page is served");
+        }
+        run_at(site, config, broker, store, shutdown).await.map_err(failure)?;
         Ok(Exit::Done)
     }
 }

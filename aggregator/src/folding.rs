@@ -7,11 +7,13 @@ mod events;
 mod late;
 mod lookups;
 mod repairs;
+mod workers;
 
 pub(crate) use self::events::{Effect, Event, LookUp, Opened, OpenedJob, ShardWork};
 use self::late::Late;
 use self::lookups::{Arrival, Opening, Waiting};
 use self::repairs::Repairs;
+use self::workers::Workers;
 use crate::archive::{ArchiveError, JobFile};
 use crate::ending;
 use crate::limits::Limits;
@@ -21,7 +23,7 @@ use bytes::Bytes;
 use rabbit_reduce_core::id::{JobId, Origin, PartitionNumber};
 use rabbit_reduce_core::ledger::Ledger;
 use rabbit_reduce_core::ledger::delta::{Fold, Held};
-use rabbit_reduce_core::message::{self, End, News, Partial};
+use rabbit_reduce_core::message::{self, End, News, Partial, SeenWorker};
 use rabbit_reduce_core::skip::short_reason;
 use rabbit_reduce_core::spec::SEGMENT_BYTES;
 use rabbit_reduce_core::topology::queue;
@@ -74,6 +76,7 @@ pub(crate) struct Folding {
     /// The last failure of the store, until it works again.
     alarm: Option<String>,
     late: Late,
+    workers: Workers,
     opening: BTreeMap<JobId, Opening>,
 }
 
@@ -94,6 +97,7 @@ impl Folding {
             reducing: 0,
             alarm: None,
             late: Late::default(),
+            workers: Workers::default(),
             opening: BTreeMap::new(),
         }
     }
@@ -107,6 +111,11 @@ impl Folding {
     /// Messages of a job that came after it was over, and were dropped.
     pub(crate) fn late(&self, job: JobId) -> u64 {
         self.late.of(job)
+    }
+
+    /// Whose partials came lately.
+    pub(crate) fn workers(&mut self, now: Instant) -> Vec<SeenWorker> {
+        self.workers.seen(now)
     }
 
     /// How a job in memory stands: C, chunks folded in the partition that has the fewest, bytes, finished partitions.
@@ -247,6 +256,7 @@ impl Folding {
                 self.set_aside(held, message, reason, effects);
             }
             Ok((partial, body)) => {
+                self.workers.heard(&partial, now);
                 let arrival = Arrival { held, partial, body, message, after: self.asked };
                 let job = arrival.partial.job;
                 if self.jobs.contains_key(&job) {

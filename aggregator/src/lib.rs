@@ -10,6 +10,7 @@ mod closing;
 mod dead;
 mod ending;
 mod folding;
+mod http;
 mod letters;
 mod limits;
 mod note;
@@ -21,6 +22,7 @@ mod steps;
 mod sweeping;
 mod tend;
 mod tidying;
+mod top;
 
 use crate::archive::{Archive, ArchiveError};
 use crate::aside::Note;
@@ -33,6 +35,7 @@ use crate::steps::Steps;
 use crate::sweeping::Sweep;
 use crate::tend::Tend;
 use crate::tidying::Tidying;
+use crate::top::Tops;
 use bytes::Bytes;
 use rabbit_reduce_core::id::{JobId, Origin};
 use rabbit_reduce_core::ledger::Ledger;
@@ -43,6 +46,7 @@ use rabbit_reduce_core::topology::{REDUCE_QUEUES, queue};
 use rabbit_reduce_runtime::broker::stored::{pause_before, publish_stored};
 use rabbit_reduce_runtime::broker::{Broker, BrokerError, Delivery, Receipt, Route};
 use rabbit_reduce_runtime::crash_point;
+use rabbit_reduce_runtime::http::Site;
 use rabbit_reduce_runtime::process::byte_size::ByteSize;
 use rabbit_reduce_runtime::process::clock;
 use rabbit_reduce_runtime::process::compute::blocking;
@@ -170,6 +174,20 @@ pub async fn run(
     store: Arc<dyn Store>,
     shutdown: Shutdown,
 ) -> Result<(), AggregatorError> {
+    run_at(None, config, broker, store, shutdown).await
+}
+
+/// The same, and served over HTTP meanwhile.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_at(
+    site: Option<Site>,
+    config: Config,
+    broker: Arc<dyn Broker>,
+    store: Arc<dyn Store>,
+    shutdown: Shutdown,
+) -> Result<(), AggregatorError> {
     let prefetch = config.prefetch()?;
     let asked = Arc::clone(&store);
     let store_id = blocking(move || asked.probe().and_then(|()| asked.store_id())).await?;
@@ -183,10 +201,14 @@ pub async fn run(
         writer: config.name.clone(),
         max_runs: config.max_runs,
         limits: config.limits,
+        tops: Tops::default(),
         scratch: config.scratch.clone(),
         programs: config.programs.clone(),
         files: config.files.clone(),
     };
+    if let Some(site) = site {
+        tokio::spawn(http::serve(site, archive.clone(), Arc::clone(&broker), shutdown.clone()));
+    }
     let mut prefetches = vec![prefetch; REDUCE_QUEUES as usize];
     prefetches.push(1);
     let (incoming, arrivals) = mpsc::channel(64);
@@ -439,10 +461,13 @@ impl Loop {
             _ => None,
         });
         let to_send = archive.clone();
+        let workers = (request.ask == Ask::Workers).then(|| self.folding.workers(clock::instant()));
         self.work.spawn(async move {
             let Request { id, reply_to, expires_ms, ask } = request;
             let late_ms = clock::now_ms().saturating_sub(expires_ms);
-            let mut answered = if late_ms == 0 {
+            let mut answered = if let Some(workers) = workers {
+                Answer::Workers(workers).into()
+            } else if late_ms == 0 {
                 blocking(move || requests::answer(&archive, ask, &body, progress, alarms, returns > 0)).await
             } else {
                 // Most likely nobody waits any more. Whoever does has a clock that is far behind.

@@ -8,6 +8,7 @@ use crate::dead;
 use crate::ending;
 use crate::folding::Event;
 use crate::repair::{Again, PutBack};
+use crate::top::top;
 use bytes::Bytes;
 use rabbit_reduce_core::id::{ChunkNumber, JobId, PartitionNumber};
 use rabbit_reduce_core::ledger::Ledger;
@@ -72,7 +73,10 @@ pub(crate) fn answer(
         Ask::Step { job } => step(archive, job),
         Ask::Status { job, detail } => status(archive, job, detail, progress, alarms),
         Ask::Uncovered { job, chunks } => uncovered(archive, job, chunks),
-        Ask::Jobs => jobs(archive),
+        Ask::Jobs => jobs(archive, None, LISTED_JOBS),
+        Ask::JobsBefore { before, limit } => jobs(archive, before, LISTED_JOBS.min(limit as usize)),
+        Ask::Top { job, limit } => top(archive, job, limit).map(Answered::from),
+        Ask::Workers => unreachable!("who holds the partials tells of workers"),
         Ask::Spec { job } => spec(archive, job),
         Ask::Sources { job, page } => file(archive, &Archive::sources_path(job, page)),
         Ask::File { job, file: wanted, page } => file(archive, &Archive::file_path(job, &wanted, page)),
@@ -384,10 +388,10 @@ fn drop_letters(archive: &Archive, job: Option<JobId>, names: &[String]) -> Answ
     Ok(Answer::Done.into())
 }
 
-fn jobs(archive: &Archive) -> Answering {
+fn jobs(archive: &Archive, before: Option<JobId>, limit: usize) -> Answering {
     let mut statuses = Vec::new();
-    for job in archive.jobs()? {
-        if statuses.len() == LISTED_JOBS {
+    for job in archive.jobs()?.into_iter().filter(|job| before.is_none_or(|before| *job < before)) {
+        if statuses.len() == limit {
             break;
         }
         let mut status = match status_of(archive, job, false, None) {

@@ -13,7 +13,7 @@ pub(crate) use self::claims::{MAX_COUNT, MAX_COUNTER_BYTES, MAX_COUNTERS};
 pub use self::packed::pack;
 pub use self::request::{
     Answer, Ask, End, LETTER_SOURCES, Letter, LetterKind, Losses, LostChunk, News, Outcome, Part, PutBack, RecordState,
-    Reply, Request, Rereduced, Status,
+    Reply, Request, Rereduced, SeenWorker, Status, Top,
 };
 
 use crate::id::{ChunkNumber, JobId, PartitionNumber, SourceNumber, Unit};

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use clap::{CommandFactory, FromArgMatches};
 use rabbit_reduce_core::id::JobId;
 use rabbit_reduce_core::jobs::{JobError, Module, Options, SideFile, Streaming};
-use rabbit_reduce_core::output::{Order, OrderError, OutputOptions};
+use rabbit_reduce_core::output::{Order, OrderError, OutputOptions, Selection};
 use rabbit_reduce_core::program::{NamedProgram, Programs};
 use rabbit_reduce_core::shipped::{MAX_FILE_BYTES, MAX_FILES, Shipped};
 use rabbit_reduce_core::spec::{self, By, PROGRAM_VERSION, ProgramSpec};
@@ -121,7 +121,7 @@ pub struct Resume {
     pub packing: Packing,
     /// Leave once the input is published.
     pub detach: bool,
-    /// Where the answer goes; [`OutputOptions::check`] it once the job is known.
+    /// Where the answer goes; [`Selection::check`] it once the job is known.
     pub output: OutputConfig,
 }
 
@@ -152,7 +152,7 @@ pub struct Results {
     pub broker: BrokerArgs,
     /// Which.
     pub job: JobName,
-    /// Where the answer goes; [`OutputOptions::check`] it once the job is known.
+    /// Where the answer goes; [`Selection::check`] it once the job is known.
     pub output: OutputConfig,
 }
 
@@ -569,9 +569,11 @@ impl OutputArgs {
             (Some(args::Sort::Key) | None, None) => Order::Key,
             (Some(args::Sort::Value) | None, top) => Order::Value { top },
         };
-        let options = OutputOptions { format: self.format, order };
+        let prefix = self.prefix.unwrap_or_default().into_encoded_bytes();
+        let selection = Selection { order, prefix, contains: Vec::new(), least: self.min_count.unwrap_or(0) };
+        let options = OutputOptions { format: self.format, selection };
         if let Some(job) = job {
-            options.check(job)?;
+            options.selection.check(job)?;
         }
         Ok(OutputConfig { path: self.output.filter(|path| path.as_os_str() != STANDARD_INPUT), options })
     }

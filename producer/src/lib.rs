@@ -203,7 +203,7 @@ async fn take_up(resume: cli::Resume, programs: Programs, quiet: bool, shutdown:
         steps.push(session.find(status.job).await.map_err(failure)?);
     }
     let last = steps.len() - 1;
-    resume.output.options.check(&steps[last].job).map_err(|error| Failure::new(Exit::Usage, error))?;
+    resume.output.options.selection.check(&steps[last].job).map_err(|error| Failure::new(Exit::Usage, error))?;
     let to = open(&resume.output)?;
     if let Some(end) = &found[last].end {
         return conclude(&session, &steps[last], end, to, &resume.output).await;
@@ -306,7 +306,7 @@ async fn conclude(
         }
     };
     // Whole or not: a reader that had enough is a quiet end.
-    match session.print(known, end, to, output.options).await.map_err(failure)? {
+    match session.print(known, end, to, output.options.clone()).await.map_err(failure)? {
         Printed::Whole | Printed::ReaderLeft => {}
     }
     let before = tell_losses_before(session, known).await.map_err(failure)?;

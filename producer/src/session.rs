@@ -391,7 +391,7 @@ impl Session {
         destination: Destination,
         options: OutputOptions,
     ) -> Result<Printed, SessionError> {
-        options.check(&known.job)?;
+        options.selection.check(&known.job)?;
         let parts: Vec<Box<dyn Read + Send>> = end
             .parts
             .iter()

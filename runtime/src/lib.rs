@@ -6,6 +6,7 @@ pub mod client;
 pub mod command;
 pub mod crash_point;
 pub mod figures;
+pub mod http;
 pub mod module;
 pub mod process;
 pub mod publishing;

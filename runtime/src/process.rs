@@ -11,6 +11,7 @@ pub mod clock;
 pub mod compute;
 pub mod exit;
 pub mod files;
+pub mod http;
 pub mod identity;
 pub mod joined;
 pub mod log;

@@ -479,7 +479,7 @@ fn printed(run: &Run, files: &BTreeMap<String, Vec<u8>>) -> String {
     let result = local::run(&job, &sources);
     let bytes = local::print(&job, &sources, &result, options.format).unwrap();
     let mut text = String::from_utf8(bytes).unwrap().replace("\r\n", "\n");
-    if let Order::Value { top } = options.order {
+    if let Order::Value { top } = options.selection.order {
         assert_eq!(options.format, Format::Tsv, "this test sorts lines");
         let mut rows: Vec<&str> = text.lines().collect();
         // Stable, so that equal counts stay in the order of their keys.

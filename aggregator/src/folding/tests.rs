@@ -64,11 +64,9 @@ fn a_seal_that_crosses_a_look_up_is_not_forgotten() {
     assert!(matches!(&effects[..], [Effect::Tend(work)] if work.chunks == Some(0)), "it has nothing to wait for");
 }
 
-/// A delivery of a partial, from a real broker: nothing else makes receipts.
-async fn delivery() -> Delivery {
-    let broker = EmbeddedBroker::new();
-    broker.declare(&Topology::new("test", 1 << 20)).await.unwrap();
-    let partial = Partial {
+/// The one partial of a job of one chunk.
+pub(crate) fn partial() -> Partial {
+    Partial {
         job: JOB,
         chunk: ChunkNumber(0),
         attempt: 1,
@@ -85,9 +83,15 @@ async fn delivery() -> Delivery {
         record: None,
         skips: None,
         home: None,
-    };
+    }
+}
+
+/// A delivery of it, from a real broker: nothing else makes receipts.
+async fn delivery() -> Delivery {
+    let broker = EmbeddedBroker::new();
+    broker.declare(&Topology::new("test", 1 << 20)).await.unwrap();
     let route = Route::Queue("reduce.0".to_owned());
-    let published = broker.publish(&route, message::encode(&partial, b"")).await.unwrap();
+    let published = broker.publish(&route, message::encode(&partial(), b"")).await.unwrap();
     assert_eq!(published, Published::Confirmed);
     broker.consume("reduce.0", 8).await.unwrap().next().await.unwrap()
 }

@@ -6,7 +6,7 @@
 use crate::id::{ChunkNumber, JobId, PartitionNumber, SourceNumber};
 use crate::shipped::Shipped;
 use crate::skip::{LostKey, Place, Skip};
-use crate::spec::Spec;
+use crate::spec::{ByteText, Spec};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use uuid::Uuid;
@@ -77,6 +77,22 @@ pub enum Ask {
     },
     /// Which jobs are there? The newest come first.
     Jobs,
+    /// The same, page by page.
+    JobsBefore {
+        /// Only those that are older than this one.
+        before: Option<JobId>,
+        /// So many at most.
+        limit: u32,
+    },
+    /// Which keys have the largest counts, of what is counted so far?
+    Top {
+        /// The job.
+        job: JobId,
+        /// So many at most.
+        limit: u32,
+    },
+    /// Whose partials came lately?
+    Workers,
     /// The spec again.
     Spec {
         /// The job.
@@ -193,6 +209,10 @@ pub enum Answer {
     Uncovered(Vec<(u32, u32)>),
     /// See [`Ask::Jobs`].
     Jobs(Vec<Status>),
+    /// See [`Ask::Top`].
+    Top(Top),
+    /// See [`Ask::Workers`].
+    Workers(Vec<SeenWorker>),
     /// See [`Ask::Spec`].
     Spec {
         /// The spec.
@@ -226,6 +246,34 @@ pub enum Answer {
         /// Whether it goes on behind the body.
         more: bool,
     },
+}
+
+/// The keys with the largest counts, of what is counted so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Top {
+    /// Keys and counts, the largest first.
+    pub rows: Vec<(ByteText, u64)>,
+    /// So many chunks are counted in every partition; of others some partitions may count already.
+    pub counted: u32,
+    /// C, once the job is sealed.
+    pub chunks: Option<u32>,
+    /// Nothing is missing: this is the result.
+    pub whole: bool,
+}
+
+/// A worker, as an aggregator sees it by its partials.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SeenWorker {
+    /// What it calls itself.
+    pub name: String,
+    /// Chunks that came from it.
+    pub chunks: u64,
+    /// Their input, in bytes.
+    pub bytes: u64,
+    /// The same in the last seconds, for each of them.
+    pub bytes_per_second: u64,
+    /// How long ago it was heard last, in milliseconds.
+    pub silent_ms: u64,
 }
 
 /// A partition that is reduced again.

@@ -53,7 +53,7 @@ fn counts(pairs: &[(&str, u64)]) -> BTreeMap<Vec<u8>, Vec<u8>> {
 
 fn print(pairs: &BTreeMap<Vec<u8>, Vec<u8>>, order: Order, budget: usize) -> (String, usize) {
     let (mut out, scratch) = (Vec::new(), Memory::default());
-    let options = OutputOptions { format: Format::Tsv, order };
+    let options = OutputOptions { format: Format::Tsv, selection: Selection { order, ..Selection::default() } };
     print_within(budget, &word_count(), &[], parts(pairs, 3), &options, &scratch, &mut out).unwrap();
     (String::from_utf8(out).unwrap(), scratch.files.get())
 }
@@ -73,7 +73,7 @@ fn every_job_prints_what_the_plain_run_prints() {
         let (job, plain) = (program(name, &options), Job::new(name, &options).unwrap());
         let result = local::run(&plain, &local);
         for format in [Format::Tsv, Format::Json, Format::Ndjson, Format::Csv] {
-            let (mut out, options) = (Vec::new(), OutputOptions { format, order: Order::Key });
+            let (mut out, options) = (Vec::new(), OutputOptions { format, ..OutputOptions::default() });
             let scratch = Memory::default();
             print_result(&job, &names, parts(&result.pairs, 4), &options, &scratch, &mut out).unwrap();
             assert_eq!(out, local::print(&plain, &local, &result, format).unwrap(), "{name} {format:?}");
@@ -102,7 +102,10 @@ fn a_small_top_of_many_needs_no_file() {
 #[test]
 fn only_counts_are_ranked() {
     let job = program("sum", &Options::default());
-    let options = OutputOptions { order: Order::Value { top: None }, ..OutputOptions::default() };
+    let options = OutputOptions {
+        selection: Selection { order: Order::Value { top: None }, ..Selection::default() },
+        ..OutputOptions::default()
+    };
     let refused = print_result(&job, &[], vec![], &options, &Memory::default(), &mut Vec::new()).unwrap_err();
     assert!(refused.to_string().contains("the job `sum` has other rows"), "{refused}");
 }
@@ -134,4 +137,37 @@ proptest! {
         let (printed, _) = print(&counts(&listed), Order::Value { top: top.and_then(NonZeroUsize::new) }, budget);
         prop_assert_eq!(printed, expected);
     }
+}
+
+#[test]
+fn only_rows_that_are_wanted_are_printed_in_every_order() {
+    let pairs = counts(&[("apple", 3), ("apricot", 9), ("bat", 7), ("grape", 2)]);
+    let print = |selection: Selection| {
+        let (mut out, options) = (Vec::new(), OutputOptions { selection, ..OutputOptions::default() });
+        print_result(&word_count(), &[], parts(&pairs, 3), &options, &Memory::default(), &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    };
+    let by_key = Selection { prefix: b"ap".to_vec(), ..Selection::default() };
+    assert_eq!(print(by_key.clone()), "apple\t3\napricot\t9\n");
+    let top = NonZeroUsize::new(1);
+    assert_eq!(print(Selection { order: Order::Value { top }, ..by_key }), "apricot\t9\n");
+    let contains = Selection { contains: b"ap".to_vec(), least: 3, ..Selection::default() };
+    assert_eq!(print(contains.clone()), "apple\t3\napricot\t9\n");
+    let order = Order::Value { top: NonZeroUsize::new(5) };
+    assert_eq!(print(Selection { order, ..contains }), "apricot\t9\napple\t3\n");
+    assert_eq!(
+        print(Selection { contains: b"7".to_vec(), ..Selection::default() }),
+        "bat\t7\n",
+        "numbers have text, too"
+    );
+    assert_eq!(print(Selection { prefix: b"pp".to_vec(), ..Selection::default() }), "");
+}
+
+#[test]
+fn a_least_count_is_for_jobs_that_count() {
+    let index = program("index", &Options::default());
+    let least = Selection { least: 2, ..Selection::default() };
+    assert!(least.check(&index).unwrap_err().to_string().contains("--min-count"));
+    assert!(least.check(&word_count()).is_ok());
+    assert!(Selection { prefix: b"a".to_vec(), ..Selection::default() }.check(&index).is_ok());
 }

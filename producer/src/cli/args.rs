@@ -412,6 +412,12 @@ pub(super) struct OutputArgs {
     /// Only so many rows, the largest value first (counting jobs)
     #[arg(long, env = "RABBIT_REDUCE_TOP", value_name = "N")]
     pub(super) top: Option<usize>,
+    /// Only rows with such a count, or a larger one (counting jobs)
+    #[arg(long, env = "RABBIT_REDUCE_MIN_COUNT", value_name = "N")]
+    pub(super) min_count: Option<u64>,
+    /// Only rows whose first field begins so
+    #[arg(long, env = "RABBIT_REDUCE_PREFIX", value_name = "TEXT")]
+    pub(super) prefix: Option<OsString>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -121,7 +121,7 @@ fn flags_arrive_where_they_belong() {
     assert_eq!((push.steps[0].chunk_bytes, push.steps[0].partitions, push.steps[0].max_losses), (Some(65536), 3, 0));
     assert_eq!((push.by, push.detach, push.broker.namespace.as_str()), (By::Reference, true, "mine"));
     assert_eq!(push.output.path, Some("out.json".into()));
-    assert_eq!(push.output.options, OutputOptions { format: Format::Json, order: Order::Key });
+    assert_eq!(push.output.options, OutputOptions { format: Format::Json, ..OutputOptions::default() });
     let program = push.steps[0].program();
     assert_eq!((program.name.as_str(), program.options.lowercase, program.version), ("index", true, PROGRAM_VERSION));
     assert_eq!(run("producer run -o - x").output.path, None);
@@ -159,7 +159,7 @@ fn numbers_have_their_ranges() {
 
 #[test]
 fn only_counts_are_ranked() {
-    let order = |line: &str| run(line).output.options.order;
+    let order = |line: &str| run(line).output.options.selection.order;
     assert_eq!(order("producer run --top 3 x"), Order::Value { top: NonZeroUsize::new(3) });
     assert_eq!(order("producer run --sort value x"), Order::Value { top: None });
     assert_eq!(order("producer run --sort key x"), Order::Key);

@@ -26,7 +26,9 @@ pub fn jobs_json(jobs: &[Status]) -> String {
     pretty(&jobs.iter().map(|status| status_value(status, &[])).collect())
 }
 
-fn status_value(status: &Status, sources: &[Vec<u8>]) -> Value {
+/// What both tell of a job. `sources` are the names of its sources, where there are records to be named.
+#[must_use]
+pub fn status_value(status: &Status, sources: &[Vec<u8>]) -> Value {
     let lacking = status.lacking.iter().map(|(chunk, partitions)| json!({ "chunk": chunk, "partitions": partitions }));
     let losses = status.end.as_ref().map_or(&status.losses, |end| &end.losses);
     json!({
@@ -85,6 +87,7 @@ fn end_value(end: &End, created_ms: u64) -> Value {
         "pairs": end.pairs,
         "counters": end.counters,
         "parts": end.parts.len(),
+        "part_sizes": end.parts.iter().map(|part| json!({ "pairs": part.pairs, "bytes": part.bytes })).collect::<Value>(),
         "result_pairs": end.parts.iter().map(|part| part.pairs).sum::<u64>(),
         "bytes": end.parts.iter().map(|part| part.bytes).sum::<u64>(),
     })

@@ -1,0 +1,262 @@
+//! Questions over HTTP into questions to the aggregators, and their answers into JSON.
+//!
+//! It decides nothing and reads no store.
+
+use super::{Desk, queues};
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use rabbit_reduce_core::id::{ChunkNumber, JobId, SourceNumber};
+use rabbit_reduce_core::message::{Answer, Ask, Letter, LetterKind, PutBack, RecordState, SeenWorker, Status};
+use rabbit_reduce_core::skip::Place;
+use rabbit_reduce_core::spec::Source;
+use rabbit_reduce_runtime::client::ClientError;
+use rabbit_reduce_runtime::http::guard;
+use rabbit_reduce_runtime::process::clock;
+use rabbit_reduce_runtime::standing::json::status_value;
+use rabbit_reduce_runtime::standing::letters::letter_value;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// Jobs in an answer, unless it is asked for fewer, and the most.
+const LISTED_JOBS: u32 = 100;
+const MOST_JOBS: u32 = 1000;
+/// Keys in an answer, unless it is asked for others.
+const TOP: u32 = 20;
+/// Pages of letters that are looked through for what to send again.
+const LETTER_PAGES: usize = 100;
+
+/// Why there is no answer.
+pub(super) struct Failed(pub(super) StatusCode, pub(super) String);
+
+impl From<ClientError> for Failed {
+    fn from(error: ClientError) -> Self {
+        let status = match &error {
+            ClientError::Unknown => StatusCode::NOT_FOUND,
+            ClientError::Refused(_) => StatusCode::CONFLICT,
+            ClientError::Broker(_) | ClientError::Nobody => StatusCode::SERVICE_UNAVAILABLE,
+            ClientError::Confused => StatusCode::BAD_GATEWAY,
+        };
+        Self(status, error.to_string())
+    }
+}
+
+impl IntoResponse for Failed {
+    fn into_response(self) -> Response {
+        guard::error(self.0, &self.1)
+    }
+}
+
+type Answered = Result<Json<Value>, Failed>;
+
+/// The answer is another than was asked for.
+fn confused() -> Failed {
+    ClientError::Confused.into()
+}
+
+/// A job's id out of a path.
+pub(super) fn id(text: &str) -> Result<JobId, Failed> {
+    text.parse().map_err(|_| Failed(StatusCode::NOT_FOUND, format!("`{text}` is no job: see /api/v1/jobs")))
+}
+
+#[derive(Deserialize)]
+pub(super) struct JobsQuery {
+    limit: Option<u32>,
+    before: Option<String>,
+}
+
+pub(super) async fn jobs(State(desk): State<Desk>, Query(query): Query<JobsQuery>) -> Answered {
+    let limit = query.limit.unwrap_or(LISTED_JOBS).clamp(1, MOST_JOBS);
+    let before = query.before.as_deref().map(id).transpose()?;
+    let Answer::Jobs(jobs) = desk.ask(Ask::JobsBefore { before, limit: limit + 1 }).await? else {
+        return Err(confused());
+    };
+    let more = jobs.len() > limit as usize;
+    let jobs: Value = jobs.iter().take(limit as usize).map(|status| status_value(status, &[])).collect();
+    Ok(Json(json!({ "jobs": jobs, "more": more })))
+}
+
+pub(super) async fn job(State(desk): State<Desk>, Path(job): Path<String>) -> Answered {
+    let status = status(&desk, id(&job)?).await?;
+    let losses = status.end.as_ref().map_or(&status.losses, |end| &end.losses);
+    let names = names(&desk, status.job, losses.records.iter().map(|skip| skip.source)).await?;
+    Ok(Json(status_value(&status, &names)))
+}
+
+async fn status(desk: &Desk, job: JobId) -> Result<Status, Failed> {
+    match desk.ask(Ask::Status { job, detail: true }).await? {
+        Answer::Status(status) => Ok(*status),
+        _ => Err(confused()),
+    }
+}
+
+/// The names of a job's sources, if any of them is to be named.
+async fn names(desk: &Desk, job: JobId, mut named: impl Iterator<Item = SourceNumber>) -> Result<Vec<Vec<u8>>, Failed> {
+    if named.next().is_none() {
+        return Ok(Vec::new());
+    }
+    let Answer::Spec { spec, .. } = desk.ask(Ask::Spec { job }).await? else { return Err(confused()) };
+    let mut names = Vec::new();
+    for page in 0..spec.sources.pages {
+        let told = |text: &str| tracing::debug!("{text}");
+        let patience = Some(rabbit_reduce_runtime::client::SHORT);
+        let (answer, page) = desk.client.ask(Ask::Sources { job, page }, &[], patience, &told).await?;
+        let Answer::Bytes { .. } = answer else { return Err(confused()) };
+        let sources: Vec<Source> = serde_json::from_slice(&page).map_err(|_| confused())?;
+        names.extend(sources.into_iter().map(|source| source.name.0));
+    }
+    Ok(names)
+}
+
+#[derive(Deserialize)]
+pub(super) struct TopQuery {
+    limit: Option<u32>,
+}
+
+pub(super) async fn top(State(desk): State<Desk>, Path(job): Path<String>, Query(query): Query<TopQuery>) -> Answered {
+    let ask = Ask::Top { job: id(&job)?, limit: query.limit.unwrap_or(TOP) };
+    let Answer::Top(top) = desk.ask(ask).await? else { return Err(confused()) };
+    let rows: Value = top.rows.iter().map(|(key, count)| json!([key, count])).collect();
+    Ok(Json(json!({ "rows": rows, "counted_chunks": top.counted, "chunks": top.chunks, "exact": top.whole })))
+}
+
+#[derive(Deserialize)]
+pub(super) struct LettersQuery {
+    after: Option<String>,
+}
+
+pub(super) async fn letters(
+    State(desk): State<Desk>,
+    Path(job): Path<String>,
+    Query(query): Query<LettersQuery>,
+) -> Answered {
+    let job = id(&job)?;
+    let (letters, more) = letters_after(&desk, job, query.after.unwrap_or_default()).await?;
+    let names = names(&desk, job, letters.iter().flat_map(|letter| letter.sources.iter().copied())).await?;
+    let letters: Value = letters.iter().map(|letter| letter_value(letter, &names)).collect();
+    Ok(Json(json!({ "letters": letters, "more": more })))
+}
+
+async fn letters_after(desk: &Desk, job: JobId, after: String) -> Result<(Vec<Letter>, bool), Failed> {
+    match desk.ask(Ask::Letters { job: Some(job), after }).await? {
+        Answer::Letters { letters, more } => Ok((letters, more)),
+        _ => Err(confused()),
+    }
+}
+
+pub(super) async fn cancel(State(desk): State<Desk>, Path(job): Path<String>) -> Answered {
+    let job = id(&job)?;
+    desk.ask(Ask::Cancel { job }).await?;
+    Ok(Json(status_value(&status(&desk, job).await?, &[])))
+}
+
+pub(super) async fn remove(State(desk): State<Desk>, Path(job): Path<String>) -> Answered {
+    desk.ask(Ask::Remove { job: id(&job)? }).await?;
+    Ok(Json(json!({})))
+}
+
+#[derive(Deserialize)]
+pub(super) struct Names {
+    names: Vec<String>,
+}
+
+pub(super) async fn drop_letters(
+    State(desk): State<Desk>,
+    Path(job): Path<String>,
+    Json(Names { names }): Json<Names>,
+) -> Answered {
+    desk.ask(Ask::Drop { job: Some(id(&job)?), names }).await?;
+    Ok(Json(json!({})))
+}
+
+/// Sends again what is lost: chunks, records that are letters, keys.
+pub(super) async fn retry(State(desk): State<Desk>, Path(job): Path<String>) -> Answered {
+    let job = id(&job)?;
+    let status = status(&desk, job).await?;
+    let losses = status.end.as_ref().map_or(&status.losses, |end| &end.losses);
+    let chunks: Vec<ChunkNumber> = losses.chunks.iter().map(|lost| lost.chunk).collect();
+    let records = lost_records(&desk, job).await?;
+    let (mut sent, mut under_way, mut refused) = (0, 0, Vec::new());
+    if !chunks.is_empty() || !records.is_empty() {
+        let Answer::Retried { chunks: again, under_way: before, refused: not, records } =
+            desk.ask(Ask::Retry { job, chunks, records }).await?
+        else {
+            return Err(confused());
+        };
+        (sent, under_way) = (again.len(), before.len());
+        refused.extend(not.into_iter().map(|(chunk, reason)| format!("chunk {chunk}: {reason}")));
+        for (chunk, place, became) in records {
+            match became {
+                PutBack::Sent => sent += 1,
+                PutBack::UnderWay => under_way += 1,
+                PutBack::Refused(reason) => {
+                    refused.push(format!("record at byte {} of chunk {chunk}: {reason}", place.offset));
+                }
+            }
+        }
+    }
+    if !losses.keys.is_empty()
+        && let Answer::Rereduced(partitions) = desk.ask(Ask::Rereduce { job }).await?
+    {
+        sent += partitions.iter().map(|partition| partition.keys as usize).sum::<usize>();
+    }
+    Ok(Json(json!({ "sent": sent, "under_way": under_way, "refused": refused })))
+}
+
+/// Records that were not counted with their chunks, and have a letter.
+async fn lost_records(desk: &Desk, job: JobId) -> Result<Vec<(ChunkNumber, Place)>, Failed> {
+    let (mut records, mut after) = (Vec::new(), String::new());
+    for _ in 0..LETTER_PAGES {
+        let (letters, more) = letters_after(desk, job, after).await?;
+        for letter in &letters {
+            let (Some(chunk), LetterKind::Records(skips)) = (letter.chunk, &letter.kind) else { continue };
+            let lost = skips.iter().zip(&letter.records).filter(|(_, state)| **state == RecordState::Lost);
+            records.extend(lost.map(|(skip, _)| (chunk, skip.place())));
+        }
+        let Some(last) = letters.into_iter().next_back().filter(|_| more) else { break };
+        after = last.name;
+    }
+    records.sort();
+    records.dedup();
+    Ok(records)
+}
+
+pub(super) async fn broker(State(desk): State<Desk>) -> Answered {
+    Ok(Json(broker_value(&desk.client).await?))
+}
+
+/// The queues, whoever works on them, and what keeps the aggregator from going on.
+pub(super) async fn broker_value(client: &rabbit_reduce_runtime::client::Client) -> Result<Value, ClientError> {
+    let mut depths = Vec::new();
+    for name in queues() {
+        if let Some(depth) = client.broker.depth(&name).await? {
+            depths.push(json!({ "name": name, "messages": depth.messages, "consumers": depth.consumers }));
+        }
+    }
+    let told = |text: &str| tracing::debug!("{text}");
+    let patience = Some(rabbit_reduce_runtime::client::SHORT);
+    let workers = match client.ask(Ask::Workers, &[], patience, &told).await? {
+        (Answer::Workers(workers), _) => workers,
+        _ => return Err(ClientError::Confused),
+    };
+    let now = clock::now_ms();
+    let worker = |worker: &SeenWorker| {
+        json!({
+            "name": worker.name,
+            "chunks": worker.chunks,
+            "bytes": worker.bytes,
+            "bytes_per_second": worker.bytes_per_second,
+            "seen_ms": now.saturating_sub(worker.silent_ms),
+        })
+    };
+    Ok(json!({ "queues": depths, "workers": workers.iter().map(worker).collect::<Value>() }))
+}
+
+/// How many jobs of a list there are in each state.
+pub(super) fn states(jobs: &[Status]) -> BTreeMap<&'static str, i64> {
+    let mut states = BTreeMap::new();
+    jobs.iter().for_each(|job| *states.entry(rabbit_reduce_runtime::standing::state(job)).or_default() += 1);
+    states
+}

@@ -1,0 +1,155 @@
+//! A role's own HTTP server: where it listens, and who is let in.
+//!
+//! It knows no role and no path but what every role has: `/healthz`, `/readyz`, `/metrics`. What would surprise: beyond loopback it
+//! does not start without a token and a certificate; on loopback, where anybody on the machine may come, a request for a host of
+//! another name is refused, since a page of a stranger may have been given our address under a name of its own.
+
+pub mod guard;
+pub mod metrics;
+
+use self::guard::{Guard, guarded};
+use crate::broker::rabbit::password_in;
+use crate::process::shutdown::Shutdown;
+use axum::Router;
+use axum::http::StatusCode;
+use axum::middleware::from_fn_with_state;
+use axum::routing::get;
+use axum_server::Handle;
+use axum_server::tls_rustls::RustlsConfig;
+use std::future::Future;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a connection may take until its first request is there.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long requests that are being answered may take when the process leaves.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// Where a role is served, and to whom.
+#[derive(Clone, Debug)]
+pub struct SiteConfig {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Names, beside those of loopback, that requests on loopback may be for.
+    pub hosts: Vec<String>,
+    /// A file with what a request has to know.
+    pub token: Option<PathBuf>,
+    /// A certificate with those that vouch for it, and its key, both PEM.
+    pub identity: Option<(PathBuf, PathBuf)>,
+}
+
+/// Why it is not served.
+#[derive(Debug, thiserror::Error)]
+pub enum SiteError {
+    /// Strangers could come.
+    #[error(
+        "--http {0} can be reached from other machines: give it --http-token-file, and --http-cert with --http-key; or a loopback \
+         address, as 127.0.0.1:8080"
+    )]
+    Open(SocketAddr),
+    /// The address.
+    #[error("--http {address}: nobody can listen there")]
+    Listen {
+        /// Which.
+        address: SocketAddr,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The token.
+    #[error("--http-token-file: {0}")]
+    Token(String),
+    /// The certificate.
+    #[error("--http-cert and --http-key: they cannot be used")]
+    Identity(#[source] io::Error),
+}
+
+/// A server that listens already.
+pub struct Site {
+    listener: TcpListener,
+    identity: Option<RustlsConfig>,
+    guard: Arc<Guard>,
+}
+
+impl Site {
+    /// Listens.
+    ///
+    /// # Errors
+    /// Says which of what it was given cannot be used.
+    pub async fn open(config: &SiteConfig) -> Result<Self, SiteError> {
+        let SiteConfig { address, hosts, token, identity } = config;
+        let alone = address.ip().is_loopback();
+        if !alone && (token.is_none() || identity.is_none()) {
+            return Err(SiteError::Open(*address));
+        }
+        let token = token.as_deref().map(password_in).transpose().map_err(SiteError::Token)?;
+        let identity = match identity {
+            Some((certificate, key)) => {
+                // Whoever is first decides which library encrypts.
+                drop(rustls::crypto::ring::default_provider().install_default());
+                Some(RustlsConfig::from_pem_file(certificate, key).await.map_err(SiteError::Identity)?)
+            }
+            None => None,
+        };
+        let listener =
+            TcpListener::bind(address).and_then(|listener| listener.set_nonblocking(true).map(|()| listener));
+        let listener = listener.map_err(|source| SiteError::Listen { address: *address, source })?;
+        Ok(Self { listener, identity, guard: Arc::new(Guard::new(token.as_deref(), hosts)) })
+    }
+
+    /// Where it can be reached.
+    #[must_use]
+    pub fn url(&self) -> String {
+        let scheme = if self.identity.is_some() { "https" } else { "http" };
+        let address = self.listener.local_addr().map_or_else(|_| "?".to_owned(), |address| address.to_string());
+        format!("{scheme}://{address}/")
+    }
+
+    /// Serves these paths, and what all roles have: `ready` says why it is not ready, `metrics` all that is to be told.
+    /// Ends soon after somebody wants us to stop.
+    pub async fn serve<R, M>(
+        self,
+        paths: Router,
+        ready: impl Fn() -> R + Clone + Send + Sync + 'static,
+        metrics: impl Fn() -> M + Clone + Send + Sync + 'static,
+        shutdown: Shutdown,
+    ) where
+        R: Future<Output = Result<(), String>> + Send + 'static,
+        M: Future<Output = String> + Send + 'static,
+    {
+        let readiness = move || async move {
+            match ready().await {
+                Ok(()) => (StatusCode::OK, "ready\n".to_owned()),
+                Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")),
+            }
+        };
+        let figures = move || async move { ([("content-type", metrics::CONTENT_TYPE)], metrics().await) };
+        let router = paths
+            .route("/healthz", get(async || "alive\n"))
+            .route("/readyz", get(readiness))
+            .route("/metrics", get(figures))
+            .layer(from_fn_with_state(Arc::clone(&self.guard), guarded));
+        let handle = Handle::new();
+        let leaving = handle.clone();
+        tokio::spawn(async move {
+            shutdown.graceful().await;
+            leaving.graceful_shutdown(Some(FAREWELL));
+        });
+        let service = router.into_make_service();
+        let served = match self.identity {
+            Some(identity) => match axum_server::from_tcp_rustls(self.listener, identity) {
+                Ok(server) => server.first_request_timeout(REQUEST_TIMEOUT).handle(handle).serve(service).await,
+                Err(error) => Err(error),
+            },
+            None => match axum_server::from_tcp(self.listener) {
+                Ok(server) => server.first_request_timeout(REQUEST_TIMEOUT).handle(handle).serve(service).await,
+                Err(error) => Err(error),
+            },
+        };
+        if let Err(error) = served {
+            tracing::error!(%error, "nothing is served over HTTP any more");
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! The flags of a role's own HTTP server.
+//!
+//! It opens nothing.
+
+use crate::http::SiteConfig;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Where a role is served, and to whom.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "HTTP")]
+pub struct HttpArgs {
+    /// Address and port to be served at, as 127.0.0.1:8080; beyond loopback a token and a certificate are demanded
+    #[arg(long, env = "RABBIT_REDUCE_HTTP", value_name = "ADDRESS")]
+    pub http: Option<SocketAddr>,
+    /// Another name that requests on loopback may be for; give it again for more
+    #[arg(long, env = "RABBIT_REDUCE_HTTP_HOST", value_name = "HOST", value_delimiter = ',', requires = "http")]
+    pub http_host: Vec<String>,
+    /// File with the token that requests have to know
+    #[arg(long, env = "RABBIT_REDUCE_HTTP_TOKEN_FILE", value_name = "FILE")]
+    pub http_token_file: Option<PathBuf>,
+    /// File with the certificate (PEM) to be served with
+    #[arg(long, env = "RABBIT_REDUCE_HTTP_CERT", value_name = "FILE", requires = "http_key")]
+    pub http_cert: Option<PathBuf>,
+    /// File with that certificate's key (PEM)
+    #[arg(long, env = "RABBIT_REDUCE_HTTP_KEY", value_name = "FILE", requires = "http_cert")]
+    pub http_key: Option<PathBuf>,
+}
+
+impl HttpArgs {
+    /// What is asked for, if anything is.
+    #[must_use]
+    pub fn config(&self) -> Option<SiteConfig> {
+        Some(SiteConfig {
+            address: self.http?,
+            hosts: self.http_host.clone(),
+            token: self.http_token_file.clone(),
+            identity: self.http_cert.clone().zip(self.http_key.clone()),
+        })
+    }
+}
