@@ -17,6 +17,7 @@ use self::workers::Workers;
 use crate::archive::{ArchiveError, JobFile};
 use crate::ending;
 use crate::limits::Limits;
+use crate::requests::Progress;
 use crate::shard::{Channel, HeldReceipt, Shard};
 use crate::tend::{Tended, Trouble};
 use bytes::Bytes;
@@ -118,8 +119,14 @@ impl Folding {
         self.workers.seen(now)
     }
 
+    /// How this job stands, or every one, as far as it is in memory.
+    pub(crate) fn progress_of(&self, job: Option<JobId>) -> BTreeMap<JobId, Progress> {
+        let jobs = self.jobs.keys().filter(|known| job.is_none_or(|job| job == **known));
+        jobs.filter_map(|job| Some((*job, self.progress(*job)?))).collect()
+    }
+
     /// How a job in memory stands: C, chunks folded in the partition that has the fewest, bytes, finished partitions.
-    pub(crate) fn progress(&self, job: JobId) -> Option<(Option<u32>, u32, u64, u32)> {
+    pub(crate) fn progress(&self, job: JobId) -> Option<Progress> {
         let state = self.jobs.get(&job)?;
         let folded: Vec<(u32, u64)> = state.shards.iter().map(Shard::progress).collect();
         let whole = folded.iter().map(|(chunks, _)| *chunks).min().unwrap_or(0);

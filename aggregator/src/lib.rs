@@ -54,6 +54,7 @@ use rabbit_reduce_runtime::process::joined::joined;
 use rabbit_reduce_runtime::process::shutdown::Shutdown;
 use rabbit_reduce_runtime::shipped::ShippedFiles;
 use rabbit_reduce_runtime::store::{Store, StoreError};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -453,8 +454,9 @@ impl Loop {
             }
         };
         let (progress, late) = match &request.ask {
-            Ask::Status { job, .. } => (self.folding.progress(*job), self.folding.late(*job)),
-            _ => (None, 0),
+            Ask::Status { job, .. } => (self.folding.progress_of(Some(*job)), self.folding.late(*job)),
+            Ask::Jobs | Ask::JobsBefore { .. } => (self.folding.progress_of(None), 0),
+            _ => (BTreeMap::new(), 0),
         };
         let alarms = self.folding.alarms(match &request.ask {
             Ask::Status { job, .. } => Some(*job),
@@ -468,7 +470,7 @@ impl Loop {
             let mut answered = if let Some(workers) = workers {
                 Answer::Workers(workers).into()
             } else if late_ms == 0 {
-                blocking(move || requests::answer(&archive, ask, &body, progress, alarms, returns > 0)).await
+                blocking(move || requests::answer(&archive, ask, &body, &progress, alarms, returns > 0)).await
             } else {
                 // Most likely nobody waits any more. Whoever does has a clock that is far behind.
                 let seconds = late_ms / 1000;

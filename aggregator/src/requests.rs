@@ -61,7 +61,7 @@ pub(crate) fn answer(
     archive: &Archive,
     ask: Ask,
     body: &Bytes,
-    progress: Option<Progress>,
+    progress: &BTreeMap<JobId, Progress>,
     alarms: Vec<String>,
     came_back: bool,
 ) -> Answered {
@@ -71,10 +71,10 @@ pub(crate) fn answer(
         Ask::Submit { spec } => submit(archive, &spec),
         Ask::Seal { job, chunks } => seal(archive, job, chunks),
         Ask::Step { job } => step(archive, job),
-        Ask::Status { job, detail } => status(archive, job, detail, progress, alarms),
+        Ask::Status { job, detail } => status(archive, job, detail, progress.get(&job).copied(), alarms),
         Ask::Uncovered { job, chunks } => uncovered(archive, job, chunks),
-        Ask::Jobs => jobs(archive, None, LISTED_JOBS),
-        Ask::JobsBefore { before, limit } => jobs(archive, before, LISTED_JOBS.min(limit as usize)),
+        Ask::Jobs => jobs(archive, None, LISTED_JOBS, progress),
+        Ask::JobsBefore { before, limit } => jobs(archive, before, LISTED_JOBS.min(limit as usize), progress),
         Ask::Top { job, limit } => top(archive, job, limit).map(Answered::from),
         Ask::Workers => unreachable!("who holds the partials tells of workers"),
         Ask::Spec { job } => spec(archive, job),
@@ -388,13 +388,13 @@ fn drop_letters(archive: &Archive, job: Option<JobId>, names: &[String]) -> Answ
     Ok(Answer::Done.into())
 }
 
-fn jobs(archive: &Archive, before: Option<JobId>, limit: usize) -> Answering {
+fn jobs(archive: &Archive, before: Option<JobId>, limit: usize, progress: &BTreeMap<JobId, Progress>) -> Answering {
     let mut statuses = Vec::new();
     for job in archive.jobs()?.into_iter().filter(|job| before.is_none_or(|before| *job < before)) {
         if statuses.len() == limit {
             break;
         }
-        let mut status = match status_of(archive, job, false, None) {
+        let mut status = match status_of(archive, job, false, progress.get(&job).copied()) {
             Err(error @ (ArchiveError::Damaged { .. } | ArchiveError::Spec { .. })) => {
                 tracing::warn!(%job, reason = start::chain(&error), "a job that cannot be read is not listed");
                 continue;

@@ -10,7 +10,7 @@ pub mod metrics;
 use self::guard::{Guard, guarded};
 use crate::broker::rabbit::password_in;
 use crate::process::shutdown::Shutdown;
-use axum::Router;
+pub use axum::Router;
 use axum::http::StatusCode;
 use axum::middleware::from_fn_with_state;
 use axum::routing::get;

@@ -1,14 +1,16 @@
 //! The worker's flags, and from errors to exit codes.
 
-use crate::{Config, LEAST_BUDGET_BYTES, Roots, apart, run};
+use crate::{Config, LEAST_BUDGET_BYTES, Roots, apart, run_at};
 use clap::Parser;
 use clap::builder::FalseyValueParser;
 use rabbit_reduce_core::program::Programs;
 use rabbit_reduce_runtime::command::with_commands;
+use rabbit_reduce_runtime::http::Site;
 use rabbit_reduce_runtime::module::with_modules;
 use rabbit_reduce_runtime::process::args::{AllowArgs, BrokerArgs, ByteSize, LogArgs, ModuleArgs, memory_default};
 use rabbit_reduce_runtime::process::broker::{connect_and_declare, failure};
 use rabbit_reduce_runtime::process::exit::Exit;
+use rabbit_reduce_runtime::process::http::HttpArgs;
 use rabbit_reduce_runtime::process::identity;
 use rabbit_reduce_runtime::process::shutdown::Shutdown;
 use rabbit_reduce_runtime::process::start::{self, Failure};
@@ -45,6 +47,8 @@ pub struct Cli {
     /// Where it notes its progress then.
     #[arg(long, value_name = "FILE", hide = true, requires = "map_apart")]
     notes: Option<PathBuf>,
+    #[command(flatten)]
+    http: HttpArgs,
     #[command(flatten)]
     commands: AllowArgs,
     #[command(flatten)]
@@ -109,12 +113,19 @@ impl Cli {
                 Err(error) => Err(Failure::new(Exit::InputOutput, error)),
             };
         }
+        let site = match self.http.config() {
+            Some(site) => Some(Site::open(&site).await.map_err(|error| Failure::new(Exit::Usage, error))?),
+            None => None,
+        };
         let broker = tokio::select! {
             broker = connect_and_declare(&self.broker) => broker?,
             () = shutdown.graceful() => return Ok(Exit::Done),
         };
         tracing::info!(worker = config.name, threads = config.threads, broker = %self.broker.url, "working");
-        run(config, broker, shutdown).await.map_err(failure)?;
+        if let Some(site) = &site {
+            tracing::info!(url = site.url(), "health and figures are served");
+        }
+        run_at(site, config, broker, shutdown).await.map_err(failure)?;
         Ok(Exit::Done)
     }
 }

@@ -11,6 +11,7 @@ mod frame;
 pub mod input;
 mod mapping;
 mod partials;
+mod tally;
 mod task;
 
 pub use input::Roots;
@@ -23,6 +24,7 @@ use rabbit_reduce_runtime::broker::stored::pause_before;
 use rabbit_reduce_runtime::broker::{Broker, BrokerError, Delivery};
 use rabbit_reduce_runtime::client::Client;
 use rabbit_reduce_runtime::command::Limits;
+use rabbit_reduce_runtime::http::{Router, Site};
 use rabbit_reduce_runtime::process::joined::joined;
 use rabbit_reduce_runtime::process::shutdown::Shutdown;
 use rabbit_reduce_runtime::shipped::ShippedFiles;
@@ -30,6 +32,7 @@ use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tally::Tally;
 use task::Task;
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::task::JoinSet;
@@ -95,6 +98,7 @@ struct Shared {
     ended: Mutex<VecDeque<JobId>>,
     /// Tells whoever works for a job that another one has ended.
     heard: Notify,
+    tally: Tally,
 }
 
 /// Works until asked to stop, or until there is nothing to do if it was told to leave then.
@@ -102,15 +106,32 @@ struct Shared {
 /// # Errors
 /// Fails if the broker refuses the worker for good; an unreachable one is waited for.
 pub async fn run(config: Config, broker: Arc<dyn Broker>, shutdown: Shutdown) -> Result<(), BrokerError> {
+    run_at(None, config, broker, shutdown).await
+}
+
+/// The same, and its health and figures served over HTTP meanwhile.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_at(
+    site: Option<Site>,
+    config: Config,
+    broker: Arc<dyn Broker>,
+    shutdown: Shutdown,
+) -> Result<(), BrokerError> {
     let shared = Arc::new(Shared {
         compute: Semaphore::new(config.threads),
         kept: mapping::Kept::new(config.programs.clone()),
         client: tokio::sync::Mutex::default(),
         ended: Mutex::default(),
         heard: Notify::new(),
+        tally: Tally::default(),
         broker,
         config,
     });
+    if let Some(site) = site {
+        tokio::spawn(serve(site, Arc::clone(&shared), shutdown.clone()));
+    }
     // One delivery waits for each hand-over; what is held besides is bounded by the prefetch.
     let (deliveries, mut arrivals) = mpsc::channel(1);
     let ahead = u16::try_from(shared.config.threads.saturating_mul(2)).unwrap_or(u16::MAX);
@@ -154,6 +175,17 @@ pub async fn run(config: Config, broker: Arc<dyn Broker>, shutdown: Shutdown) ->
         () = finishing => {}
     }
     outcome
+}
+
+/// It is ready if it reaches the broker.
+async fn serve(site: Site, shared: Arc<Shared>, shutdown: Shutdown) {
+    let figures = Arc::clone(&shared);
+    let ready = move || {
+        let shared = Arc::clone(&shared);
+        async move { shared.broker.depth(queue::MAP).await.map(drop).map_err(|error| error.to_string()) }
+    };
+    let metrics = move || std::future::ready(figures.tally.text());
+    site.serve(Router::new(), ready, metrics, shutdown).await;
 }
 
 /// Consumes a queue, again whenever the channel is gone.

@@ -168,9 +168,13 @@ async fn handle(
             () = shared.until_unwanted(&task) => Tried::Unwanted,
         };
         match tried {
-            Tried::Published => return Ok(true),
+            Tried::Published => {
+                shared.tally.published(&task);
+                return Ok(true);
+            }
             Tried::Unwanted => {
                 tracing::debug!(%job, %chunk, "its job has ended; a task is given up");
+                shared.tally.unwanted();
                 return Ok(true);
             }
             Tried::Stopped => return Ok(false),
@@ -188,6 +192,7 @@ async fn handle(
             let reason = last_reason(&next);
             tracing::warn!(%job, %chunk, attempt = next.attempt - 1, reason, "a task failed and is tried again");
             let sent = send_on(shared, queue::RETRY, *next, input, raw, attempt).await;
+            shared.tally.retried();
             crash_point::reached("worker.retried");
             sent
         }
@@ -195,6 +200,7 @@ async fn handle(
             let reason = last_reason(&next);
             tracing::warn!(%job, %chunk, crashes = next.crashes, reason, "a task is set apart from all others");
             let sent = send_on(shared, queue::SUSPECT, *next, input, raw, attempt).await;
+            shared.tally.set_apart();
             crash_point::reached("worker.suspected");
             sent
         }
@@ -231,6 +237,7 @@ async fn bury(shared: &Arc<Shared>, failure: &message::Failure, raw: &Bytes) -> 
     let message::Failure { job, chunk, attempts, reason, .. } = failure;
     tracing::error!(%job, %chunk, attempts, reason, "a task failed for good");
     shared.publish(queue::DEAD, message::encode(failure, raw_of(raw))).await?;
+    shared.tally.lost();
     crash_point::reached("worker.buried");
     Ok(true)
 }
@@ -264,7 +271,9 @@ async fn try_task(
         }
         return try_apart(shared, program, raw).await;
     }
+    let began = clock::instant();
     let mapped = map(shared, task, input).await;
+    shared.tally.mapping(clock::since(began));
     // While this one is published another may be mapped.
     drop(turn);
     match mapped {
