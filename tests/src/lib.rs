@@ -20,6 +20,7 @@ pub mod oracle;
 pub mod processes;
 pub mod seen;
 pub mod simulation;
+pub mod site;
 pub mod troubled_store;
 pub mod troubles;
 pub mod wait;

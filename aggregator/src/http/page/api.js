@@ -55,7 +55,8 @@ export const ask = async (path, { body, post = false, signal, patience = PATIENC
     request.headers = { 'X-Rabbit-Reduce': '1', 'content-type': 'application/json' };
     request.body = JSON.stringify(body ?? {});
   }
-  let [answer, text] = [null, ''];
+  let answer;
+  let text;
   try {
     answer = await fetch(ROOT + path, request);
     text = await answer.text();
