@@ -4,6 +4,7 @@
 //! must not be green.
 
 pub mod binaries;
+pub mod browser;
 pub mod buckets;
 pub mod cluster;
 pub mod crew;

@@ -119,12 +119,16 @@ const connect = () => {
       check();
     }
   });
-  for (const kind of ['jobs', 'broker']) {
+  for (const kind of ['jobs', 'gone', 'broker']) {
     source.addEventListener(kind, (event) => {
       heardMs = Date.now();
       listener[kind](JSON.parse(event.data));
     });
   }
+  source.addEventListener('trouble', () => {
+    heardMs = Date.now();
+    check();
+  });
   source.addEventListener('error', () => {
     close();
     failures += 1;
@@ -170,7 +174,7 @@ const check = () => {
   })();
 };
 
-// `whoever` has the functions `jobs`, `broker`, `trouble`, and `missed`: events may have been.
+// `whoever` has the functions `jobs`, `gone`, `broker`, `trouble`, and `missed`: events may have been.
 export const listen = (whoever) => {
   listener = whoever;
   heardMs = checkedMs = Date.now();

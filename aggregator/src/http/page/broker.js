@@ -1,4 +1,4 @@
-// The broker: its queues, the workers that were seen, and its alarms.
+// The broker: its queues, and the workers that were seen.
 //
 // It deliberately knows no job. What would surprise: a worker is here only if the aggregator that answers has folded
 // something of it in the last minutes; one that is idle, or whose work went elsewhere, is not.
@@ -11,9 +11,8 @@ export const brokerView = () => {
   let broker = null;
   const heading = make('h1', { tabindex: '-1' }, 'Broker');
   const place = make('div');
-  const [alarms, queues, workers] = [make('div', { role: 'status' }), make('div'), make('div')];
+  const [queues, workers] = [make('div'), make('div')];
   const element = make('div', {}, heading, place,
-    section('Alarms', { id: 'alarms' }, alarms),
     section('Queues', { id: 'queues' }, queues),
     section('Workers', { id: 'workers' }, workers,
       make('p', { class: 'dim' }, 'Those whose work the aggregator that answers has seen in the last minutes.')));
@@ -32,13 +31,7 @@ export const brokerView = () => {
   };
 
   const show = (next) => {
-    const before = JSON.stringify(broker?.alarms);
     broker = next;
-    if (before !== JSON.stringify(broker.alarms)) {
-      alarms.replaceChildren(broker.alarms.length
-        ? make('ul', { class: 'alarms' }, ...broker.alarms.map((alarm) => make('li', {}, strange(alarm, 1000))))
-        : make('p', {}, 'None.'));
-    }
     const columns = [['Queue'], ['Messages', 'number'], ['Consumers', 'number'], ['Note']];
     const rows = broker.queues.map(({ name, messages, consumers }) => [
       strange(name, 80), digits(messages), digits(consumers), messages > 0 && consumers === 0 ? 'nobody reads it' : '',

@@ -232,6 +232,7 @@ export const jobView = (id, leave) => {
         load();
       }
     },
+    gone: (ids) => ids.includes(id) && load(),
     tick: (nowMs) => {
       if (job) {
         showFacts(nowMs);

@@ -1,8 +1,7 @@
 // The list of jobs, the newest first, which moves by itself.
 //
 // It deliberately knows nothing of what is in a job beyond its row. What would surprise: the list stays alive while
-// another view is shown, so that whoever comes back finds it where it was; what was removed meanwhile goes when a page
-// is read again.
+// another view is shown, so that whoever comes back finds it where it was.
 
 import { ask } from './api.js';
 import { bar, button, code, isOff, make, problem, scrolling, setOff, setText } from './elements.js';
@@ -54,7 +53,7 @@ export const jobsView = () => {
   const heading = make('h1', { tabindex: '-1' }, 'Jobs');
   const total = make('p', { class: 'dim', role: 'status' });
   const trouble = make('div');
-  const moreButton = button(`Show ${PAGE} more`, () => !isOff(moreButton) && load(order.length), { id: 'more' });
+  const moreButton = button(`Show ${PAGE} more`, () => !isOff(moreButton) && load(order.at(-1)?.id), { id: 'more' });
   moreButton.hidden = true;
   const headings = COLUMNS.map((name) => make('th', { role: 'columnheader', scope: 'col' }, name));
   const list = make('table', { class: 'jobs', role: 'table', 'aria-label': 'Jobs, the newest first' },
@@ -107,16 +106,17 @@ export const jobsView = () => {
     }
   };
 
-  const load = (offset) => {
+  // The newest, or those that are older than this one.
+  const load = (older = null) => {
     loading ??= (async () => {
       setOff(moreButton, true);
       const before = new Set(known.keys());
       try {
-        const page = await ask(`/jobs?limit=${PAGE}&offset=${offset}`);
+        const page = await ask(`/jobs?limit=${PAGE}${older === null ? '' : `&before=${encodeURIComponent(older)}`}`);
         const nowMs = Date.now();
-        forgetRemoved(page.jobs, before, offset === 0, !page.more);
+        forgetRemoved(page.jobs, before, older === null, !page.more);
         page.jobs.forEach((job) => place(job, nowMs));
-        if (offset > 0 || order.length <= page.jobs.length || !page.more) {
+        if (older !== null || order.length <= page.jobs.length || !page.more) {
           more = page.more;
         }
         if (!more && document.activeElement === moreButton) {
@@ -126,7 +126,7 @@ export const jobsView = () => {
         trouble.replaceChildren();
         tell();
       } catch (error) {
-        trouble.replaceChildren(problem(error, () => load(offset)));
+        trouble.replaceChildren(problem(error, () => load(older)));
       }
       setOff(moreButton, false);
       loading = null;
@@ -138,13 +138,13 @@ export const jobsView = () => {
     title: 'Jobs',
     element,
     open: () => {
-      load(0);
+      load();
       scrollTo(0, scrollY);
     },
     close: () => {
       scrollY = window.scrollY;
     },
-    refresh: () => load(0),
+    refresh: () => load(),
     jobs: (jobs, nowMs) => {
       for (const job of jobs) {
         // An unknown job that is older than what is shown belongs to a page that is not read yet.

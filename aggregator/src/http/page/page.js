@@ -79,6 +79,11 @@ listen({
     }
     showConnection(true);
   },
+  gone: (ids) => {
+    ids.forEach((id) => list.remove(id));
+    view.gone?.(ids);
+    showConnection(true);
+  },
   broker: (broker) => {
     heardMs = Date.now();
     view.broker?.(broker);
