@@ -92,6 +92,7 @@ fn pages() -> Vec<Page> {
             "SECURITY.md",
             "docs/docker.md",
             "docs/faults.md",
+            "docs/http.md",
             "docs/machines.md",
             "docs/performance.md",
             "docs/programs.md",
