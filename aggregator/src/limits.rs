@@ -60,14 +60,14 @@ mod tests {
 
     use super::*;
 
-    const SEEN: Seen = Seen { whole: 0, losses: 0, bytes: 0, finished: false, kept_bytes: 600, least_keys: 6 };
+    const SEEN: Seen = Seen { whole: 0, losses: 0, bytes: 0, finished: false, kept_bytes: 1024, least_keys: 6 };
 
     #[test]
     fn a_job_may_have_as_much_as_its_limit_says_and_no_more() {
-        let limits = Limits { bytes: Some(1200), keys: Some(12), ..Limits::default() };
+        let limits = Limits { bytes: Some(2048), keys: Some(12), ..Limits::default() };
         assert_eq!(limits.exceeded([SEEN, SEEN].iter()), None);
-        let bytes = Seen { kept_bytes: 601, ..SEEN };
-        assert!(limits.exceeded([SEEN, bytes].iter()).unwrap().contains("1200 B in the store, which"));
+        let bytes = Seen { kept_bytes: 1025, ..SEEN };
+        assert!(limits.exceeded([SEEN, bytes].iter()).unwrap().contains("2KiB in the store, which"));
         let keys = Seen { least_keys: 7, ..SEEN };
         assert!(limits.exceeded([keys, SEEN].iter()).unwrap().contains("12 keys"));
     }

@@ -107,6 +107,17 @@ pub struct Source {
     /// The file behind it, if there is one: `resume` and by-reference tasks read it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<FileStamp>,
+    /// The file that this stream is unpacked from, if there is one: `resume` reads it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub packed: Option<FileStamp>,
+}
+
+impl Source {
+    /// A stream of this name.
+    #[must_use]
+    pub const fn stream(name: Vec<u8>) -> Self {
+        Self { name: ByteText(name), file: None, packed: None }
+    }
 }
 
 /// A file, and what it was when the job was made.
@@ -144,7 +155,8 @@ impl SourceList {
     pub fn of(sources: &[Source]) -> (Self, Vec<Vec<u8>>) {
         let (mut pages, mut page, mut size) = (Vec::new(), Vec::new(), 0);
         for source in sources {
-            size += 100 + source.name.0.len() + source.file.as_ref().map_or(0, |file| file.path.0.len());
+            size += 100 + source.name.0.len();
+            size += source.file.iter().chain(&source.packed).map(|file| file.path.0.len()).sum::<usize>();
             page.push(source);
             if size >= SOURCE_PAGE_BYTES {
                 pages.push(serde_json::to_vec(&page).expect("sources are plain data"));
@@ -430,7 +442,7 @@ mod tests {
     fn a_list_of_sources_falls_into_pages_that_its_digest_names() {
         let source = |number: u32| {
             let file = FileStamp { path: ByteText(vec![b'p'; 200]), size: 3, modified_ns: 0 };
-            Source { name: ByteText(number.to_string().into_bytes()), file: Some(file) }
+            Source { file: Some(file), ..Source::stream(number.to_string().into_bytes()) }
         };
         let sources: Vec<Source> = (0..4000).map(source).collect();
         let (list, pages) = SourceList::of(&sources);
@@ -443,7 +455,7 @@ mod tests {
         assert_eq!(list.digest, SourceList::digest(&pages));
         let swapped: Vec<Vec<u8>> = pages.iter().rev().cloned().collect();
         assert_ne!(list.digest, SourceList::digest(&swapped));
-        let stream = Source { name: ByteText(b"-".to_vec()), file: None };
+        let stream = Source::stream(b"-".to_vec());
         assert_eq!(SourceList::of(&[source(0), stream]).0.bytes, None, "a stream's size is not known");
     }
 

@@ -8,9 +8,10 @@ mod dead;
 #[cfg(test)]
 mod tests;
 
-use self::args::{CommandArgs, JobArgs, OutputArgs, Setting, StateFormat, StepArgs};
+use self::args::{CommandArgs, InputArgs, JobArgs, OutputArgs, Setting, StateFormat, StepArgs};
 use crate::dead::selection::NameError;
 use crate::embedded::MIN_MEMORY_BYTES;
+use crate::sources::Choice;
 use bytes::Bytes;
 use clap::{CommandFactory, FromArgMatches};
 use rabbit_reduce_core::id::JobId;
@@ -87,8 +88,19 @@ pub struct Run {
     pub commands: Limits,
     /// What modules may take.
     pub modules: ModuleArgs,
+    /// What is read.
+    pub inputs: Inputs,
+}
+
+/// What is read.
+#[derive(Clone, Debug)]
+pub struct Inputs {
     /// As typed.
-    pub inputs: Vec<PathBuf>,
+    pub typed: Vec<PathBuf>,
+    /// Where further ones are listed.
+    pub list: Option<PathBuf>,
+    /// What of it is input.
+    pub choice: Choice,
 }
 
 /// A job through the broker.
@@ -106,8 +118,8 @@ pub struct Push {
     pub detach: bool,
     /// Where the answer goes.
     pub output: OutputConfig,
-    /// As typed.
-    pub inputs: Vec<PathBuf>,
+    /// What is read.
+    pub inputs: Inputs,
 }
 
 /// A job taken up again.
@@ -380,7 +392,7 @@ impl Cli {
     pub fn into_command(self, programs: &Programs) -> Result<Command, UsageError> {
         Ok(match self.command {
             CommandArgs::Run(args) => {
-                let streams = args.inputs.iter().any(|input| input.as_os_str() == STANDARD_INPUT);
+                let streams = args.inputs.inputs.iter().any(|input| input.as_os_str() == STANDARD_INPUT);
                 let steps = steps(
                     args.job,
                     if streams { By::Value } else { By::Reference },
@@ -592,10 +604,14 @@ fn shipped(flag: &'static str, path: &Path) -> Result<(Shipped, Bytes), UsageErr
     Ok((Shipped::of(&bytes), bytes.into()))
 }
 
-fn inputs(inputs: Vec<PathBuf>, by: By) -> Result<Vec<PathBuf>, UsageError> {
-    match inputs.iter().filter(|input| input.as_os_str() == STANDARD_INPUT).count() {
+fn inputs(args: InputArgs, by: By) -> Result<Inputs, UsageError> {
+    let InputArgs { inputs: typed, files_from: list, include, exclude, as_is } = args;
+    let standard = typed.iter().chain(&list).filter(|input| input.as_os_str() == STANDARD_INPUT).count();
+    let listed = list.as_ref().is_some_and(|list| list.as_os_str() == STANDARD_INPUT);
+    let inputs = Inputs { typed, list, choice: Choice { include, exclude, as_is } };
+    match standard {
         0 => Ok(inputs),
-        1 if by == By::Value => Ok(inputs),
+        1 if by == By::Value || listed => Ok(inputs),
         1 => Err(UsageError::StandardInputByReference),
         _ => Err(UsageError::StandardInputTwice),
     }

@@ -25,7 +25,7 @@ use clap::Parser;
 use rabbit_reduce_core::id::JobId;
 use rabbit_reduce_core::message::{Answer, Ask, End, Losses, Outcome, Status};
 use rabbit_reduce_core::program::Programs;
-use rabbit_reduce_core::spec::{By, Mappers, SEGMENT_BYTES};
+use rabbit_reduce_core::spec::{By, MAX_CHUNKS, Mappers, SEGMENT_BYTES};
 use rabbit_reduce_runtime::broker::Broker;
 use rabbit_reduce_runtime::client::{Client, ClientError, SHORT};
 use rabbit_reduce_runtime::command::{Host, Permission, with_commands};
@@ -38,10 +38,13 @@ use rabbit_reduce_runtime::process::shutdown::Shutdown;
 use rabbit_reduce_runtime::process::start::{self, Failure};
 use rabbit_reduce_runtime::process::{complain, tell};
 use rabbit_reduce_runtime::publishing::{Packing, PublishError};
+use rabbit_reduce_runtime::reader::STANDARD_INPUT;
 use rabbit_reduce_runtime::shown::{Shown, one_line};
 use rabbit_reduce_runtime::store::temporary::TemporaryStore;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::fs::File;
+use std::io;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -154,6 +157,7 @@ async fn run_here(run: cli::Run, programs: Programs, screen: Screen, shutdown: S
         packing: Packing::None,
         // The roles here look whether modules can be run; of these it only prints the results.
         programs: with_modules(programs, None),
+        as_is: run.inputs.choice.as_is,
     };
     let segment_bytes = embedded.segment_bytes;
     let mappers = Mappers { threads: run.threads, memory_bytes: run.memory_bytes };
@@ -181,8 +185,12 @@ async fn push_out(push: cli::Push, programs: Programs, quiet: bool, shutdown: Sh
     let screen = Screen::new(quiet);
     let sources = collect(&push.inputs, &screen)?;
     let to = open(&push.output)?;
-    let session =
-        Session { patience: None, packing: push.packing, ..session(&push.broker, programs, quiet, shutdown).await? };
+    let session = Session {
+        patience: None,
+        packing: push.packing,
+        as_is: push.inputs.choice.as_is,
+        ..session(&push.broker, programs, quiet, shutdown).await?
+    };
     let steps = session.submit_steps(&push.steps, push.by, SEGMENT_BYTES, None, sources).await.map_err(failure)?;
     let job = steps[steps.len() - 1].spec.job;
     remember(job, &push.broker, &session.screen);
@@ -238,7 +246,7 @@ async fn drive(
         && let Err(error) = session.publish(first, only).await
     {
         session.screen.finish();
-        let streams = first.sources.iter().any(|source| source.file.is_none());
+        let streams = first.sources.iter().any(|source| source.file.is_none() && source.packed.is_none());
         let after = if streams {
             format!("standard input cannot be read again: `producer cancel {job}`, then push anew")
         } else {
@@ -391,11 +399,27 @@ async fn session(args: &BrokerArgs, programs: Programs, quiet: bool, shutdown: S
     };
     let (client, screen) = (Client::new(broker), Screen::new(quiet));
     let programs = printing(programs);
-    Ok(Session { client, shutdown, screen, patience: Some(SHORT), packing: Packing::None, programs })
+    Ok(Session { client, shutdown, screen, patience: Some(SHORT), packing: Packing::None, programs, as_is: false })
 }
 
-fn collect(inputs: &[PathBuf], screen: &Screen) -> Result<Vec<rabbit_reduce_core::spec::Source>, Failure> {
-    let collected = sources::collect(inputs).map_err(|error| Failure::new(Exit::InputOutput, error))?;
+fn collect(inputs: &cli::Inputs, screen: &Screen) -> Result<Vec<rabbit_reduce_core::spec::Source>, Failure> {
+    let unreadable = |error: io::Error| {
+        let list = inputs.list.as_deref().unwrap_or(Path::new(STANDARD_INPUT)).display();
+        Failure::new(Exit::InputOutput, format!("--files-from {list} cannot be read: {error}"))
+    };
+    let mut typed = inputs.typed.clone();
+    match inputs.list.as_deref() {
+        None => {}
+        Some(list) if list.as_os_str() == STANDARD_INPUT => {
+            typed.extend(sources::listed(io::stdin().lock()).map_err(unreadable)?);
+        }
+        Some(list) => {
+            let list = File::open(list).map_err(unreadable)?;
+            typed.extend(sources::listed(io::BufReader::new(list)).map_err(unreadable)?);
+        }
+    }
+    let collected = sources::collect_chosen(&typed, &inputs.choice);
+    let collected = collected.map_err(|error| Failure::new(Exit::InputOutput, error))?;
     if collected.skipped.count > 0 {
         screen.say(&collected.skipped.to_string());
     }
@@ -430,7 +454,7 @@ fn most_chunks(known: &Known) -> u32 {
     let least = known.spec.chunk_bytes / 2;
     let bytes = known.spec.sources.bytes.unwrap_or(u64::MAX);
     let most = (bytes / least.max(1)).saturating_add(2 * u64::from(known.spec.sources.count)).saturating_add(1);
-    u32::try_from(most).unwrap_or(u32::MAX - 1)
+    u32::try_from(most.min(MAX_CHUNKS)).expect("fewer than there are numbers")
 }
 
 fn print_text(text: &str) -> Result<Exit, Failure> {

@@ -11,9 +11,7 @@ use rabbit_reduce_core::message::{Answer, Ask, End, Status};
 use rabbit_reduce_core::output::{OrderError, OutputOptions, print_result};
 use rabbit_reduce_core::program::{NamedProgram, Programs};
 use rabbit_reduce_core::shipped::FILE_PAGE_BYTES;
-use rabbit_reduce_core::spec::{
-    By, ByteText, MAX_STEPS, Mappers, Source, SourceList, Spec, SpecError, chunk_bytes_for,
-};
+use rabbit_reduce_core::spec::{By, MAX_STEPS, Mappers, Source, SourceList, Spec, SpecError, chunk_bytes_for};
 use rabbit_reduce_core::topology::queue;
 use rabbit_reduce_runtime::client::{Client, ClientError, SHORT};
 use rabbit_reduce_runtime::crash_point;
@@ -88,6 +86,8 @@ pub struct Session {
     pub packing: Packing,
     /// What jobs can be of.
     pub programs: Programs,
+    /// Streams are not unpacked.
+    pub as_is: bool,
 }
 
 /// A job that this session knows everything about.
@@ -111,12 +111,13 @@ struct Step {
 }
 
 impl Known {
-    fn publishing(&self, only: Option<BTreeSet<u32>>, purpose: Purpose, packing: Packing) -> Publishing {
+    fn publishing(&self, only: Option<BTreeSet<u32>>, purpose: Purpose, packing: Packing, as_is: bool) -> Publishing {
+        let sources = Arc::clone(&self.sources);
         Publishing {
             spec: Arc::clone(&self.spec),
             store: self.store.clone(),
             sources: Arc::clone(&self.sources),
-            reader: Reader::new(Arc::clone(&self.sources)),
+            reader: if as_is { Reader::as_is(sources) } else { Reader::new(sources) },
             boundary: self.job.boundary(),
             only,
             purpose,
@@ -178,7 +179,7 @@ impl Session {
         let mut known = VecDeque::new();
         for (number, config) in steps.iter().enumerate().skip(1).rev() {
             let step = Step { job: jobs[number], after: Some(jobs[number - 1]), then: jobs.get(number + 1).copied() };
-            let rows = Source { name: ByteText(format!("step-{number}").into_bytes()), file: None };
+            let rows = Source::stream(format!("step-{number}").into_bytes());
             known.push_front(self.submit_step(step, config, By::Value, segment_bytes, None, vec![rows]).await?);
         }
         let step = Step { job: jobs[0], after: None, then: jobs.get(1).copied() };
@@ -254,7 +255,7 @@ impl Session {
     /// # Errors
     /// If the input cannot be read, the broker refuses, or we are asked to stop. The job can be resumed.
     pub async fn publish(&self, known: &Known, only: Option<BTreeSet<u32>>) -> Result<u32, SessionError> {
-        let publishing = known.publishing(only, Purpose::Mapping, self.packing);
+        let publishing = known.publishing(only, Purpose::Mapping, self.packing, self.as_is);
         let mut bytes = 0;
         let job = known.spec.job;
         let watching = self.watch_quietly(job);
@@ -280,7 +281,7 @@ impl Session {
     /// # Errors
     /// If the input cannot be read, the broker refuses, or we are asked to stop.
     pub(crate) async fn publish_letters(&self, known: &Known, only: BTreeSet<u32>) -> Result<(), SessionError> {
-        let publishing = known.publishing(Some(only), Purpose::Keeping, self.packing);
+        let publishing = known.publishing(Some(only), Purpose::Keeping, self.packing, self.as_is);
         publishing.run(Arc::clone(&self.client.broker), &self.shutdown, |_, _| ()).await?;
         Ok(())
     }

@@ -5,14 +5,18 @@
 //! so that there can be no loop. Hidden files count. What would surprise: what the kernel makes up (`/proc`, `/dev/stdin`)
 //! is read as a stream even where it looks like a file, since its size lies or its path means another file elsewhere.
 
+mod choice;
+
+pub use self::choice::{Choice, Pattern, PatternError};
 use rabbit_reduce_core::spec::{ByteText, FileStamp, Source};
+use rabbit_reduce_runtime::packed::{BEGINNING_BYTES, Form};
 use rabbit_reduce_runtime::reader::STANDARD_INPUT;
 use rabbit_reduce_runtime::shown::{Shown, one_line};
 use rabbit_reduce_runtime::stamp::{is_as_stamped, stamp_of};
 use std::ffi::OsStr;
 use std::fmt;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, BufRead, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -63,6 +67,8 @@ enum Problem {
     Stream { path: PathBuf },
     #[error("there are more than {MAX_SOURCES} files: join some of them, or make several jobs")]
     TooMany,
+    #[error("{} is no pattern of files ({reason})", shown(path))]
+    Pattern { path: PathBuf, reason: String },
 }
 
 /// Collects the sources of inputs as typed, in their order; the files of a folder in byte order of their names.
@@ -70,11 +76,19 @@ enum Problem {
 /// # Errors
 /// Tells of every input that cannot be used, not only of the first.
 pub fn collect(inputs: &[PathBuf]) -> Result<Collected, InputsError> {
-    let mut collecting = Collecting::default();
+    collect_chosen(inputs, &Choice::default())
+}
+
+/// The same, of folders only what is chosen.
+///
+/// # Errors
+/// As [`collect`].
+pub fn collect_chosen(inputs: &[PathBuf], choice: &Choice) -> Result<Collected, InputsError> {
+    let mut collecting = Collecting { choice, collected: Collected::default(), error: InputsError::default() };
     for input in inputs {
         collecting.input(input);
     }
-    let Collecting { collected, error } = collecting;
+    let Collecting { collected, error, .. } = collecting;
     if error.problems.is_empty() { Ok(collected) } else { Err(error) }
 }
 
@@ -85,7 +99,7 @@ pub fn collect(inputs: &[PathBuf]) -> Result<Collected, InputsError> {
 pub fn check_again(sources: &[Source]) -> Result<(), InputsError> {
     let mut error = InputsError::default();
     for source in sources {
-        let Some(stamp) = &source.file else {
+        let Some(stamp) = source.file.as_ref().or(source.packed.as_ref()) else {
             error.list(Problem::Stream { path: path_of(&source.name).to_owned() });
             continue;
         };
@@ -99,19 +113,34 @@ pub fn check_again(sources: &[Source]) -> Result<(), InputsError> {
     if error.problems.is_empty() { Ok(()) } else { Err(error) }
 }
 
-#[derive(Default)]
-struct Collecting {
+/// The inputs that a list names, one a line, as they would be typed.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn listed(list: impl BufRead) -> io::Result<Vec<PathBuf>> {
+    let lines = list.split(b'\n').map(|line| {
+        let line = line?;
+        let line = line.strip_suffix(b"\r").map_or(&*line, |line| line);
+        Ok(PathBuf::from(OsStr::from_bytes(line)))
+    });
+    let lines: io::Result<Vec<PathBuf>> = lines.collect();
+    Ok(lines?.into_iter().filter(|line| !line.as_os_str().is_empty()).collect())
+}
+
+struct Collecting<'c> {
+    choice: &'c Choice,
     collected: Collected,
     error: InputsError,
 }
 
-impl Collecting {
+impl Collecting<'_> {
     fn input(&mut self, input: &Path) {
         if input.as_os_str() == STANDARD_INPUT {
             return self.add(stream(input));
         }
         let kind = match fs::metadata(input) {
             Ok(kind) => kind,
+            Err(error) if error.kind() == io::ErrorKind::NotFound && is_pattern(input) => return self.pattern(input),
             Err(error) => return self.error.add(input, error),
         };
         if kind.is_dir() {
@@ -123,12 +152,35 @@ impl Collecting {
         }
     }
 
+    /// All that a pattern is about, where no shell has looked: in byte order.
+    fn pattern(&mut self, input: &Path) {
+        let found = input.to_str().map(|pattern| glob::glob(pattern).map_err(|error| error.to_string()));
+        let found = match found {
+            Some(Ok(found)) => found,
+            Some(Err(reason)) => return self.error.list(Problem::Pattern { path: input.to_owned(), reason }),
+            None => return self.error.add(input, io::ErrorKind::NotFound.into()),
+        };
+        let (mut paths, mut problems) = (Vec::new(), Vec::new());
+        for path in found {
+            match path {
+                Ok(path) => paths.push(path),
+                Err(error) => problems.push((error.path().to_owned(), error.into())),
+            }
+        }
+        problems.into_iter().for_each(|(path, error)| self.error.add(&path, error));
+        if paths.is_empty() {
+            self.error.add(input, io::ErrorKind::NotFound.into());
+        }
+        paths.sort_unstable_by(|left, right| left.as_os_str().as_bytes().cmp(right.as_os_str().as_bytes()));
+        paths.iter().for_each(|path| self.input(path));
+    }
+
     /// All files beneath a folder. The sum of their names is sorted at once: the order of folders beside files is that of
     /// their joined names (`a-b` before `a/c` before `ab`).
     fn folder(&mut self, input: &Path) {
         let (mut files, mut folders) = (Vec::new(), vec![input.to_owned()]);
         while let Some(folder) = folders.pop() {
-            if let Err(error) = self.entries(&folder, &mut files, &mut folders) {
+            if let Err(error) = self.entries(input, &folder, &mut files, &mut folders) {
                 self.error.add(&folder, error);
             }
         }
@@ -138,13 +190,24 @@ impl Collecting {
         }
     }
 
-    fn entries(&mut self, folder: &Path, files: &mut Vec<PathBuf>, folders: &mut Vec<PathBuf>) -> io::Result<()> {
+    fn entries(
+        &mut self,
+        input: &Path,
+        folder: &Path,
+        files: &mut Vec<PathBuf>,
+        folders: &mut Vec<PathBuf>,
+    ) -> io::Result<()> {
         for entry in fs::read_dir(folder)? {
             let entry = entry?;
             let path = folder.join(entry.file_name());
             let kind = entry.file_type()?;
+            let beneath = path.strip_prefix(input).unwrap_or(&path);
             if kind.is_dir() {
-                folders.push(path);
+                if self.choice.wants_folder(beneath) {
+                    folders.push(path);
+                }
+            } else if !self.choice.wants_file(beneath) {
+                // Somebody said so.
             } else if kind.is_file() {
                 files.push(path);
             } else if kind.is_symlink() {
@@ -164,7 +227,7 @@ impl Collecting {
     }
 
     fn file(&mut self, path: &Path) {
-        match source_of(path) {
+        match source_of(path, self.choice.as_is) {
             Ok(source) => self.add(source),
             Err(error) => self.error.add(path, error),
         }
@@ -180,19 +243,31 @@ impl Collecting {
 }
 
 /// A regular file as a source.
-fn source_of(path: &Path) -> io::Result<Source> {
+fn source_of(path: &Path, as_is: bool) -> io::Result<Source> {
     let absolute = std::path::absolute(path)?;
     if MADE_UP.iter().any(|place| absolute.starts_with(place)) {
         return Ok(stream(path));
     }
-    let metadata = File::open(path)?.metadata()?;
-    let (size, modified_ns) = stamp_of(&metadata);
-    let file = FileStamp { path: ByteText(absolute.into_os_string().into_encoded_bytes()), size, modified_ns };
-    Ok(Source { file: Some(file), ..stream(path) })
+    let file = File::open(path)?;
+    let (size, modified_ns) = stamp_of(&file.metadata()?);
+    let mut beginning = Vec::new();
+    if !as_is {
+        file.take(BEGINNING_BYTES as u64).read_to_end(&mut beginning)?;
+    }
+    let stamp = FileStamp { path: ByteText(absolute.into_os_string().into_encoded_bytes()), size, modified_ns };
+    Ok(match Form::of(&beginning) {
+        None => Source { file: Some(stamp), ..stream(path) },
+        Some(_) => Source { packed: Some(stamp), ..stream(path) },
+    })
 }
 
 fn stream(path: &Path) -> Source {
-    Source { name: ByteText(path.as_os_str().as_bytes().to_vec()), file: None }
+    Source::stream(path.as_os_str().as_bytes().to_vec())
+}
+
+/// Whether somebody may have meant several files.
+fn is_pattern(path: &Path) -> bool {
+    path.as_os_str().as_bytes().iter().any(|byte| b"*?[".contains(byte))
 }
 
 fn path_of(bytes: &ByteText) -> &Path {

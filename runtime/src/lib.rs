@@ -8,6 +8,7 @@ pub mod crash_point;
 pub mod figures;
 pub mod http;
 pub mod module;
+pub mod packed;
 pub mod process;
 pub mod publishing;
 pub mod reader;

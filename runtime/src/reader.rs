@@ -6,6 +6,7 @@
 
 use crate::shown::Shown;
 
+use crate::packed::plain;
 use crate::stamp::is_as_stamped;
 use rabbit_reduce_core::id::SourceNumber;
 use rabbit_reduce_core::spec::{FileStamp, Source};
@@ -75,10 +76,17 @@ struct Held {
 }
 
 impl Reader {
-    /// Nothing is opened until it is read; what is no file is standard input, or else its name is the path to open.
+    /// Nothing is opened until it is read; what is no file is unpacked from one, or standard input, or else its name is the path to
+    /// open. What is not plain is unpacked.
     #[must_use]
     pub fn new(sources: Arc<[Source]>) -> Self {
-        Self::of_streams(sources, opener())
+        Self::of_streams(sources, opener(plain))
+    }
+
+    /// The same, and streams are not unpacked.
+    #[must_use]
+    pub fn as_is(sources: Arc<[Source]>) -> Self {
+        Self::of_streams(sources, opener(|input| Ok(input)))
     }
 
     /// The same with something else for what is no file.
@@ -166,14 +174,50 @@ impl Reader {
 }
 
 /// Opens what is no file where a process stands.
-fn opener() -> impl FnMut(&Source) -> io::Result<Stream> + Send {
+fn opener(unpack: fn(Stream) -> io::Result<Stream>) -> impl FnMut(&Source) -> io::Result<Stream> + Send {
     let mut standard_input = Some(io::stdin());
     move |source| {
+        if let Some(stamp) = &source.packed {
+            return plain(Unchanged::open(stamp)?);
+        }
         if source.name.0 == STANDARD_INPUT.as_bytes() {
             // Asked for again after its end was taken, it is as empty as a pipe would be.
-            return Ok(standard_input.take().map_or_else(|| Box::new(io::empty()) as Stream, |input| Box::new(input)));
+            return standard_input
+                .take()
+                .map_or_else(|| Ok(Box::new(io::empty()) as Stream), |input| unpack(Box::new(input)));
         }
-        Ok(Box::new(File::open(Path::new(OsStr::from_bytes(&source.name.0)))?))
+        unpack(Box::new(File::open(Path::new(OsStr::from_bytes(&source.name.0)))?))
+    }
+}
+
+/// A file that is read from its beginning to its end, and stays what it was meanwhile.
+struct Unchanged {
+    file: File,
+    stamp: FileStamp,
+}
+
+impl Unchanged {
+    fn open(stamp: &FileStamp) -> io::Result<Self> {
+        let file = File::open(Path::new(OsStr::from_bytes(&stamp.path.0)))?;
+        let opened = Self { file, stamp: stamp.clone() };
+        opened.check().map(|()| opened)
+    }
+
+    fn check(&self) -> io::Result<()> {
+        if is_as_stamped(&self.file.metadata()?, &self.stamp) {
+            return Ok(());
+        }
+        Err(ReadError::Changed { path: self.stamp.path.0.clone(), size: self.stamp.size }.into())
+    }
+}
+
+impl Read for Unchanged {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read(into)?;
+        if read == 0 {
+            self.check()?;
+        }
+        Ok(read)
     }
 }
 
@@ -188,7 +232,7 @@ impl Sources for Reader {
 
     fn name_bytes(&self, source: SourceNumber) -> usize {
         // Tasks by reference name the path too; counted for all, so that both kinds give the same chunks.
-        let Source { name, file } = &self.sources[source.index()];
+        let Source { name, file, .. } = &self.sources[source.index()];
         name.0.len() + file.as_ref().map_or(0, |file| file.path.0.len())
     }
 

@@ -239,6 +239,7 @@ impl Cluster {
             patience: None,
             packing: Packing::None,
             programs: crate::fragile::printing(),
+            as_is: false,
         }
     }
 

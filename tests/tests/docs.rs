@@ -475,7 +475,7 @@ fn printed(run: &Run, files: &BTreeMap<String, Vec<u8>>) -> String {
         let bytes = files.get(name).unwrap_or_else(|| panic!("README.md has no file {name}")).clone();
         LocalSource { name: name.as_bytes().to_vec(), bytes }
     };
-    let sources: Vec<LocalSource> = run.inputs.iter().map(source).collect();
+    let sources: Vec<LocalSource> = run.inputs.typed.iter().map(source).collect();
     let (job, options) = (Job::new(run.steps[0].job.name(), &run.steps[0].options).unwrap(), &run.output.options);
     let result = local::run(&job, &sources);
     let bytes = local::print(&job, &sources, &result, options.format).unwrap();

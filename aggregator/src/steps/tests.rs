@@ -6,7 +6,7 @@ use crate::folding::tests::job_file;
 use rabbit_reduce_core::id::PartitionNumber;
 use rabbit_reduce_core::message::{Losses, Part};
 use rabbit_reduce_core::run::RunWriter;
-use rabbit_reduce_core::spec::{ByteText, SourceList};
+use rabbit_reduce_core::spec::SourceList;
 use uuid::Uuid;
 
 const FIRST: JobId = JobId(Uuid::from_u128(1));
@@ -16,7 +16,7 @@ const PART: Uuid = Uuid::from_u128(3);
 /// Two steps that count words, of which nothing is known yet but what they are.
 fn archive() -> Archive {
     let archive = Archive::of_tests();
-    let rows = [Source { name: ByteText(b"step-1".to_vec()), file: None }];
+    let rows = [Source::stream(b"step-1".to_vec())];
     let (sources, pages) = SourceList::of(&rows);
     archive.put_bytes(&Archive::sources_path(SECOND, 0), &pages[0]).unwrap();
     let first = Spec { job: FIRST, then: Some(SECOND), ..job_file().spec };

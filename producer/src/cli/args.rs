@@ -6,6 +6,7 @@
 
 use super::JobName;
 use super::dead::DeadArgs;
+use crate::sources::Pattern;
 use clap::builder::{FalseyValueParser, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use rabbit_reduce_core::jobs::TokensName;
@@ -93,11 +94,31 @@ pub(super) enum CommandArgs {
     Teardown(TeardownArgs),
 }
 
+/// What is read.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Input options")]
+pub(super) struct InputArgs {
+    /// Files, folders (all files in them, in byte order of their names), patterns of files, or - for standard input
+    #[arg(required_unless_present = "files_from", value_name = "INPUT", help_heading = "Arguments")]
+    pub(super) inputs: Vec<PathBuf>,
+    /// A file with further inputs, one a line; - is standard input
+    #[arg(long, env = "RABBIT_REDUCE_FILES_FROM", value_name = "LIST")]
+    pub(super) files_from: Option<PathBuf>,
+    /// Of folders only files like this, as '*.txt' or 'logs/**/2026-*'; give it again for more
+    #[arg(long, env = "RABBIT_REDUCE_INCLUDE", value_name = "PATTERN")]
+    pub(super) include: Vec<Pattern>,
+    /// Of folders no files and folders like this; give it again for more
+    #[arg(long, env = "RABBIT_REDUCE_EXCLUDE", value_name = "PATTERN")]
+    pub(super) exclude: Vec<Pattern>,
+    /// Take compressed files, byte-order marks and UTF-16 as the bytes that they are
+    #[arg(long, env = "RABBIT_REDUCE_AS_IS", value_parser = FalseyValueParser::new())]
+    pub(super) as_is: bool,
+}
+
 #[derive(Clone, Debug, Args)]
 pub(super) struct RunArgs {
-    /// Files, folders (all files in them, in byte order of their names), or - for standard input
-    #[arg(required = true, value_name = "INPUT")]
-    pub(super) inputs: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(super) inputs: InputArgs,
     #[command(flatten)]
     pub(super) job: JobArgs,
     #[command(flatten)]
@@ -120,9 +141,8 @@ pub(super) struct RunArgs {
 
 #[derive(Clone, Debug, Args)]
 pub(super) struct PushArgs {
-    /// Files, folders (all files in them, in byte order of their names), or - for standard input
-    #[arg(required = true, value_name = "INPUT")]
-    pub(super) inputs: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(super) inputs: InputArgs,
     #[command(flatten)]
     pub(super) job: JobArgs,
     #[command(flatten)]

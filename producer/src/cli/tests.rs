@@ -109,7 +109,7 @@ fn a_bare_run_counts_words() {
     let run = run("producer run books a -");
     assert_eq!((run.steps[0].job.name(), run.steps[0].partitions, run.steps[0].max_losses), ("word-count", 8, 100));
     assert_eq!((run.steps[0].chunk_bytes, run.output), (None, OutputConfig::default()));
-    assert_eq!(run.inputs, ["books", "a", "-"].map(PathBuf::from));
+    assert_eq!(run.inputs.typed, ["books", "a", "-"].map(PathBuf::from));
     assert!(run.threads >= 1 && run.memory_bytes >= MIN_MEMORY_BYTES);
 }
 

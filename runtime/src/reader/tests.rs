@@ -9,13 +9,13 @@ use std::fs;
 use tempfile::TempDir;
 
 fn stream(name: &str) -> Source {
-    Source { name: ByteText(name.as_bytes().to_vec()), file: None }
+    Source::stream(name.as_bytes().to_vec())
 }
 
 fn file(path: &Path) -> Source {
     let (size, modified_ns) = stamp_of(&fs::metadata(path).unwrap());
     let path = ByteText(path.as_os_str().as_bytes().to_vec());
-    Source { name: path.clone(), file: Some(FileStamp { path, size, modified_ns }) }
+    Source { file: Some(FileStamp { path: path.clone(), size, modified_ns }), ..Source::stream(path.0) }
 }
 
 fn standard_input(input: impl Read + Send + 'static) -> Reader {
@@ -71,7 +71,7 @@ fn a_stream_gives_the_chunks_that_a_file_gives() {
     assert!(files.files.len() <= OPEN_FILES);
 
     let names = [stream(folder.path().join("a").to_str().unwrap()), stream("/dev/null"), stream("-")];
-    let (mut trickle, mut open) = (once(Trickle(io::Cursor::new(text.clone()))), opener());
+    let (mut trickle, mut open) = (once(Trickle(io::Cursor::new(text.clone()))), opener(plain));
     let open = move |source: &Source| if source.name.0 == b"-" { trickle(source) } else { open(source) };
     let mut streams = Reader::of_streams(names.into(), open);
     let (from_streams, most) = split(&mut streams, Boundary::Line, 1000);

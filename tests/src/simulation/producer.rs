@@ -65,7 +65,15 @@ impl Stage {
 pub fn session(life: &Arc<Life>) -> Session {
     let client = Client::new(Arc::new(Line { life: Arc::clone(life) }));
     let (shutdown, screen) = (Shutdown::new(), Screen::new(true));
-    Session { client, shutdown, screen, patience: None, packing: Packing::Lz4, programs: Programs::built_in() }
+    Session {
+        client,
+        shutdown,
+        screen,
+        patience: None,
+        packing: Packing::Lz4,
+        programs: Programs::built_in(),
+        as_is: false,
+    }
 }
 
 /// Brings a job to its end, whoever dies.

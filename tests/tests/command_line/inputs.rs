@@ -1,6 +1,7 @@
 //! What `run` reads, and that the answer depends on nothing else.
 
 use rabbit_reduce_tests::processes::{Room, Running, arg, counted, words};
+use std::fs;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -134,4 +135,78 @@ fn every_flag_can_come_from_the_environment() {
     assert_eq!(outcome.text(0), "b\t3\n");
     let outcome = Running::start(command.env("RABBIT_REDUCE_CHUNK_SIZE", "no")).ended();
     outcome.refused(2, &["--chunk-size", "`no` is no size"]);
+}
+
+/// A file as `gzip` makes it, beside it.
+fn gzip(room: &Room, name: &str) {
+    let made = Command::new("gzip").arg("--keep").arg(room.path(name)).status().unwrap();
+    assert!(made.success());
+}
+
+#[test]
+fn what_is_compressed_or_marked_counts_as_what_it_stands_for() {
+    let room = Room::default();
+    let text = words(3000);
+    let plain = room.write("plain/in.txt", &text);
+    room.write("mixed/a.txt", &text);
+    gzip(&room, "mixed/a.txt");
+    fs::remove_file(room.path("mixed/a.txt")).unwrap();
+    room.write("mixed/b.txt", [b"\xef\xbb\xbf", text.as_bytes()].concat());
+    let utf16: Vec<u8> = [0xfeff].into_iter().chain(text.encode_utf16()).flat_map(u16::to_le_bytes).collect();
+    room.write("mixed/c.txt", utf16);
+    room.write("mixed/d.txt", &text);
+    let run = |args: &[&str]| room.run("producer", &[&["run", "--chunk-size", "8KiB"], args].concat());
+    let expected = counted(&text.repeat(4));
+    assert_eq!(run(&["mixed"]).text(0), expected);
+    assert!(room.is_clean());
+    let as_is = run(&["--as-is", "mixed"]);
+    assert!(as_is.code == Some(0) && as_is.stdout != expected.as_bytes());
+    // Standard input, too.
+    let compressed = fs::read(room.path("mixed/a.txt.gz")).unwrap();
+    let mut command = room.command("producer");
+    assert_eq!(Running::fed(command.args(["run", "-"]), &compressed).ended().text(0), counted(&text));
+    let mut command = room.command("producer");
+    let as_is = Running::fed(command.args(["run", "--job", "count", "--as-is", "-"]), &compressed).ended().text(0);
+    assert!(as_is.contains(&format!("bytes\t{}\n", compressed.len())), "{as_is}");
+    // Half of it is no input, and says which it is.
+    room.write("half.gz", &compressed[..compressed.len() / 2]);
+    run(&["half.gz"]).refused(5, &["half.gz cannot be read"]);
+    assert_eq!(run(&[plain.to_str().unwrap()]).text(0), counted(&text));
+}
+
+#[test]
+fn inputs_are_listed_in_files_and_chosen_by_patterns() {
+    let room = Room::default();
+    for (name, text) in [("d/a.txt", "a\n"), ("d/b.log", "b\n"), ("d/old/c.txt", "c\n"), ("e.txt", "e\n")] {
+        room.write(name, text);
+    }
+    room.write("list", "d/a.txt\r\n\nd/b.log\n");
+    let run = |args: &[&str]| room.run("producer", &[&["run"], args].concat());
+    assert_eq!(run(&["--files-from", "list"]).text(0), "a\t1\nb\t1\n");
+    assert_eq!(run(&["--files-from", "list", "e.txt"]).text(0), "a\t1\nb\t1\ne\t1\n");
+    let mut command = room.command("producer");
+    let listed = Running::fed(command.args(["run", "--files-from", "-"]), b"e.txt\n").ended();
+    assert_eq!(listed.text(0), "e\t1\n");
+    assert_eq!(run(&["--include", "*.txt", "d"]).text(0), "a\t1\nc\t1\n");
+    assert_eq!(run(&["--include", "*.txt", "--exclude", "old", "d"]).text(0), "a\t1\n");
+    assert_eq!(run(&["--include", "old/*", "d"]).text(0), "c\t1\n");
+    assert_eq!(run(&["--exclude", "*.txt", "d", "e.txt"]).text(0), "b\t1\ne\t1\n", "what is typed is input");
+    // A pattern that no shell has looked at.
+    assert_eq!(run(&["d/**/*.txt"]).text(0), "a\t1\nc\t1\n");
+    run(&["d/*.none"]).refused(5, &["there is no file or folder d/*.none"]);
+    run(&["--files-from", "nowhere"]).refused(5, &["--files-from nowhere cannot be read"]);
+    run(&["--files-from", "-", "-"]).refused(2, &["standard input"]);
+    run(&["--include", "[", "d"]).refused(2, &["`[` is no pattern"]);
+    run(&[]).refused(2, &["INPUT"]);
+}
+
+#[test]
+fn only_rows_that_are_asked_for_are_printed() {
+    let room = Room::default();
+    room.write("in.txt", "apple apple bat apricot apricot apricot\n");
+    let run = |args: &[&str]| room.run("producer", &[&["run", "in.txt"], args].concat());
+    assert_eq!(run(&["--prefix", "ap"]).text(0), "apple\t2\napricot\t3\n");
+    assert_eq!(run(&["--min-count", "2", "--sort", "value"]).text(0), "apricot\t3\napple\t2\n");
+    assert_eq!(run(&["--prefix", "b", "--min-count", "2"]).text(0), "");
+    run(&["--job", "index", "--min-count", "2"]).refused(2, &["--min-count", "index"]);
 }

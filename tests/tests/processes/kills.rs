@@ -4,6 +4,7 @@ use rabbit_reduce_runtime::process::clock;
 use rabbit_reduce_tests::namespaces::Namespace;
 use rabbit_reduce_tests::processes::until;
 use rabbit_reduce_tests::seen;
+use std::process::Command;
 use std::time::Duration;
 
 /// How long a worker lives.
@@ -62,4 +63,24 @@ fn a_producer_that_is_killed_in_the_middle_is_resumed() {
     // Once more changes nothing.
     assert_eq!(namespace.ask(&["resume", "@"]).text(0), expected);
     seen::fault("a producer is killed in the middle", "status says so; resumed, answer exact");
+}
+
+#[test]
+fn a_job_over_compressed_files_is_resumed() {
+    let namespace = Namespace::default();
+    let expected = namespace.input(20_000);
+    assert!(Command::new("gzip").arg(namespace.room.path("in.txt")).status().unwrap().success());
+    let _aggregator = namespace.aggregator();
+    // Nobody maps, so the queue is full before everything is published.
+    let mut push = namespace.producer(&["push", "--chunk-size", "4KiB", "in.txt.gz"]);
+    push.says("job ");
+    until("something is published", || {
+        let status = namespace.ask(&["status", "--format", "json"]);
+        (status.code == Some(0)).then_some(())
+    });
+    push.signal("INT");
+    push.ended().refused(6, &["is not wholly published", "producer resume "]);
+    let _worker = namespace.worker(&[]);
+    assert_eq!(namespace.ask(&["resume", "--quiet", "@"]).text(0), expected);
+    seen::fault("a push of compressed files is interrupted", "resumed, the answer is exact");
 }
