@@ -392,7 +392,7 @@ impl Cli {
     pub fn into_command(self, programs: &Programs) -> Result<Command, UsageError> {
         Ok(match self.command {
             CommandArgs::Run(args) => {
-                let streams = args.inputs.inputs.iter().any(|input| input.as_os_str() == STANDARD_INPUT);
+                let streams = args.inputs.iter().any(|input| input.as_os_str() == STANDARD_INPUT);
                 let steps = steps(
                     args.job,
                     if streams { By::Value } else { By::Reference },
@@ -406,7 +406,7 @@ impl Cli {
                     memory_bytes: memory_bytes(args.memory)?,
                     commands: args.commands.limits(),
                     modules: args.modules,
-                    inputs: inputs(args.inputs, By::Value)?,
+                    inputs: inputs(args.inputs, args.input, By::Value)?,
                 })
             }
             CommandArgs::Push(args) => {
@@ -418,7 +418,7 @@ impl Cli {
                     by: args.by,
                     packing: args.packing,
                     detach: args.detach,
-                    inputs: inputs(args.inputs, args.by)?,
+                    inputs: inputs(args.inputs, args.input, args.by)?,
                 })
             }
             CommandArgs::Resume(args) => Command::Resume(Resume {
@@ -604,8 +604,8 @@ fn shipped(flag: &'static str, path: &Path) -> Result<(Shipped, Bytes), UsageErr
     Ok((Shipped::of(&bytes), bytes.into()))
 }
 
-fn inputs(args: InputArgs, by: By) -> Result<Inputs, UsageError> {
-    let InputArgs { inputs: typed, files_from: list, include, exclude, as_is } = args;
+fn inputs(typed: Vec<PathBuf>, args: InputArgs, by: By) -> Result<Inputs, UsageError> {
+    let InputArgs { files_from: list, include, exclude, as_is } = args;
     let standard = typed.iter().chain(&list).filter(|input| input.as_os_str() == STANDARD_INPUT).count();
     let listed = list.as_ref().is_some_and(|list| list.as_os_str() == STANDARD_INPUT);
     let inputs = Inputs { typed, list, choice: Choice { include, exclude, as_is } };

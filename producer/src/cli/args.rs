@@ -98,9 +98,6 @@ pub(super) enum CommandArgs {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Input options")]
 pub(super) struct InputArgs {
-    /// Files, folders (all files in them, in byte order of their names), patterns of files, or - for standard input
-    #[arg(required_unless_present = "files_from", value_name = "INPUT", help_heading = "Arguments")]
-    pub(super) inputs: Vec<PathBuf>,
     /// A file with further inputs, one a line; - is standard input
     #[arg(long, env = "RABBIT_REDUCE_FILES_FROM", value_name = "LIST")]
     pub(super) files_from: Option<PathBuf>,
@@ -117,8 +114,11 @@ pub(super) struct InputArgs {
 
 #[derive(Clone, Debug, Args)]
 pub(super) struct RunArgs {
+    /// Files, folders (all files in them, in byte order of their names), patterns of files, or - for standard input
+    #[arg(required_unless_present = "files_from", value_name = "INPUT")]
+    pub(super) inputs: Vec<PathBuf>,
     #[command(flatten)]
-    pub(super) inputs: InputArgs,
+    pub(super) input: InputArgs,
     #[command(flatten)]
     pub(super) job: JobArgs,
     #[command(flatten)]
@@ -141,8 +141,11 @@ pub(super) struct RunArgs {
 
 #[derive(Clone, Debug, Args)]
 pub(super) struct PushArgs {
+    /// Files, folders (all files in them, in byte order of their names), patterns of files, or - for standard input
+    #[arg(required_unless_present = "files_from", value_name = "INPUT")]
+    pub(super) inputs: Vec<PathBuf>,
     #[command(flatten)]
-    pub(super) inputs: InputArgs,
+    pub(super) input: InputArgs,
     #[command(flatten)]
     pub(super) job: JobArgs,
     #[command(flatten)]

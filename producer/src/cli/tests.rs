@@ -33,6 +33,7 @@ fn help_groups_flags_and_keeps_inputs_apart() {
     let push = [
         "Arguments:",
         "Options:",
+        "Input options:",
         "Job options:",
         "Commands:",
         "Modules:",
@@ -47,6 +48,7 @@ fn help_groups_flags_and_keeps_inputs_apart() {
     let run = [
         "Arguments:",
         "Options:",
+        "Input options:",
         "Job options:",
         "Commands:",
         "Modules:",
@@ -95,7 +97,7 @@ fn steps_follow_each_other_and_take_nothing_but_job_options() {
         ("producer run x --then --job count --then y", "step 3: unexpected argument 'y' found"),
         ("producer run x --then --job nothing", "nothing"),
         ("producer run x --then --chunk-size 9MiB", "--chunk-size"),
-        ("producer run --top 3 x --then --job count", "--top and --sort value need"),
+        ("producer run --top 3 x --then --job count", "--top, --sort value and --min-count need"),
         ("producer run --then --job count x", "<INPUT>"),
     ] {
         refused(line, part);
