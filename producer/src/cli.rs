@@ -14,6 +14,7 @@ use crate::embedded::MIN_MEMORY_BYTES;
 use crate::sources::Choice;
 use bytes::Bytes;
 use clap::{CommandFactory, FromArgMatches};
+use clap_complete::Shell;
 use rabbit_reduce_core::id::JobId;
 use rabbit_reduce_core::jobs::{JobError, Module, Options, SideFile, Streaming};
 use rabbit_reduce_core::output::{Order, OrderError, OutputOptions, Selection};
@@ -59,6 +60,12 @@ pub enum Command {
     Jobs(Jobs),
     /// `status`
     Status(Status),
+    /// `top`
+    Top(Top),
+    /// `doctor`
+    Doctor(Doctor),
+    /// `completions`
+    Completions(Shell),
     /// `results`
     Results(Results),
     /// `cancel`
@@ -142,6 +149,30 @@ pub struct Resume {
 pub struct Jobs {
     /// Where they are.
     pub broker: BrokerArgs,
+    /// As JSON rather than text.
+    pub json: bool,
+}
+
+/// The largest keys of a job so far.
+#[derive(Clone, Debug)]
+pub struct Top {
+    /// Where it is.
+    pub broker: BrokerArgs,
+    /// Which.
+    pub job: JobName,
+    /// How many.
+    pub limit: u32,
+    /// As JSON rather than text.
+    pub json: bool,
+}
+
+/// Whether all is there and well.
+#[derive(Clone, Debug)]
+pub struct Doctor {
+    /// Where.
+    pub broker: BrokerArgs,
+    /// Where RabbitMQ tells of itself.
+    pub management_url: Option<String>,
     /// As JSON rather than text.
     pub json: bool,
 }
@@ -378,6 +409,9 @@ impl Cli {
             CommandArgs::Jobs(args) => &args.log,
             CommandArgs::Status(args) => &args.log,
             CommandArgs::Results(args) => &args.log,
+            CommandArgs::Top(args) => &args.log,
+            CommandArgs::Doctor(args) => &args.log,
+            CommandArgs::Completions(args) => &args.log,
             CommandArgs::Cancel(args) | CommandArgs::Remove(args) => &args.log,
             CommandArgs::Dead(args) => args.log(),
             CommandArgs::SetUp(args) => &args.log,
@@ -444,6 +478,18 @@ impl Cli {
             CommandArgs::Cancel(args) => Command::Cancel(Change { broker: args.broker, job: args.job }),
             CommandArgs::Remove(args) => Command::Remove(Change { broker: args.broker, job: args.job }),
             CommandArgs::Dead(args) => Command::Dead(args.check()?),
+            CommandArgs::Top(args) => Command::Top(Top {
+                broker: args.broker,
+                job: args.job.unwrap_or(JobName::Last),
+                limit: args.limit,
+                json: args.format == StateFormat::Json,
+            }),
+            CommandArgs::Doctor(args) => Command::Doctor(Doctor {
+                broker: args.broker,
+                management_url: args.management_url,
+                json: args.format == StateFormat::Json,
+            }),
+            CommandArgs::Completions(args) => Command::Completions(args.shell),
             CommandArgs::SetUp(args) => {
                 Command::SetUp(SetUp { broker: args.broker, users: args.management_url.zip(args.passwords) })
             }

@@ -4,6 +4,7 @@
 
 pub mod cli;
 pub mod dead;
+pub mod doctor;
 pub mod embedded;
 pub mod last_job;
 pub mod output;
@@ -14,6 +15,7 @@ pub mod screen;
 pub mod session;
 mod set_up;
 pub mod sources;
+mod top;
 
 use crate::cli::{Cli, Command, JobName, OutputConfig};
 use crate::embedded::Embedded;
@@ -99,6 +101,13 @@ pub async fn execute(command: Command, programs: Programs, quiet: bool, shutdown
             } else {
                 report::status_text(found, &steps, &names, clock::now_ms())
             })
+        }
+        Command::Top(top) => top::execute(top, programs, quiet, shutdown).await,
+        Command::Doctor(doctor) => doctor::execute(doctor, shutdown).await,
+        Command::Completions(shell) => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut <Cli as clap::CommandFactory>::command(), "producer", &mut script);
+            print_text(&String::from_utf8_lossy(&script))
         }
         Command::Results(results) => {
             let session = session(&results.broker, programs, quiet, shutdown).await?;

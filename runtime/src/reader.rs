@@ -86,7 +86,7 @@ impl Reader {
     /// The same, and streams are not unpacked.
     #[must_use]
     pub fn as_is(sources: Arc<[Source]>) -> Self {
-        Self::of_streams(sources, opener(|input| Ok(input)))
+        Self::of_streams(sources, opener(Ok))
     }
 
     /// The same with something else for what is no file.

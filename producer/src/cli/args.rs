@@ -9,6 +9,7 @@ use super::dead::DeadArgs;
 use crate::sources::Pattern;
 use clap::builder::{FalseyValueParser, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 use rabbit_reduce_core::jobs::TokensName;
 use rabbit_reduce_core::rows::format::Format;
 use rabbit_reduce_core::spec::{By, DEFAULT_MAX_LOSSES, DEFAULT_PARTITIONS, OUTPUT_BYTES};
@@ -58,6 +59,13 @@ pub struct Cli {
     pub(super) command: CommandArgs,
 }
 
+const DOCTOR_EXAMPLES: &str = "\
+Examples:
+  producer doctor
+  producer doctor --management-url http://127.0.0.1:15672    also what RabbitMQ is like inside
+
+It ends with 0 if nothing keeps jobs from being done, else with 1.";
+
 const SET_UP_EXAMPLES: &str = "\
 Examples:
   producer set-up
@@ -77,6 +85,8 @@ pub(super) enum CommandArgs {
     Jobs(JobsArgs),
     /// Tell how a job stands, what it waits for, what it lost
     Status(StatusArgs),
+    /// Show the largest keys of a job, of what is counted so far (counting jobs)
+    Top(TopArgs),
     /// Print the result of a job
     #[command(after_help = RESULTS_EXAMPLES)]
     Results(ResultsArgs),
@@ -87,6 +97,11 @@ pub(super) enum CommandArgs {
     /// See, keep, send again or delete what was lost
     #[command(subcommand, after_help = DEAD_EXAMPLES)]
     Dead(DeadArgs),
+    /// Look whether broker, namespace, aggregators and workers are there and well
+    #[command(after_help = DOCTOR_EXAMPLES)]
+    Doctor(DoctorArgs),
+    /// Print a script that completes commands and flags in a shell
+    Completions(CompletionsArgs),
     /// Declare a namespace, and show or give each role the permissions that it needs
     #[command(after_help = SET_UP_EXAMPLES)]
     SetUp(SetUpArgs),
@@ -207,6 +222,46 @@ pub(super) struct StatusArgs {
     pub(super) format: StateFormat,
     #[command(flatten)]
     pub(super) broker: BrokerArgs,
+    #[command(flatten)]
+    pub(super) log: LogArgs,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(super) struct TopArgs {
+    /// The job's id, or @ for the last one of this machine [default: @]
+    #[arg(value_name = "JOB")]
+    pub(super) job: Option<JobName>,
+    /// How many keys, up to 1000
+    #[arg(short = 'n', long, env = "RABBIT_REDUCE_LIMIT", value_name = "N", default_value_t = 20)]
+    pub(super) limit: u32,
+    /// What the answer looks like
+    #[arg(long, env = "RABBIT_REDUCE_STATUS_FORMAT", value_enum, default_value_t)]
+    pub(super) format: StateFormat,
+    #[command(flatten)]
+    pub(super) broker: BrokerArgs,
+    #[command(flatten)]
+    pub(super) log: LogArgs,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(super) struct DoctorArgs {
+    /// RabbitMQ's management API, as http://127.0.0.1:15672, with the login of the broker's URL: version, alarms, disks, policies
+    #[arg(long, env = "RABBIT_REDUCE_MANAGEMENT_URL", hide_env_values = true, value_name = "URL")]
+    pub(super) management_url: Option<String>,
+    /// What the findings look like
+    #[arg(long, env = "RABBIT_REDUCE_STATUS_FORMAT", value_enum, default_value_t)]
+    pub(super) format: StateFormat,
+    #[command(flatten)]
+    pub(super) broker: BrokerArgs,
+    #[command(flatten)]
+    pub(super) log: LogArgs,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(super) struct CompletionsArgs {
+    /// The shell, as bash, zsh or fish
+    #[arg(value_name = "SHELL")]
+    pub(super) shell: Shell,
     #[command(flatten)]
     pub(super) log: LogArgs,
 }

@@ -3,8 +3,22 @@
 use rabbit_reduce_tests::processes::Room;
 use std::path::Path;
 
-const PRODUCER: [&str; 11] =
-    ["run", "push", "resume", "jobs", "status", "results", "cancel", "remove", "dead", "set-up", "teardown"];
+const PRODUCER: [&str; 14] = [
+    "run",
+    "push",
+    "resume",
+    "jobs",
+    "status",
+    "top",
+    "results",
+    "cancel",
+    "remove",
+    "dead",
+    "doctor",
+    "completions",
+    "set-up",
+    "teardown",
+];
 const DEAD: [&str; 5] = ["ls", "show", "export", "retry", "drop"];
 
 /// Compares a help text with the one that is kept, or keeps it.

@@ -5,7 +5,7 @@ use rabbit_reduce_tests::processes::{Room, Running, counted, until, words};
 use std::fs::{self, OpenOptions};
 use std::io::{Read, Write};
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 #[test]
 fn formats_and_orders_are_those_asked_for() {
@@ -154,4 +154,17 @@ fn what_a_terminal_shows_commands_nothing() {
     let mut script = room.command_of(Path::new("script"));
     let shown = Running::start(script.args(["-qec", &command, "/dev/null"])).ended().text(0);
     assert_eq!(shown, "a\\u{1b}[2J\t1\r\nb\t1\r\n");
+}
+
+#[test]
+fn shells_complete_commands_and_flags() {
+    let room = Room::default();
+    for (shell, word) in [("bash", "complete"), ("zsh", "#compdef producer"), ("fish", "complete -c producer")] {
+        let script = room.run("producer", &["completions", shell]).text(0);
+        assert!(script.contains(word) && script.contains("chunk-size") && script.contains("doctor"), "{shell}");
+    }
+    let script = room.path("completion.bash");
+    fs::write(&script, room.run("producer", &["completions", "bash"]).stdout).unwrap();
+    assert!(Command::new("bash").arg("-n").arg(&script).status().unwrap().success());
+    room.run("producer", &["completions", "none"]).refused(2, &["none", "bash"]);
 }

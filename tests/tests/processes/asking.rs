@@ -1,6 +1,7 @@
 //! Jobs that are left alone and asked about later.
 
 use rabbit_reduce_tests::namespaces::Namespace;
+use rabbit_reduce_tests::node::{Node, free_port};
 use rabbit_reduce_tests::processes::until;
 
 #[test]
@@ -58,4 +59,73 @@ fn a_job_of_another_machine_is_not_known_by_its_sign() {
     namespace.ask(&["status", unknown]).refused(1, &["no such job"]);
     assert_eq!(namespace.ask(&["jobs"]).text(0).lines().count(), 1);
     assert_eq!(namespace.ask(&["jobs", "--format", "json"]).text(0).trim(), "[]");
+}
+
+#[test]
+fn the_doctor_finds_what_is_missing_and_says_what_to_do() {
+    let namespace = Namespace::default();
+    let empty = namespace.ask(&["doctor"]);
+    let text = empty.text(1);
+    assert!(text.contains("BAD   namespace") && text.contains("producer set-up"), "{text}");
+    let aggregator = namespace.aggregator();
+    until("the namespace is there", || namespace.ask(&["jobs"]).code.filter(|code| *code == 0));
+    let idle = namespace.ask(&["doctor"]).text(1);
+    assert!(idle.contains("BAD   worker") && idle.contains("start one with `worker`"), "{idle}");
+    let mut worker = namespace.worker(&[]);
+    worker.says("working");
+    until("the worker is seen", || (namespace.ask(&["doctor"]).code == Some(0)).then_some(()));
+    let well = namespace.ask(&["doctor", "--format", "json"]).text(0);
+    let findings: serde_json::Value = serde_json::from_str(&well).unwrap();
+    assert!(findings.as_array().unwrap().iter().all(|finding| finding["health"] != "bad"), "{well}");
+    aggregator.kill();
+    let silent = namespace.ask(&["doctor"]).text(1);
+    assert!(silent.contains("BAD   aggregator"), "{silent}");
+    // Without a broker there is nothing to look at, and nobody at the management API is told of.
+    namespace.ask(&["doctor", "--broker-url", "amqp://127.0.0.1:1"]).refused(4, &["cannot be reached"]);
+    namespace.ask(&["doctor", "--management-url", "http://127.0.0.1:1"]).refused(4, &["rabbitmq_management"]);
+}
+
+#[test]
+fn the_doctor_looks_inside_the_broker_where_it_may() {
+    let port = free_port();
+    let settings = format!("management.tcp.port = {port}\nmanagement.tcp.ip = 127.0.0.1");
+    let node = Node::with_plugins(&settings, "rabbitmq_management");
+    let namespace = Namespace::at(node.url());
+    let (_aggregator, mut worker) = (namespace.aggregator(), namespace.worker(&[]));
+    worker.says("working");
+    let url = format!("http://127.0.0.1:{port}");
+    let doctor = || namespace.ask(&["doctor", "--management-url", &url]);
+    // The broker tells of its disks some seconds after its start.
+    until("all is well", || Some(doctor()).filter(|told| told.code == Some(0) && told.text(0).contains(" free")));
+    assert!(doctor().text(0).contains("RabbitMQ "));
+    node.control(&[
+        "set_policy",
+        "short",
+        &format!("^{}", namespace.name),
+        "{\"message-ttl\":1000}",
+        "--apply-to",
+        "queues",
+    ]);
+    until("the policy is seen", || doctor().text(0).contains("the policy \"short\" applies to").then_some(()));
+    node.control(&["clear_policy", "short"]);
+    node.control(&["set_disk_free_limit", "999TB"]);
+    until("the alarm is seen", || (doctor().code == Some(1)).then_some(()));
+    assert!(doctor().text(1).contains("short of disk: it takes no messages"));
+    node.control(&["set_disk_free_limit", "50MB"]);
+    until("the alarm is over", || (doctor().code == Some(0)).then_some(()));
+}
+
+#[test]
+fn the_largest_keys_are_told_with_what_they_are_of() {
+    let namespace = Namespace::default();
+    namespace.room.write("in.txt", "a b a c a b\n");
+    let (_aggregator, _worker) = (namespace.aggregator(), namespace.worker(&[]));
+    assert_eq!(namespace.ask(&["push", "--quiet", "in.txt"]).code, Some(0));
+    let top = namespace.ask(&["top", "-n", "2"]);
+    assert_eq!(top.text(0), "a\t3\nb\t2\n");
+    assert!(top.stderr.contains("this is the result"), "{}", top.stderr);
+    let told: serde_json::Value = serde_json::from_str(&namespace.ask(&["top", "--format", "json"]).text(0)).unwrap();
+    assert_eq!((&told["rows"][0]["key"], &told["exact"]), (&"a".into(), &true.into()));
+    assert_eq!(namespace.ask(&["push", "--quiet", "--job", "index", "in.txt"]).code, Some(0));
+    namespace.ask(&["top"]).refused(1, &["index have no count"]);
 }

@@ -1,4 +1,4 @@
-//! Users and what they may do, by the API of RabbitMQ's management plug-in.
+//! Users and what they may do, and how a broker is, by the API of RabbitMQ's management plug-in.
 //!
 //! It logs in as the broker's URL and credentials say, who must be an administrator. What would surprise: whatever is put there
 //! twice is as it was put last, so all of this may be done again.
@@ -7,7 +7,7 @@ use super::access::Credentials;
 use super::url::RabbitUrl;
 use rabbit_reduce_core::permissions::Permissions;
 use reqwest::redirect::Policy;
-use reqwest::{Certificate, Client, Url};
+use reqwest::{Certificate, Client, Method, Response, Url};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -111,7 +111,39 @@ impl Management {
         self.put(&path, &body, &format!("give user {user} permissions")).await
     }
 
+    /// What the API tells at a path beneath `/api`.
+    ///
+    /// # Errors
+    /// As [`Management::put_user`].
+    pub async fn get(&self, path: &[&str]) -> Result<Value, ManagementError> {
+        let path = [&["api"], path].concat();
+        let answer = self.send(Method::GET, &path, None, "tell how it is").await?;
+        let text = answer.text().await.unwrap_or_default();
+        serde_json::from_str(&text).map_err(|error| ManagementError::Unreachable {
+            address: self.base.to_string(),
+            reason: format!("what it says is no JSON ({error})"),
+        })
+    }
+
+    /// The same of something that each virtual host has, of ours.
+    ///
+    /// # Errors
+    /// As [`Management::put_user`].
+    pub async fn get_of_host(&self, what: &str) -> Result<Value, ManagementError> {
+        self.get(&[what, &self.virtual_host]).await
+    }
+
     async fn put(&self, path: &[&str], body: &Value, action: &str) -> Result<(), ManagementError> {
+        self.send(Method::PUT, path, Some(body), action).await.map(drop)
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &[&str],
+        body: Option<&Value>,
+        action: &str,
+    ) -> Result<Response, ManagementError> {
         let address = self.base.to_string();
         let mut url = self.base.clone();
         let mut segments = url
@@ -120,15 +152,18 @@ impl Management {
         segments.pop_if_empty().extend(path);
         drop(segments);
         let Login { user, password } = &self.login;
-        let request = self.client.put(url).basic_auth(user, Some(password));
-        let sent = request.header("content-type", "application/json").body(body.to_string()).send().await;
+        let mut request = self.client.request(method, url).basic_auth(user, Some(password));
+        if let Some(body) = body {
+            request = request.header("content-type", "application/json").body(body.to_string());
+        }
+        let sent = request.send().await;
         let unreachable = |error: reqwest::Error| ManagementError::Unreachable {
             address: address.clone(),
             reason: crate::process::start::chain(&error.without_url()),
         };
         let answer = sent.map_err(unreachable)?;
         if answer.status().is_success() {
-            return Ok(());
+            return Ok(answer);
         }
         let status = answer.status();
         let said = answer.text().await.unwrap_or_default();

@@ -1,0 +1,100 @@
+//! Whether all that a job needs is there and well: broker, namespace, aggregators, workers, each finding with its remedy.
+//!
+//! It changes nothing. What would surprise: what a broker is like inside is told by its management API alone, so without its URL
+//! that is not looked at, and said so.
+
+mod findings;
+
+pub use self::findings::{Finding, Health, Observed, judge};
+use crate::cli::Doctor;
+use crate::session::SessionError;
+use crate::{failure, print_text};
+use rabbit_reduce_core::message::{Answer, Ask};
+use rabbit_reduce_core::topology::{QUEUE_BYTES, Topology};
+use rabbit_reduce_runtime::broker::Broker;
+use rabbit_reduce_runtime::broker::rabbit::Management;
+use rabbit_reduce_runtime::client::Client;
+use rabbit_reduce_runtime::process::broker::{connect, failure as broker_failure, url};
+use rabbit_reduce_runtime::process::exit::Exit;
+use rabbit_reduce_runtime::process::shutdown::Shutdown;
+use rabbit_reduce_runtime::process::start::{Failure, chain};
+use rabbit_reduce_runtime::shown::Shown;
+use rabbit_reduce_runtime::standing::json::pretty;
+use serde_json::json;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+/// How long an aggregator may take to answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Does it. Ends with 0 if nothing keeps jobs from being done, else with 1.
+///
+/// # Errors
+/// With the exit code that the failure means: without a broker there is nothing to look at.
+pub(crate) async fn execute(doctor: Doctor, shutdown: Shutdown) -> Result<Exit, Failure> {
+    let observed = tokio::select! {
+        observed = observe(&doctor) => observed?,
+        () = shutdown.graceful() => return Err(failure(SessionError::Interrupted)),
+    };
+    let findings = judge(&observed);
+    print_text(&if doctor.json { findings_json(&findings) } else { findings_text(&findings) })?;
+    let bad = findings.iter().any(|finding| finding.health == Health::Bad);
+    Ok(if bad { Exit::Failed } else { Exit::Done })
+}
+
+async fn observe(doctor: &Doctor) -> Result<Observed, Failure> {
+    let url = url(&doctor.broker)?;
+    let refused = |error| Failure::new(Exit::Broker, error);
+    let credentials = doctor.broker.credentials();
+    let management = doctor.management_url.as_deref().map(|base| Management::new(base, &url, &credentials));
+    let management = management.transpose().map_err(refused)?;
+    let broker = connect(&doctor.broker).await?;
+    let topology = Topology::new(&doctor.broker.namespace, QUEUE_BYTES);
+    let mut queues = Vec::new();
+    for queue in &topology.queues {
+        queues.push((queue.name.clone(), broker.depth(&queue.name).await.map_err(broker_failure)?));
+    }
+    let client = Client::new(broker);
+    let asked = client.ask(Ask::Workers, &[], Some(PATIENCE), &|text| tracing::debug!("{text}")).await;
+    let workers = match asked {
+        Ok((Answer::Workers(workers), _)) => Ok(workers),
+        Ok(_) => Err("the aggregator answers something else than was asked".to_owned()),
+        Err(error) => Err(chain(&error)),
+    };
+    let mut observed = Observed { namespace: doctor.broker.namespace.clone(), queues, workers, inside: None };
+    if let Some(management) = management {
+        let overview = management.get(&["overview"]).await.map_err(refused)?;
+        let nodes = management.get(&["nodes"]).await.map_err(refused)?;
+        let policies = management.get_of_host("policies").await.map_err(refused)?;
+        observed.inside = Some([overview, nodes, policies]);
+    }
+    Ok(observed)
+}
+
+fn findings_text(findings: &[Finding]) -> String {
+    let mut text = String::new();
+    for Finding { what, health, says, remedy } in findings {
+        let mark = match health {
+            Health::Good => "ok",
+            Health::Odd => "look",
+            Health::Bad => "BAD",
+        };
+        writeln!(text, "{mark:<5} {what:<12} {}", Shown(says.as_bytes())).expect("a string takes everything");
+        if let Some(remedy) = remedy {
+            writeln!(text, "      {:<12} → {}", "", Shown(remedy.as_bytes())).expect("a string takes everything");
+        }
+    }
+    text
+}
+
+fn findings_json(findings: &[Finding]) -> String {
+    let value = |finding: &Finding| {
+        let health = match finding.health {
+            Health::Good => "ok",
+            Health::Odd => "look",
+            Health::Bad => "bad",
+        };
+        json!({ "what": finding.what, "health": health, "says": finding.says, "remedy": finding.remedy })
+    };
+    pretty(&findings.iter().map(value).collect())
+}
