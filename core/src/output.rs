@@ -111,8 +111,8 @@ impl RowSink for Selected<'_> {
 /// one of every partition.
 ///
 /// # Errors
-/// Fails where parts come from, rows go or scratch files lie; names a part that is damaged. To tell a failed `out` from the
-/// rest, see [`destination`].
+/// Fails where parts come from, rows go or scratch files lie; names a part that is damaged. A failed `out` is not told from the
+/// rest: whoever gives it notes that.
 pub fn print_result(
     job: &NamedProgram,
     sources: &[Vec<u8>],

@@ -160,7 +160,9 @@ mod tests {
         Ok(text)
     }
 
-    const PACKERS: [fn(&[u8]) -> Vec<u8>; 4] = [gzip, zstd, bzip2, xz];
+    type Packer = fn(&[u8]) -> Vec<u8>;
+
+    const PACKERS: [Packer; 4] = [gzip, zstd, bzip2, xz];
 
     #[test]
     fn what_is_compressed_is_unpacked_with_all_of_its_members() {

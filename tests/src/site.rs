@@ -73,7 +73,6 @@ impl Site {
     }
 
     /// A request, to be added to.
-    #[must_use]
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.client.request(method, format!("{}{path}", self.url))
     }

@@ -256,7 +256,7 @@ async fn event(stream: &mut reqwest::Response, heard: &mut String, name: &str, s
             }
         }
         let piece = stream.chunk().await.unwrap().expect("events do not end");
-        heard.push_str(&String::from_utf8(piece.to_vec()).unwrap());
+        heard.push_str(std::str::from_utf8(&piece).unwrap());
     }
 }
 

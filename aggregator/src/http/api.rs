@@ -237,9 +237,8 @@ pub(super) async fn broker_value(client: &rabbit_reduce_runtime::client::Client)
     }
     let told = |text: &str| tracing::debug!("{text}");
     let patience = Some(rabbit_reduce_runtime::client::SHORT);
-    let workers = match client.ask(Ask::Workers, &[], patience, &told).await? {
-        (Answer::Workers(workers), _) => workers,
-        _ => return Err(ClientError::Confused),
+    let (Answer::Workers(workers), _) = client.ask(Ask::Workers, &[], patience, &told).await? else {
+        return Err(ClientError::Confused);
     };
     let now = clock::now_ms();
     let worker = |worker: &SeenWorker| {

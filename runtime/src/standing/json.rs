@@ -9,7 +9,7 @@ use rabbit_reduce_core::message::{End, Losses, Outcome, Status};
 use rabbit_reduce_core::spec::ByteText;
 use serde_json::{Value, json};
 
-/// What `status --format json` prints; see [`super::status_text`].
+/// What `status --format json` prints. `steps` are all of those that the job is one of; `sources` are the names of its sources.
 #[must_use]
 pub fn status_json(status: &Status, steps: &[Status], sources: &[Vec<u8>]) -> String {
     let mut value = status_value(status, sources);

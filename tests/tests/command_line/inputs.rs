@@ -139,7 +139,7 @@ fn every_flag_can_come_from_the_environment() {
 
 /// A file as `gzip` makes it, beside it.
 fn gzip(room: &Room, name: &str) {
-    let made = Command::new("gzip").arg("--keep").arg(room.path(name)).status().unwrap();
+    let made = Command::new("gzip").arg("--keep").arg(room.path(name)).status().expect("there is gzip");
     assert!(made.success());
 }
 
@@ -150,7 +150,7 @@ fn what_is_compressed_or_marked_counts_as_what_it_stands_for() {
     let plain = room.write("plain/in.txt", &text);
     room.write("mixed/a.txt", &text);
     gzip(&room, "mixed/a.txt");
-    fs::remove_file(room.path("mixed/a.txt")).unwrap();
+    fs::remove_file(room.path("mixed/a.txt")).expect("it is ours");
     room.write("mixed/b.txt", [b"\xef\xbb\xbf", text.as_bytes()].concat());
     let utf16: Vec<u8> = [0xfeff].into_iter().chain(text.encode_utf16()).flat_map(u16::to_le_bytes).collect();
     room.write("mixed/c.txt", utf16);
@@ -162,7 +162,7 @@ fn what_is_compressed_or_marked_counts_as_what_it_stands_for() {
     let as_is = run(&["--as-is", "mixed"]);
     assert!(as_is.code == Some(0) && as_is.stdout != expected.as_bytes());
     // Standard input, too.
-    let compressed = fs::read(room.path("mixed/a.txt.gz")).unwrap();
+    let compressed = fs::read(room.path("mixed/a.txt.gz")).expect("it was just made");
     let mut command = room.command("producer");
     assert_eq!(Running::fed(command.args(["run", "-"]), &compressed).ended().text(0), counted(&text));
     let mut command = room.command("producer");
@@ -171,7 +171,7 @@ fn what_is_compressed_or_marked_counts_as_what_it_stands_for() {
     // Half of it is no input, and says which it is.
     room.write("half.gz", &compressed[..compressed.len() / 2]);
     run(&["half.gz"]).refused(5, &["half.gz cannot be read"]);
-    assert_eq!(run(&[plain.to_str().unwrap()]).text(0), counted(&text));
+    assert_eq!(run(&[plain.to_str().expect("it is text")]).text(0), counted(&text));
 }
 
 #[test]

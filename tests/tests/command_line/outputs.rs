@@ -164,7 +164,7 @@ fn shells_complete_commands_and_flags() {
         assert!(script.contains(word) && script.contains("chunk-size") && script.contains("doctor"), "{shell}");
     }
     let script = room.path("completion.bash");
-    fs::write(&script, room.run("producer", &["completions", "bash"]).stdout).unwrap();
-    assert!(Command::new("bash").arg("-n").arg(&script).status().unwrap().success());
+    fs::write(&script, room.run("producer", &["completions", "bash"]).stdout).expect("the folder is ours");
+    assert!(Command::new("bash").arg("-n").arg(&script).status().expect("there is bash").success());
     room.run("producer", &["completions", "none"]).refused(2, &["none", "bash"]);
 }

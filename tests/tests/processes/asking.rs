@@ -75,8 +75,8 @@ fn the_doctor_finds_what_is_missing_and_says_what_to_do() {
     worker.says("working");
     until("the worker is seen", || (namespace.ask(&["doctor"]).code == Some(0)).then_some(()));
     let well = namespace.ask(&["doctor", "--format", "json"]).text(0);
-    let findings: serde_json::Value = serde_json::from_str(&well).unwrap();
-    assert!(findings.as_array().unwrap().iter().all(|finding| finding["health"] != "bad"), "{well}");
+    let findings: serde_json::Value = serde_json::from_str(&well).expect("it is JSON");
+    assert!(findings.as_array().expect("it is a list").iter().all(|finding| finding["health"] != "bad"), "{well}");
     aggregator.kill();
     let silent = namespace.ask(&["doctor"]).text(1);
     assert!(silent.contains("BAD   aggregator"), "{silent}");
@@ -108,7 +108,7 @@ fn the_doctor_looks_inside_the_broker_where_it_may() {
     ]);
     until("the policy is seen", || doctor().text(0).contains("the policy \"short\" applies to").then_some(()));
     node.control(&["clear_policy", "short"]);
-    node.control(&["set_disk_free_limit", "999TB"]);
+    node.control(&["set_disk_free_limit", "9000GB"]);
     until("the alarm is seen", || (doctor().code == Some(1)).then_some(()));
     assert!(doctor().text(1).contains("short of disk: it takes no messages"));
     node.control(&["set_disk_free_limit", "50MB"]);
@@ -124,7 +124,8 @@ fn the_largest_keys_are_told_with_what_they_are_of() {
     let top = namespace.ask(&["top", "-n", "2"]);
     assert_eq!(top.text(0), "a\t3\nb\t2\n");
     assert!(top.stderr.contains("this is the result"), "{}", top.stderr);
-    let told: serde_json::Value = serde_json::from_str(&namespace.ask(&["top", "--format", "json"]).text(0)).unwrap();
+    let told: serde_json::Value =
+        serde_json::from_str(&namespace.ask(&["top", "--format", "json"]).text(0)).expect("it is JSON");
     assert_eq!((&told["rows"][0]["key"], &told["exact"]), (&"a".into(), &true.into()));
     assert_eq!(namespace.ask(&["push", "--quiet", "--job", "index", "in.txt"]).code, Some(0));
     namespace.ask(&["top"]).refused(1, &["index have no count"]);

@@ -69,7 +69,7 @@ fn a_producer_that_is_killed_in_the_middle_is_resumed() {
 fn a_job_over_compressed_files_is_resumed() {
     let namespace = Namespace::default();
     let expected = namespace.input(20_000);
-    assert!(Command::new("gzip").arg(namespace.room.path("in.txt")).status().unwrap().success());
+    assert!(Command::new("gzip").arg(namespace.room.path("in.txt")).status().expect("there is gzip").success());
     let _aggregator = namespace.aggregator();
     // Nobody maps, so the queue is full before everything is published.
     let mut push = namespace.producer(&["push", "--chunk-size", "4KiB", "in.txt.gz"]);
