@@ -22,8 +22,10 @@ use rabbit_reduce_runtime::process::shutdown::Shutdown;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 
-/// Results that are read at once: each merges all parts of one.
+/// Pages of results that are read at once: each merges all parts of one.
 const READERS: usize = 2;
+/// Results that are handed over at once, as files.
+const DOWNLOADS: usize = 8;
 
 /// What requests are answered with.
 #[derive(Clone)]
@@ -32,6 +34,7 @@ struct Desk {
     archive: Archive,
     events: Events,
     readers: Arc<Semaphore>,
+    downloads: Arc<Semaphore>,
 }
 
 impl Desk {
@@ -45,7 +48,8 @@ impl Desk {
 pub(crate) async fn serve(site: Site, archive: Archive, broker: Arc<dyn Broker>, shutdown: Shutdown) {
     let client = Client::new(broker);
     let events = Events::start(client.clone(), shutdown.clone());
-    let desk = Desk { client, archive, events, readers: Arc::new(Semaphore::new(READERS)) };
+    let (readers, downloads) = (Arc::new(Semaphore::new(READERS)), Arc::new(Semaphore::new(DOWNLOADS)));
+    let desk = Desk { client, archive, events, readers, downloads };
     let api = Router::new()
         .route("/jobs", get(api::jobs))
         .route("/jobs/{job}", get(api::job))

@@ -39,8 +39,8 @@ pub(crate) struct Buried {
 #[derive(Default)]
 pub(crate) struct Letters {
     last: Option<(JobId, Vec<Ledger>)>,
-    /// How many letters a job had, and has got since: that of the last letter.
-    kept: Option<(JobId, u64)>,
+    /// How many letters a job had, and has got since, about, and the last of these: of the job of the last letter.
+    kept: Option<(JobId, u64, String)>,
 }
 
 /// What a letter is: who gave up on what.
@@ -132,7 +132,7 @@ impl Letters {
         }
         let chunks = archive.seal(job)?.map(|seal| seal.chunks);
         chunk.check(chunks)?;
-        let too_many = archive.limits.too_many_letters(self.kept(archive, job)?);
+        let too_many = self.too_many(archive, job)?;
         let is_kept = too_many.is_none();
         if let Some(reason) = too_many
             && archive.end(job)?.is_none()
@@ -142,7 +142,7 @@ impl Letters {
         let read = Read { archive, letter, is_kept, file, chunks };
         match given {
             Given::Failure(failure, task) => self.bury_failure(&read, &failure, &task),
-            Given::Refused(refused) => read.keep_refused(&refused),
+            Given::Refused(refused) => self.keep_refused(&read, &refused),
             Given::Task(task, body) => self.bury_task(&read, task, &body),
             Given::Partial(partial, body) => self.bury_partial(read, partial, body, returns),
         }
@@ -172,7 +172,7 @@ impl Letters {
     ) -> Result<Option<Buried>, Refusal> {
         let Failure { job, chunk, retry, .. } = *failure;
         let Read { archive, file, .. } = read;
-        read.keep(chunk, &failure.reason)?;
+        self.keep(read, chunk, &failure.reason)?;
         crash_point::reached("aggregator.letter_stored");
         let ledgers = self.ledgers(archive, file)?;
         if !repair::leave_out(archive, job, ledgers, chunk, skip)? {
@@ -218,17 +218,49 @@ impl Letters {
         self.lose(&read, &Loss { origin, only: Some(partition), reason, retry: None })
     }
 
-    /// How many letters a job has, about: other aggregators count theirs.
-    fn kept(&mut self, archive: &Archive, job: JobId) -> Result<u64, ArchiveError> {
+    /// Why a job gets no more letters, if it has too many; counted anew before that is said, as some may have been dropped.
+    fn too_many(&mut self, archive: &Archive, job: JobId) -> Result<Option<String>, ArchiveError> {
         if archive.limits.letters.is_none() {
-            return Ok(0);
+            return Ok(None);
         }
-        let kept = match self.kept {
-            Some((known, kept)) if known == job => kept + 1,
-            _ => archive.letter_count(job)?,
-        };
-        self.kept = Some((job, kept));
-        Ok(kept)
+        if let Some((known, kept, _)) = &self.kept
+            && *known == job
+            && archive.limits.too_many_letters(*kept).is_none()
+        {
+            return Ok(None);
+        }
+        let kept = archive.letter_count(job)?;
+        self.kept = Some((job, kept, String::new()));
+        Ok(archive.limits.too_many_letters(kept))
+    }
+
+    /// Keeps a letter, unless its job has too many; its name, if it has one.
+    fn keep(&mut self, read: &Read<'_>, chunk: ChunkNumber, reason: &str) -> Result<Option<String>, ArchiveError> {
+        let job = read.file.spec.job;
+        if !read.is_kept {
+            tracing::error!(%job, %chunk, reason, "a dead letter is not kept: its job has too many (--max-job-letters)");
+            return Ok(None);
+        }
+        let name = read.archive.keep_letter(job, chunk, read.letter, reason)?;
+        match &mut self.kept {
+            // One that comes again is the same one.
+            Some((known, kept, last)) if *known == job && *last != name => {
+                *kept += 1;
+                last.clone_from(&name);
+            }
+            _ => {}
+        }
+        Ok(Some(name))
+    }
+
+    /// Records that were refused are losses by the partials of their chunk; here they are only kept.
+    fn keep_refused(&mut self, read: &Read<'_>, refused: &Refused) -> Result<Buried, Refusal> {
+        refused.check()?;
+        let Refused { job, chunk, records } = refused;
+        let reason = records.first().map_or("", |record| record.skip.reason.as_str());
+        self.keep(read, *chunk, reason)?;
+        tracing::warn!(%job, %chunk, records = records.len(), reason, "records are refused by their program");
+        Ok(Buried::default())
     }
 
     /// The ledgers of a job as they are now.
@@ -250,7 +282,7 @@ impl Letters {
         let Loss { origin, only, reason, retry } = *loss;
         let Origin { chunk, record } = origin;
         let job = file.spec.job;
-        let name = read.keep(chunk, reason)?;
+        let name = self.keep(read, chunk, reason)?;
         crash_point::reached("aggregator.letter_stored");
         tracing::error!(%job, what = %origin, reason, name, "it is lost");
         for (partition, ledger) in (0..).map(PartitionNumber).zip(self.ledgers(archive, file)?) {
@@ -289,26 +321,6 @@ impl Given {
 }
 
 impl Read<'_> {
-    /// Keeps the letter, unless its job has too many; its name, if it has one.
-    fn keep(&self, chunk: ChunkNumber, reason: &str) -> Result<Option<String>, ArchiveError> {
-        let job = self.file.spec.job;
-        if self.is_kept {
-            return self.archive.keep_letter(job, chunk, self.letter, reason).map(Some);
-        }
-        tracing::error!(%job, %chunk, reason, "a dead letter is not kept: its job has too many (--max-job-letters)");
-        Ok(None)
-    }
-
-    /// Records that were refused are losses by the partials of their chunk; here they are only kept.
-    fn keep_refused(&self, refused: &Refused) -> Result<Buried, Refusal> {
-        refused.check()?;
-        let Refused { job, chunk, records } = refused;
-        let reason = records.first().map_or("", |record| record.skip.reason.as_str());
-        self.keep(*chunk, reason)?;
-        tracing::warn!(%job, %chunk, records = records.len(), reason, "records are refused by their program");
-        Ok(Buried::default())
-    }
-
     /// Folds and commits one partial with nothing else in hand, so that what dies of it loses nothing else.
     fn fold_alone(self, partial: Partial, body: Bytes) -> Result<Buried, Refusal> {
         let Partial { job, partition, .. } = partial;

@@ -75,7 +75,7 @@ pub(crate) struct Seen {
     pub(crate) losses: u64,
     pub(crate) bytes: u64,
     pub(crate) finished: bool,
-    /// Bytes of its runs and of its part.
+    /// Bytes of its part, or of its runs until it is finished.
     pub(crate) kept_bytes: u64,
     /// It has so many keys at least; of a program that groups, pairs.
     pub(crate) least_keys: u64,
@@ -143,8 +143,8 @@ impl Shard {
             losses: ledger.lost().count() as u64 + ledger.skipped(),
             bytes: ledger.home_bytes(),
             finished: ledger.finished().is_some(),
-            kept_bytes: sizes(&ledger).map(|size| size.bytes).fold(0, u64::saturating_add),
-            least_keys: sizes(&ledger).map(|size| size.pairs).max().unwrap_or(0),
+            kept_bytes: sizes(&ledger).iter().map(|size| size.bytes).fold(0, u64::saturating_add),
+            least_keys: sizes(&ledger).iter().map(|size| size.pairs).max().unwrap_or(0),
         };
         self.failed.take_if(|_| ledger.finished().is_some());
         self.away = (0, 0);
@@ -191,9 +191,9 @@ fn folded(delta: &Delta<HeldReceipt>) -> (u32, u64) {
     (u32::try_from(chunks).unwrap_or(u32::MAX), bytes)
 }
 
-/// Of what it has in the store; each key is in each of these once at the most.
-fn sizes(ledger: &Ledger) -> impl Iterator<Item = RunSize> {
-    ledger.runs().values().copied().chain(ledger.finished().map(|finish| finish.size))
+/// Of what it has in the store: its part, once it is finished, and its runs until then. Each key is in each of these once at the most.
+fn sizes(ledger: &Ledger) -> Vec<RunSize> {
+    ledger.finished().map_or_else(|| ledger.runs().values().copied().collect(), |finish| vec![finish.size])
 }
 
 #[cfg(test)]

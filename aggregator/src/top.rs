@@ -17,12 +17,12 @@ use rabbit_reduce_runtime::process::clock;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::io::{self, BufReader};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 /// Keys in an answer.
 const MOST: u32 = 1000;
-/// What their bytes may be in it: longer ones leave the rest out.
+/// What their bytes may be, unless it is one alone: the smallest counts make room.
 const MOST_BYTES: usize = 1 << 20;
 /// An answer stands for so long at least.
 const LEAST_AGE: Duration = Duration::from_secs(2);
@@ -35,7 +35,17 @@ const ATTEMPTS: usize = 5;
 
 /// Answers of a while ago; clones share them.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Tops(Arc<Mutex<BTreeMap<JobId, Found>>>);
+pub(crate) struct Tops {
+    found: Arc<Mutex<BTreeMap<JobId, Found>>>,
+    /// Held by whoever looks: one at a time, as each look reads all of a job.
+    looking: Arc<Mutex<()>>,
+}
+
+impl Tops {
+    fn found(&self) -> MutexGuard<'_, BTreeMap<JobId, Found>> {
+        self.found.lock().expect("nobody panics with it")
+    }
+}
 
 #[derive(Clone, Debug)]
 struct Found {
@@ -55,27 +65,33 @@ pub(crate) fn top(archive: &Archive, job: JobId, limit: u32) -> Result<Answer, A
         return Ok(Answer::Refused(reason));
     }
     let limit = limit.min(MOST);
-    let began = clock::instant();
-    if let Some(found) = archive.tops.0.lock().expect("nobody panics with it").get(&job)
-        && found.limit == limit
-        && began < found.until
+    let before = archive.tops.found().get(&job).filter(|found| found.limit == limit).cloned();
+    if let Some(found) = &before
+        && clock::instant() < found.until
     {
         return Ok(Answer::Top(found.top.clone()));
     }
+    let Ok(_looking) = archive.tops.looking.try_lock() else {
+        let later = || Answer::Later("the largest keys of a job are being looked for".to_owned());
+        return Ok(before.map_or_else(later, |found| Answer::Top(found.top)));
+    };
+    let began = clock::instant();
     let top = find(archive, &file, limit)?;
     let now = clock::instant();
     let until = now + (now.saturating_duration_since(began) * AGE_PER_COST).max(LEAST_AGE);
-    let mut kept = archive.tops.0.lock().expect("nobody panics with it");
-    kept.insert(job, Found { top: top.clone(), limit, until });
-    if kept.len() > KEPT {
-        kept.pop_first();
+    let mut found = archive.tops.found();
+    found.insert(job, Found { top: top.clone(), limit, until });
+    if found.len() > KEPT
+        && let Some(oldest) = found.iter().min_by_key(|(_, found)| found.until).map(|(job, _)| *job)
+    {
+        found.remove(&oldest);
     }
     Ok(Answer::Top(top))
 }
 
 fn find(archive: &Archive, file: &JobFile, limit: u32) -> Result<Top, ArchiveError> {
     let job = file.spec.job;
-    let mut largest = Largest { limit: limit as usize, heap: BinaryHeap::new() };
+    let mut largest = Largest { limit: limit as usize, heap: BinaryHeap::new(), bytes: 0 };
     let (mut counted, mut whole) = (u32::MAX, true);
     for partition in (0..file.spec.partitions).map(PartitionNumber) {
         let mut ledger = Ledger::default();
@@ -108,6 +124,8 @@ struct Largest {
     limit: usize,
     /// The one that would be dropped next is on top.
     heap: BinaryHeap<(Reverse<u64>, Vec<u8>)>,
+    /// Of all keys in it.
+    bytes: usize,
 }
 
 impl Largest {
@@ -140,9 +158,11 @@ impl Largest {
             if full && self.heap.peek().is_none_or(comes_after) {
                 continue;
             }
+            self.bytes += pairs.key().len();
             self.heap.push((Reverse(count), pairs.key().to_vec()));
-            if full {
-                self.heap.pop();
+            while self.heap.len() > self.limit || (self.bytes > MOST_BYTES && self.heap.len() > 1) {
+                let dropped = self.heap.pop().map_or(0, |(_, key)| key.len());
+                self.bytes -= dropped;
             }
         }
         Ok(())
@@ -152,10 +172,10 @@ impl Largest {
     fn rows(self, file: &JobFile) -> io::Result<Vec<(ByteText, u64)>> {
         let pairs = self.heap.into_sorted_vec().into_iter();
         let mut pairs = Pairs { left: pairs, key: Vec::new(), value: Vec::new() };
-        let mut rows = Rows { rows: Vec::new(), bytes: 0 };
+        let mut rows = Rows(Vec::new());
         // Programs that are ranked name no source.
         file.program.rows(&[], &mut pairs, &mut rows)?;
-        Ok(rows.rows)
+        Ok(rows.0)
     }
 }
 
@@ -183,18 +203,12 @@ impl Cursor for Pairs {
     }
 }
 
-struct Rows {
-    rows: Vec<(ByteText, u64)>,
-    bytes: usize,
-}
+struct Rows(Vec<(ByteText, u64)>);
 
 impl RowSink for Rows {
     fn row(&mut self, cells: &[Cell<'_>]) -> io::Result<()> {
         if let [Cell::Bytes(key), Cell::Number(count)] = cells {
-            self.bytes += key.len() + 30;
-            if self.bytes <= MOST_BYTES {
-                self.rows.push((ByteText(key.to_vec()), *count));
-            }
+            self.0.push((ByteText(key.to_vec()), *count));
         }
         Ok(())
     }

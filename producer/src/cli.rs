@@ -60,6 +60,10 @@ pub enum Command {
     Jobs(Jobs),
     /// `status`
     Status(Status),
+    /// `watch`
+    Watch(Watch),
+    /// `explain`
+    Explain(Explain),
     /// `top`
     Top(Top),
     /// `doctor`
@@ -149,6 +153,26 @@ pub struct Resume {
 pub struct Jobs {
     /// Where they are.
     pub broker: BrokerArgs,
+    /// As JSON rather than text.
+    pub json: bool,
+}
+
+/// A job followed to its end.
+#[derive(Clone, Debug)]
+pub struct Watch {
+    /// Where it is.
+    pub broker: BrokerArgs,
+    /// Which.
+    pub job: JobName,
+}
+
+/// Why a job is where it is.
+#[derive(Clone, Debug)]
+pub struct Explain {
+    /// Where it is.
+    pub broker: BrokerArgs,
+    /// Which.
+    pub job: JobName,
     /// As JSON rather than text.
     pub json: bool,
 }
@@ -407,7 +431,8 @@ impl Cli {
             CommandArgs::Push(args) => &args.log,
             CommandArgs::Resume(args) => &args.log,
             CommandArgs::Jobs(args) => &args.log,
-            CommandArgs::Status(args) => &args.log,
+            CommandArgs::Status(args) | CommandArgs::Explain(args) => &args.log,
+            CommandArgs::Watch(args) => &args.log,
             CommandArgs::Results(args) => &args.log,
             CommandArgs::Top(args) => &args.log,
             CommandArgs::Doctor(args) => &args.log,
@@ -478,6 +503,14 @@ impl Cli {
             CommandArgs::Cancel(args) => Command::Cancel(Change { broker: args.broker, job: args.job }),
             CommandArgs::Remove(args) => Command::Remove(Change { broker: args.broker, job: args.job }),
             CommandArgs::Dead(args) => Command::Dead(args.check()?),
+            CommandArgs::Watch(args) => {
+                Command::Watch(Watch { broker: args.broker, job: args.job.unwrap_or(JobName::Last) })
+            }
+            CommandArgs::Explain(args) => Command::Explain(Explain {
+                broker: args.broker,
+                job: args.job.unwrap_or(JobName::Last),
+                json: args.format == StateFormat::Json,
+            }),
             CommandArgs::Top(args) => Command::Top(Top {
                 broker: args.broker,
                 job: args.job.unwrap_or(JobName::Last),

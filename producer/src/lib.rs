@@ -6,6 +6,7 @@ pub mod cli;
 pub mod dead;
 pub mod doctor;
 pub mod embedded;
+pub mod explain;
 pub mod last_job;
 pub mod output;
 pub mod progress;
@@ -102,6 +103,8 @@ pub async fn execute(command: Command, programs: Programs, quiet: bool, shutdown
                 report::status_text(found, &steps, &names, clock::now_ms())
             })
         }
+        Command::Watch(watch) => follow(watch, programs, quiet, shutdown).await,
+        Command::Explain(explain) => explain::execute(explain, programs, quiet, shutdown).await,
         Command::Top(top) => top::execute(top, programs, quiet, shutdown).await,
         Command::Doctor(doctor) => doctor::execute(doctor, shutdown).await,
         Command::Completions(shell) => {
@@ -287,6 +290,27 @@ async fn drive(
     }
 }
 
+/// Follows a job, and the steps before it, to its end.
+async fn follow(watch: cli::Watch, programs: Programs, quiet: bool, shutdown: Shutdown) -> Result<Exit, Failure> {
+    let session = Session { patience: None, ..session(&watch.broker, programs, quiet, shutdown).await? };
+    let job = named(watch.job, &watch.broker)?;
+    let steps = session.steps(job).await.map_err(failure)?;
+    let until = steps.iter().take_while(|step| step.job != job).count();
+    let mut ended = None;
+    for step in &steps[..=until.min(steps.len() - 1)] {
+        let end = session.watch(step.job).await.map_err(failure)?;
+        session.screen.finish();
+        tell(&format!("job {}: {}", step.job, report::end_text(&end, step.created_ms)));
+        ended = Some(end.outcome);
+    }
+    Ok(match ended {
+        Some(Outcome::Done) | None => Exit::Done,
+        Some(Outcome::DoneWithLosses) => Exit::Losses,
+        Some(Outcome::Failed(_)) => Exit::Failed,
+        Some(Outcome::Cancelled) => Exit::Interrupted,
+    })
+}
+
 /// Watches steps to their ends: the last of them, or the first that has no result.
 async fn watch(session: &Session, steps: Vec<Known>) -> Result<(Known, End), SessionError> {
     let of = steps.len();
@@ -426,6 +450,10 @@ fn collect(inputs: &cli::Inputs, screen: &Screen) -> Result<Vec<rabbit_reduce_co
             let list = File::open(list).map_err(unreadable)?;
             typed.extend(sources::listed(io::BufReader::new(list)).map_err(unreadable)?);
         }
+    }
+    if typed[inputs.typed.len()..].iter().any(|input| input.as_os_str() == STANDARD_INPUT) {
+        let reason = "a list of --files-from names -, standard input: say that on the command line";
+        return Err(Failure::new(Exit::Usage, reason));
     }
     let collected = sources::collect_chosen(&typed, &inputs.choice);
     let collected = collected.map_err(|error| Failure::new(Exit::InputOutput, error))?;

@@ -7,6 +7,7 @@
 
 mod choice;
 
+use self::choice::PathPattern;
 pub use self::choice::{Choice, Pattern, PatternError};
 use rabbit_reduce_core::spec::{ByteText, FileStamp, Source};
 use rabbit_reduce_runtime::packed::{BEGINNING_BYTES, Form};
@@ -152,42 +153,55 @@ impl Collecting<'_> {
         }
     }
 
-    /// All that a pattern is about, where no shell has looked: in byte order.
+    /// All files that a pattern is about, where no shell has looked: those beneath the folder before its first wild card, in byte
+    /// order, as of any folder.
     fn pattern(&mut self, input: &Path) {
-        let found = input.to_str().map(|pattern| glob::glob(pattern).map_err(|error| error.to_string()));
-        let found = match found {
-            Some(Ok(found)) => found,
+        let whole: PathBuf = input.components().collect();
+        let wild = whole.components().take_while(|part| !is_pattern(Path::new(part.as_os_str()))).count();
+        let (root, rest): (PathBuf, PathBuf) =
+            (whole.components().take(wild).collect(), whole.components().skip(wild).collect());
+        let pattern = match rest.to_str().map(PathPattern::new) {
+            Some(Ok(pattern)) => pattern,
             Some(Err(reason)) => return self.error.list(Problem::Pattern { path: input.to_owned(), reason }),
             None => return self.error.add(input, io::ErrorKind::NotFound.into()),
         };
-        let (mut paths, mut problems) = (Vec::new(), Vec::new());
-        for path in found {
-            match path {
-                Ok(path) => paths.push(path),
-                Err(error) => problems.push((error.path().to_owned(), error.into())),
+        let here = if wild == 0 { Path::new(".") } else { &root };
+        let (before, mut files) = (self.collected.sources.len(), Vec::new());
+        self.beneath(here, pattern.deepest(), &mut files);
+        for file in files {
+            let beneath = file.strip_prefix(here).unwrap_or(&file);
+            if pattern.fits(beneath) {
+                self.file(&root.join(beneath));
             }
         }
-        problems.into_iter().for_each(|(path, error)| self.error.add(&path, error));
-        if paths.is_empty() {
+        if self.collected.sources.len() == before && self.error.problems.is_empty() {
             self.error.add(input, io::ErrorKind::NotFound.into());
         }
-        paths.sort_unstable_by(|left, right| left.as_os_str().as_bytes().cmp(right.as_os_str().as_bytes()));
-        paths.iter().for_each(|path| self.input(path));
     }
 
     /// All files beneath a folder. The sum of their names is sorted at once: the order of folders beside files is that of
     /// their joined names (`a-b` before `a/c` before `ab`).
     fn folder(&mut self, input: &Path) {
-        let (mut files, mut folders) = (Vec::new(), vec![input.to_owned()]);
-        while let Some(folder) = folders.pop() {
-            if let Err(error) = self.entries(input, &folder, &mut files, &mut folders) {
-                self.error.add(&folder, error);
-            }
-        }
-        files.sort_unstable_by(|left, right| left.as_os_str().as_bytes().cmp(right.as_os_str().as_bytes()));
+        let mut files = Vec::new();
+        self.beneath(input, usize::MAX, &mut files);
         for file in files {
             self.file(&file);
         }
+    }
+
+    /// The files beneath a folder, so many folders down at the most, sorted.
+    fn beneath(&mut self, input: &Path, deepest: usize, files: &mut Vec<PathBuf>) {
+        let mut folders = vec![(0, input.to_owned())];
+        while let Some((depth, folder)) = folders.pop() {
+            let mut deeper = Vec::new();
+            if let Err(error) = self.entries(input, &folder, files, &mut deeper) {
+                self.error.add(&folder, error);
+            }
+            if depth < deepest {
+                folders.extend(deeper.into_iter().map(|folder| (depth + 1, folder)));
+            }
+        }
+        files.sort_unstable_by(|left, right| left.as_os_str().as_bytes().cmp(right.as_os_str().as_bytes()));
     }
 
     fn entries(

@@ -7,9 +7,11 @@
 pub mod guard;
 pub mod metrics;
 
-use self::guard::{Guard, guarded};
+use self::guard::{Guard, Known, guarded};
 use crate::broker::rabbit::password_in;
+use crate::process::clock;
 use crate::process::shutdown::Shutdown;
+use axum::Extension;
 pub use axum::Router;
 use axum::http::StatusCode;
 use axum::middleware::from_fn_with_state;
@@ -21,10 +23,14 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a connection may take until its first request is there.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long one may be open without a request.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long it is remembered whether a role is ready: anybody may ask.
+const READY_FOR: Duration = Duration::from_secs(1);
 /// How long requests that are being answered may take when the process leaves.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -119,10 +125,23 @@ impl Site {
         R: Future<Output = Result<(), String>> + Send + 'static,
         M: Future<Output = String> + Send + 'static,
     {
-        let readiness = move || async move {
-            match ready().await {
+        let known = Arc::new(tokio::sync::Mutex::new(None::<(Instant, Result<(), String>)>));
+        let readiness = move |known_here: Option<Extension<Known>>| async move {
+            // Whoever asks meanwhile waits for the same answer.
+            let mut told = known.lock().await;
+            let result = match &*told {
+                Some((at, result)) if clock::since(*at) < READY_FOR => result.clone(),
+                _ => {
+                    let result = ready().await;
+                    *told = Some((clock::instant(), result.clone()));
+                    result
+                }
+            };
+            match result {
                 Ok(()) => (StatusCode::OK, "ready\n".to_owned()),
-                Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")),
+                // The reason names hosts and users.
+                Err(reason) if known_here.is_some() => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")),
+                Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "not ready; with the token it is told why\n".to_owned()),
             }
         };
         let figures = move || async move { ([("content-type", metrics::CONTENT_TYPE)], metrics().await) };
@@ -140,11 +159,17 @@ impl Site {
         let service = router.into_make_service();
         let served = match self.identity {
             Some(identity) => match axum_server::from_tcp_rustls(self.listener, identity) {
-                Ok(server) => server.first_request_timeout(REQUEST_TIMEOUT).handle(handle).serve(service).await,
+                Ok(mut server) => {
+                    server.http_builder().http1().header_read_timeout(IDLE_TIMEOUT);
+                    server.first_request_timeout(REQUEST_TIMEOUT).handle(handle).serve(service).await
+                }
                 Err(error) => Err(error),
             },
             None => match axum_server::from_tcp(self.listener) {
-                Ok(server) => server.first_request_timeout(REQUEST_TIMEOUT).handle(handle).serve(service).await,
+                Ok(mut server) => {
+                    server.http_builder().http1().header_read_timeout(IDLE_TIMEOUT);
+                    server.first_request_timeout(REQUEST_TIMEOUT).handle(handle).serve(service).await
+                }
                 Err(error) => Err(error),
             },
         };

@@ -65,8 +65,13 @@ fn is_utf16(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> bool {
     // The last one may be cut in two.
     let whole = characters.len().saturating_sub(usize::from(bytes.len() + 2 >= BEGINNING_BYTES));
     let sound = |character: &Result<char, _>| matches!(character, Ok(character) if !is_none(*character));
-    let common = |character: &Result<char, _>| matches!(character, Ok(character) if character.is_ascii());
+    let common = |character: &Result<char, _>| matches!(character, Ok(character) if is_common(*character));
     (bytes.is_empty() || characters.iter().any(common)) && characters[..whole].iter().all(sound)
+}
+
+/// ASCII, and what stands between ideographs and syllables.
+const fn is_common(character: char) -> bool {
+    matches!(character, '\u{1}'..='\u{7f}' | '\u{3000}'..='\u{30ff}')
 }
 
 /// No text has such characters.

@@ -152,6 +152,7 @@ impl Publishing {
             };
             chunks += 1;
             if self.only.as_ref().is_some_and(|only| !only.contains(&plan.number.0)) {
+                self.reader.pass(&plan.pieces);
                 continue;
             }
             let bytes = plan.bytes();

@@ -124,6 +124,17 @@ impl Reader {
         Ok(())
     }
 
+    /// Passes over pieces that nobody wants to read: streams forget what lies before their ends.
+    pub fn pass(&mut self, pieces: &[PieceRange]) {
+        let Some(last) = pieces.last() else { return };
+        self.streams.retain(|stream| stream.source >= last.source);
+        for stream in &mut self.streams {
+            if stream.source == last.source {
+                stream.release(last.offset + last.length);
+            }
+        }
+    }
+
     /// Fills `into` from an open file that is what it was, before and after.
     fn read_file(
         &mut self,
@@ -265,6 +276,10 @@ impl Held {
             let taken = (&mut self.input).take(wanted as u64).read_to_end(&mut self.held);
             // Once a terminal said that it ends, it is not asked again.
             self.ended = taken.map_err(|cause| ReadError::Unreadable { path: path(), cause })? < wanted;
+            if self.ended {
+                // Many small streams may be in one chunk, and none needs its file any more.
+                self.input = Box::new(io::empty());
+            }
         }
         let end = self.held.len();
         Ok(&self.held[from.min(end)..(from + length).min(end)])

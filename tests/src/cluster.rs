@@ -22,7 +22,7 @@ use rabbit_reduce_producer::cli::JobConfig;
 use rabbit_reduce_producer::output::destination::{Destination, Printed};
 use rabbit_reduce_producer::screen::Screen;
 use rabbit_reduce_producer::session::{Known, Session};
-use rabbit_reduce_producer::sources::collect;
+use rabbit_reduce_producer::sources::{Choice, collect_chosen};
 use rabbit_reduce_runtime::client::Client;
 use rabbit_reduce_runtime::process::shutdown::Shutdown;
 use rabbit_reduce_runtime::publishing::{Packing, Publishing, Purpose};
@@ -254,7 +254,9 @@ impl Cluster {
         for (path, source) in paths.iter().zip(sources) {
             std::fs::write(path, &source.bytes).expect("there is room for temporary files");
         }
-        let collected = collect(&paths).expect("the files are there").sources.into_iter().zip(sources);
+        // What is drawn at random may look compressed or marked; it is bytes.
+        let as_is = Choice { as_is: true, ..Choice::default() };
+        let collected = collect_chosen(&paths, &as_is).expect("the files are there").sources.into_iter().zip(sources);
         collected.map(|(file, source)| Source { name: ByteText(source.name.clone()), ..file }).collect()
     }
 

@@ -4,6 +4,7 @@
 //! it has that machine's files and processes, with mounts of its own where it is told so; and it is gone when it is dropped, so what
 //! runs there has to be dropped before it. It takes being root.
 
+use crate::processes::Running;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -149,15 +150,15 @@ impl Host {
         }
     }
 
-    /// How many bytes it has sent.
+    /// Somebody who listens there, until it is dropped.
     ///
     /// # Panics
-    /// If the system does not say.
+    /// If nobody can.
     #[must_use]
-    pub fn sent_bytes(&self) -> u64 {
-        let path = format!("/sys/class/net/{}/statistics/rx_bytes", self.name);
-        let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
-        text.trim().parse().expect("a number of bytes")
+    pub fn listens(&self, port: u16) -> Running {
+        let listen = "my $all = IO::Socket::INET->new(Listen => 9, LocalPort => shift) or die; $all->accept while 1";
+        let mut perl = Command::new("perl");
+        Running::start(&mut self.command(perl.args(["-MIO::Socket::INET", "-e", listen, &port.to_string()])))
     }
 }
 

@@ -234,10 +234,11 @@ async fn on_loopback_pages_of_strangers_reach_nothing() {
     // A swarm is asked to wait, and answered afterwards.
     let mut statuses = Vec::new();
     for _ in 0..300 {
-        statuses.push(site.get("/healthz").await.status);
+        statuses.push(site.get("/page.css").await.status);
     }
     assert!(statuses.contains(&429), "{statuses:?}");
-    while site.get("/healthz").await.status != 200 {
+    assert_eq!(site.get("/healthz").await.status, 200);
+    while site.get("/page.css").await.status != 200 {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     seen::fault("a stranger's page in a browser", "no name of another, no change without our header, no swarm");

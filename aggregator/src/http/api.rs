@@ -22,9 +22,12 @@ use std::collections::BTreeMap;
 
 /// Jobs in an answer, unless it is asked for fewer, and the most.
 const LISTED_JOBS: u32 = 100;
-const MOST_JOBS: u32 = 1000;
+/// One more is asked for, to see whether there are any.
+const MOST_JOBS: u32 = 999;
 /// Keys in an answer, unless it is asked for others.
 const TOP: u32 = 20;
+/// Chunks or records that one question sends again.
+const RETRIED_AT_ONCE: usize = 500;
 /// Pages of letters that are looked through for what to send again.
 const LETTER_PAGES: usize = 100;
 
@@ -179,13 +182,17 @@ pub(super) async fn retry(State(desk): State<Desk>, Path(job): Path<String>) -> 
     let chunks: Vec<ChunkNumber> = losses.chunks.iter().map(|lost| lost.chunk).collect();
     let records = lost_records(&desk, job).await?;
     let (mut sent, mut under_way, mut refused) = (0, 0, Vec::new());
-    if !chunks.is_empty() || !records.is_empty() {
+    // As many as one question may be about.
+    let chunks = chunks.chunks(RETRIED_AT_ONCE).map(|chunks| (chunks.to_vec(), Vec::new()));
+    let records = records.chunks(RETRIED_AT_ONCE).map(|records| (Vec::new(), records.to_vec()));
+    for (chunks, records) in chunks.chain(records) {
         let Answer::Retried { chunks: again, under_way: before, refused: not, records } =
             desk.ask(Ask::Retry { job, chunks, records }).await?
         else {
             return Err(confused());
         };
-        (sent, under_way) = (again.len(), before.len());
+        sent += again.len();
+        under_way += before.len();
         refused.extend(not.into_iter().map(|(chunk, reason)| format!("chunk {chunk}: {reason}")));
         for (chunk, place, became) in records {
             match became {
@@ -197,10 +204,17 @@ pub(super) async fn retry(State(desk): State<Desk>, Path(job): Path<String>) -> 
             }
         }
     }
-    if !losses.keys.is_empty()
-        && let Answer::Rereduced(partitions) = desk.ask(Ask::Rereduce { job }).await?
-    {
-        sent += partitions.iter().map(|partition| partition.keys as usize).sum::<usize>();
+    if losses.count > (losses.chunks.len() + losses.records.len() + losses.keys.len()) as u64 {
+        refused.push("there are more losses than one answer lists: send again what is left afterwards".to_owned());
+    }
+    if !losses.keys.is_empty() {
+        match desk.ask(Ask::Rereduce { job }).await {
+            Ok(Answer::Rereduced(partitions)) => {
+                sent += partitions.iter().map(|partition| partition.keys as usize).sum::<usize>();
+            }
+            Ok(_) => return Err(confused()),
+            Err(error) => refused.push(format!("keys: {error}")),
+        }
     }
     Ok(Json(json!({ "sent": sent, "under_way": under_way, "refused": refused })))
 }

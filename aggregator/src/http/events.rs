@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{Semaphore, broadcast};
 
@@ -42,34 +43,37 @@ struct Told {
 pub(super) struct Events {
     told: broadcast::Sender<Told>,
     listeners: Arc<Semaphore>,
+    /// How many pages have begun to listen.
+    begun: Arc<AtomicU64>,
 }
 
 impl Events {
     /// Looks for as long as nobody wants us to stop.
     pub(super) fn start(client: Client, shutdown: Shutdown) -> Self {
         let (told, _) = broadcast::channel(LAG);
-        let telling = told.clone();
+        let (telling, begun) = (told.clone(), Arc::new(AtomicU64::new(0)));
+        let beginning = Arc::clone(&begun);
         tokio::spawn(async move {
             tokio::select! {
                 () = shutdown.graceful() => {}
-                () = look(client, telling) => {}
+                () = look(client, telling, &beginning) => {}
             }
         });
-        Self { told, listeners: Arc::new(Semaphore::new(LISTENERS)) }
+        Self { told, listeners: Arc::new(Semaphore::new(LISTENERS)), begun }
     }
 }
 
-async fn look(client: Client, told: broadcast::Sender<Told>) {
+async fn look(client: Client, told: broadcast::Sender<Told>, begun: &AtomicU64) {
     let mut known: HashMap<String, Value> = HashMap::new();
-    let mut listeners = 0;
+    let mut served = 0;
     loop {
-        let before = std::mem::replace(&mut listeners, told.receiver_count());
-        if listeners == 0 {
+        if told.receiver_count() == 0 {
             known.clear();
             tokio::time::sleep(PAUSE).await;
             continue;
         }
-        if listeners > before {
+        let newest = begun.load(Ordering::Relaxed);
+        if std::mem::replace(&mut served, newest) != newest {
             // Whoever is new knows nothing.
             known.clear();
         }
@@ -102,8 +106,11 @@ async fn events(client: &Client, known: &mut HashMap<String, Value>) -> Vec<Told
         }
         now.insert(id, value);
     }
-    // Those that are gone are told by their ids.
-    let gone: Value = known.keys().filter(|id| !now.contains_key(*id) && jobs.len() < JOBS as usize).cloned().collect();
+    // Those that are gone are told by their ids, which are in the order of their times: what is older than all of the list may
+    // only have been pushed out of it.
+    let oldest = jobs.last().filter(|_| jobs.len() == JOBS as usize).map(|job| job.job.to_string());
+    let is_gone = |id: &&String| !now.contains_key(*id) && oldest.as_ref().is_none_or(|oldest| *id > oldest);
+    let gone: Value = known.keys().filter(is_gone).cloned().collect();
     *known = now;
     let mut told = vec![event("jobs", &changed.into())];
     if gone.as_array().is_some_and(|gone| !gone.is_empty()) {
@@ -125,6 +132,7 @@ pub(super) async fn stream(State(desk): State<Desk>) -> Response {
         return guard::error(StatusCode::SERVICE_UNAVAILABLE, "too many pages listen: close some of them");
     };
     let told = desk.events.told.subscribe();
+    desk.events.begun.fetch_add(1, Ordering::Relaxed);
     let events = futures_util::stream::unfold((told, place), |(mut told, place)| async move {
         // Who lags too far behind has its stream ended, and connects anew.
         let Told { name, text } = told.recv().await.ok()?;

@@ -1,7 +1,7 @@
 //! Results over HTTP: a page of rows, or all of them as a file, read out of the store.
 //!
 //! What would surprise: a page far behind costs what all before it cost, since rows are merged one by one; so few are read at once,
-//! and a page that ends early stops the reading.
+//! a page that is full stops the reading, and so does who takes nothing for a while.
 
 use super::Desk;
 use super::api::{Failed, id};
@@ -17,13 +17,14 @@ use rabbit_reduce_core::output::{Order, OutputOptions, Selection, print_result, 
 use rabbit_reduce_core::rows::format::Format;
 use rabbit_reduce_core::rows::{Cell, RowSink};
 use rabbit_reduce_core::spec::{ByteText, Source};
-use rabbit_reduce_runtime::process::compute::blocking;
+use rabbit_reduce_runtime::process::compute::{self, blocking};
 use rabbit_reduce_runtime::process::start;
 use rabbit_reduce_runtime::scratch::ScratchFolder;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::num::NonZeroUsize;
+use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// Rows of a page, unless it is asked for others, and the most.
@@ -31,6 +32,8 @@ const ROWS: usize = 100;
 const MOST_ROWS: usize = 1000;
 /// What their text may be: longer ones end the page early.
 const MOST_BYTES: usize = 8 << 20;
+/// Who takes nothing for so long has left.
+const STALLED: Duration = Duration::from_secs(60);
 /// Of a file, handed over at once.
 const PIECE_BYTES: usize = 64 << 10;
 
@@ -191,7 +194,11 @@ pub(super) async fn download(
         Format::Ndjson => "application/x-ndjson",
     };
     let job = id(&job)?;
-    let turn = std::sync::Arc::clone(&desk.readers).acquire_owned().await;
+    let turn = std::sync::Arc::clone(&desk.downloads).try_acquire_owned();
+    let busy = |_| {
+        Failed(StatusCode::SERVICE_UNAVAILABLE, "too many results are handed over just now: ask again later".to_owned())
+    };
+    let turn = turn.map_err(busy)?;
     let (archive, looking) = (desk.archive.clone(), desk.archive.clone());
     let found = blocking(move || find(&looking, job)).await?;
     let tag = found.tag(&file);
@@ -211,7 +218,7 @@ pub(super) async fn download(
         if let Err(error) = printed.and_then(|()| out.flush()) {
             tracing::warn!(%job, %error, "a result was not handed over to its end");
             // So that what is cut short does not look whole. Nobody may be there any more.
-            drop(pieces.blocking_send(Err(error)));
+            drop(pieces.try_send(Err(error)));
         }
     }));
     let stream = futures_util::stream::unfold(written, async |mut written| {
@@ -234,8 +241,10 @@ struct Pieces(mpsc::Sender<io::Result<Bytes>>);
 
 impl Write for Pieces {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let sent = self.0.blocking_send(Ok(Bytes::copy_from_slice(bytes)));
-        sent.map(|()| bytes.len()).map_err(|_| io::Error::new(io::ErrorKind::BrokenPipe, "nobody takes it any more"))
+        let piece = Ok(Bytes::copy_from_slice(bytes));
+        let sent = compute::wait(tokio::time::timeout(STALLED, self.0.send(piece)));
+        let gone = || io::Error::new(io::ErrorKind::BrokenPipe, "nobody takes it any more");
+        sent.ok().and_then(Result::ok).map(|()| bytes.len()).ok_or_else(gone)
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -85,6 +85,10 @@ pub(super) enum CommandArgs {
     Jobs(JobsArgs),
     /// Tell how a job stands, what it waits for, what it lost
     Status(StatusArgs),
+    /// Follow a job to its end: progress, what it waits for, how it ended
+    Watch(WatchArgs),
+    /// Say why a job is where it is: what it waits for, its slowest stage, what stands out, and what helps
+    Explain(StatusArgs),
     /// Show the largest keys of a job, of what is counted so far (counting jobs)
     Top(TopArgs),
     /// Print the result of a job
@@ -220,6 +224,17 @@ pub(super) struct StatusArgs {
     /// What the answer looks like
     #[arg(long, env = "RABBIT_REDUCE_STATUS_FORMAT", value_enum, default_value_t)]
     pub(super) format: StateFormat,
+    #[command(flatten)]
+    pub(super) broker: BrokerArgs,
+    #[command(flatten)]
+    pub(super) log: LogArgs,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(super) struct WatchArgs {
+    /// The job's id, or @ for the last one of this machine [default: @]
+    #[arg(value_name = "JOB")]
+    pub(super) job: Option<JobName>,
     #[command(flatten)]
     pub(super) broker: BrokerArgs,
     #[command(flatten)]

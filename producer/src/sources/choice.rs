@@ -44,6 +44,29 @@ impl Pattern {
     }
 }
 
+/// A pattern of whole paths beneath a folder.
+pub(super) struct PathPattern {
+    matcher: GlobMatcher,
+    deepest: usize,
+}
+
+impl PathPattern {
+    pub(super) fn new(typed: &str) -> Result<Self, String> {
+        let glob = GlobBuilder::new(typed).literal_separator(true).build().map_err(|error| error.kind().to_string())?;
+        let deepest = if typed.contains("**") { usize::MAX } else { typed.matches('/').count() };
+        Ok(Self { matcher: glob.compile_matcher(), deepest })
+    }
+
+    pub(super) fn fits(&self, beneath: &Path) -> bool {
+        self.matcher.is_match(beneath)
+    }
+
+    /// How many folders down it may be about anything.
+    pub(super) const fn deepest(&self) -> usize {
+        self.deepest
+    }
+}
+
 /// What of folders is input.
 #[derive(Clone, Debug, Default)]
 pub struct Choice {

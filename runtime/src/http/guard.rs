@@ -17,8 +17,10 @@ use sha2::{Digest, Sha256};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-/// Requests in a second, from all together, and as many at once.
+/// Requests in a second, from all together who are let in, and as many at once.
 const REQUESTS_PER_SECOND: NonZeroU32 = NonZeroU32::new(100).expect("it is more than none");
+/// From all together who are not: they take nothing from the others.
+const STRANGERS_PER_SECOND: NonZeroU32 = NonZeroU32::new(20).expect("it is more than none");
 /// What a request that changes something has to have.
 pub const INTENT: HeaderName = HeaderName::from_static("x-rabbit-reduce");
 /// Pages may take nothing from elsewhere, and nobody may frame them.
@@ -31,40 +33,52 @@ pub(super) struct Guard {
     token: Option<[u8; 32]>,
     hosts: Vec<String>,
     rate: DefaultDirectRateLimiter,
+    strangers: DefaultDirectRateLimiter,
 }
+
+/// A request that is let in, where a handler wants to know.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Known;
 
 impl Guard {
     pub(super) fn new(token: Option<&str>, hosts: &[String]) -> Self {
         let token = token.map(|token| Sha256::digest(token).into());
         let ours = ["localhost", "127.0.0.1", "[::1]"].map(str::to_owned);
         let hosts = ours.into_iter().chain(hosts.iter().map(|host| host.to_ascii_lowercase())).collect();
-        Self { token, hosts, rate: RateLimiter::direct(Quota::per_second(REQUESTS_PER_SECOND)) }
+        let limiter = |rate| RateLimiter::direct(Quota::per_second(rate));
+        Self { token, hosts, rate: limiter(REQUESTS_PER_SECOND), strangers: limiter(STRANGERS_PER_SECOND) }
     }
 
-    /// Why a request is refused.
-    fn refuses(&self, method: &Method, path: &str, headers: &HeaderMap) -> Option<Response> {
+    /// Whether whoever asks is let in: knows the token, or came by a name of ours where there is none.
+    fn admits(&self, headers: &HeaderMap, authority: Option<&str>) -> bool {
+        self.token.as_ref().map_or_else(|| self.is_ours(headers, authority), |token| knows(headers, token))
+    }
+
+    /// Why a request is refused. `authority` is what it is for, where no header says so.
+    fn refuses(&self, method: &Method, path: &str, headers: &HeaderMap, authority: Option<&str>) -> Option<Response> {
         let refused = |status: StatusCode, reason: &str| Some(error(status, reason));
-        if self.rate.check().is_err() {
+        if path == "/healthz" {
+            return None;
+        }
+        let admitted = self.admits(headers, authority);
+        let rate = if admitted { &self.rate } else { &self.strangers };
+        if rate.check().is_err() {
             let mut busy = error(StatusCode::TOO_MANY_REQUESTS, "too many requests: ask again in a second");
             busy.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             return Some(busy);
         }
-        if ["/healthz", "/readyz"].contains(&path) {
+        if path == "/readyz" {
             return None;
         }
-        match &self.token {
-            Some(token) if !knows(headers, token) => {
-                let mut unknown = error(StatusCode::UNAUTHORIZED, "this needs the token of --http-token-file");
-                let basic = HeaderValue::from_static("Basic realm=\"rabbit-reduce\", charset=\"UTF-8\"");
-                unknown.headers_mut().insert(header::WWW_AUTHENTICATE, basic);
-                return Some(unknown);
-            }
-            None if !self.is_ours(headers) => {
-                let reason =
-                    "this is no name of ours: ask for 127.0.0.1 or localhost, or name the host with --http-host";
-                return refused(StatusCode::MISDIRECTED_REQUEST, reason);
-            }
-            _ => {}
+        if !admitted && self.token.is_some() {
+            let mut unknown = error(StatusCode::UNAUTHORIZED, "this needs the token of --http-token-file");
+            let basic = HeaderValue::from_static("Basic realm=\"rabbit-reduce\", charset=\"UTF-8\"");
+            unknown.headers_mut().insert(header::WWW_AUTHENTICATE, basic);
+            return Some(unknown);
+        }
+        if !admitted {
+            let reason = "this is no name of ours: ask for 127.0.0.1 or localhost, or name the host with --http-host";
+            return refused(StatusCode::MISDIRECTED_REQUEST, reason);
         }
         let harmless = [Method::GET, Method::HEAD].contains(method);
         if !harmless && !headers.contains_key(INTENT) {
@@ -77,8 +91,10 @@ impl Guard {
         None
     }
 
-    fn is_ours(&self, headers: &HeaderMap) -> bool {
-        let Some(host) = headers.get(header::HOST).and_then(|host| host.to_str().ok()) else { return false };
+    fn is_ours(&self, headers: &HeaderMap, authority: Option<&str>) -> bool {
+        // In HTTP/2 it stands where the path is.
+        let host = headers.get(header::HOST).map_or(authority, |host| host.to_str().ok());
+        let Some(host) = host else { return false };
         let name = match host.rsplit_once(':') {
             Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
             _ => host,
@@ -103,11 +119,19 @@ fn knows(headers: &HeaderMap, token: &[u8; 32]) -> bool {
 }
 
 /// Lets requests through, and answers with what keeps browsers from harm.
-pub(super) async fn guarded(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
-    let refused = guard.refuses(request.method(), request.uri().path(), request.headers());
+pub(super) async fn guarded(State(guard): State<Arc<Guard>>, mut request: Request, next: Next) -> Response {
+    let authority = request.uri().authority().map(|authority| authority.as_str().to_owned());
+    let (headers, authority) = (request.headers(), authority.as_deref());
+    let refused = guard.refuses(request.method(), request.uri().path(), headers, authority);
+    let admitted = guard.admits(headers, authority);
     let mut response = match refused {
         Some(refused) => refused,
-        None => next.run(request).await,
+        None => {
+            if admitted {
+                request.extensions_mut().insert(Known);
+            }
+            next.run(request).await
+        }
     };
     let headers = response.headers_mut();
     let mut says = |name: HeaderName, value: &'static str| drop(headers.insert(name, HeaderValue::from_static(value)));
@@ -138,7 +162,7 @@ mod tests {
 
     #[track_caller]
     fn judged(guard: &Guard, method: &Method, path: &str, of: &[(&str, &str)], status: Option<u16>) {
-        let refused = guard.refuses(method, path, &headers(of)).map(|response| response.status().as_u16());
+        let refused = guard.refuses(method, path, &headers(of), None).map(|response| response.status().as_u16());
         assert_eq!(refused, status, "{method} {path} {of:?}");
     }
 
@@ -153,6 +177,9 @@ mod tests {
         }
         judged(&guard, &Method::GET, "/metrics", &[], Some(421));
         judged(&guard, &Method::GET, "/healthz", &[], None);
+        // In HTTP/2 no header says what it is for.
+        let told = |authority| guard.refuses(&Method::GET, "/", &HeaderMap::new(), Some(authority)).is_none();
+        assert!(told("localhost:8443") && !told("evil.example"));
     }
 
     #[test]
@@ -185,10 +212,16 @@ mod tests {
     #[test]
     fn who_asks_too_often_is_asked_to_wait() {
         let guard = Guard::new(None, &[]);
-        let asked = |_| guard.refuses(&Method::GET, "/healthz", &HeaderMap::new());
-        let busy: Vec<Response> = (0..1000).filter_map(asked).collect();
-        assert!(busy.len() > 800, "{}", busy.len());
-        assert_eq!(busy[0].status(), 429);
+        let ask = |path: &str, of: &[(&str, &str)]| guard.refuses(&Method::GET, path, &headers(of), None);
+        let known = [("host", "localhost")];
+        // Strangers take nothing from who is let in, and nobody takes the sign of life.
+        let strangers: Vec<Response> = (0..1000).filter_map(|_| ask("/", &[])).collect();
+        let count = |of: &[Response], status: u16| of.iter().filter(|told| told.status() == status).count();
+        assert!(count(&strangers, 429) > 900 && count(&strangers, 421) >= 20);
+        assert!(ask("/", &known).is_none());
+        let busy: Vec<Response> = (0..1000).filter_map(|_| ask("/", &known)).collect();
+        assert!(count(&busy, 429) > 800 && count(&busy, 429) == busy.len(), "{}", busy.len());
         assert_eq!(busy[0].headers()["retry-after"], "1");
+        assert!(ask("/healthz", &[]).is_none());
     }
 }

@@ -156,6 +156,19 @@ pub struct LogArgs {
     /// Log errors only
     #[arg(short, long)]
     pub quiet: bool,
+    /// What lines of the log look like: for people, or an object of JSON each
+    #[arg(long, env = "RABBIT_REDUCE_LOG_FORMAT", value_enum, default_value_t)]
+    pub log_format: LogFormat,
+}
+
+/// What lines of the log look like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// An object a line, for programs.
+    Json,
 }
 
 fn parse_namespace(text: &str) -> Result<String, String> {

@@ -3,7 +3,7 @@
 //! It knows no role; which crates are ours is a list here. What would surprise: `-v` and `-q` win over the environment,
 //! since they were typed for this one run.
 
-use super::args::LogArgs;
+use super::args::{LogArgs, LogFormat};
 use std::io::{self, IsTerminal};
 use tracing::Subscriber;
 use tracing_subscriber::filter::{EnvFilter, ParseError};
@@ -40,6 +40,7 @@ pub enum LogError {
 struct Style {
     times: bool,
     colour: bool,
+    json: bool,
 }
 
 /// Sends what is logged from here on to stderr. Call it once, first thing in `main`.
@@ -50,12 +51,13 @@ pub fn start(args: &LogArgs) -> Result<(), LogError> {
     let filter = filter(args, std::env::var(VARIABLE).ok().as_deref())?;
     let named = |name| std::env::var(name).unwrap_or_default();
     let style = Style::new(io::stderr().is_terminal(), &named("NO_COLOR"), &named("TERM"));
+    let style = Style { json: args.log_format == LogFormat::Json, ..style };
     subscriber(filter, style, io::stderr).try_init().map_err(LogError::Twice)
 }
 
 impl Style {
     fn new(terminal: bool, no_color: &str, term: &str) -> Self {
-        Self { times: !terminal, colour: terminal && no_color.is_empty() && term != "dumb" }
+        Self { times: !terminal, colour: terminal && no_color.is_empty() && term != "dumb", json: false }
     }
 }
 
@@ -83,8 +85,13 @@ fn subscriber<W>(filter: EnvFilter, style: Style, writer: W) -> impl Subscriber 
 where
     W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
 {
-    let lines = fmt::layer().compact().with_target(false).with_ansi(style.colour).with_writer(writer);
-    let lines = if style.times { lines.boxed() } else { lines.without_time().boxed() };
+    let lines = fmt::layer().with_writer(writer);
+    let people = |lines: fmt::Layer<_, _, _, W>| lines.compact().with_target(false).with_ansi(style.colour);
+    let lines = match style {
+        Style { json: true, .. } => lines.json().flatten_event(true).with_ansi(false).boxed(),
+        Style { times: true, .. } => people(lines).boxed(),
+        Style { times: false, .. } => people(lines).without_time().boxed(),
+    };
     tracing_subscriber::registry().with(filter).with(lines)
 }
 
@@ -123,7 +130,7 @@ mod tests {
         }
     }
 
-    const PLAIN: Style = Style { times: false, colour: false };
+    const PLAIN: Style = Style { times: false, colour: false, json: false };
 
     #[test]
     fn a_line_is_terse() {
@@ -136,16 +143,16 @@ mod tests {
     #[test]
     fn a_library_that_logs_payloads_is_silent_at_every_level() {
         for verbose in 0..4 {
-            let said = logged(&LogArgs { quiet: false, verbose }, None, PLAIN);
+            let said = logged(&LogArgs { verbose, ..LogArgs::default() }, None, PLAIN);
             assert!(!said.contains("payload"), "{verbose}: {said}");
         }
     }
 
     #[test]
     fn flags_say_how_much() {
-        let quiet = LogArgs { quiet: true, verbose: 0 };
+        let quiet = LogArgs { quiet: true, ..LogArgs::default() };
         assert_eq!(logged(&quiet, Some("trace"), PLAIN), "ERROR lost\n");
-        let verbose = |verbose| logged(&LogArgs { quiet: false, verbose }, Some("off"), PLAIN).lines().count();
+        let verbose = |verbose| logged(&LogArgs { verbose, ..LogArgs::default() }, Some("off"), PLAIN).lines().count();
         assert_eq!([verbose(1), verbose(2), verbose(3)], [4, 5, 5]);
         assert_eq!(logged(&LogArgs::default(), Some("error"), PLAIN), "ERROR lost\n");
     }
@@ -158,12 +165,22 @@ mod tests {
 
     #[test]
     fn files_get_times_and_terminals_colour() {
-        assert_eq!(Style::new(false, "", "xterm"), Style { times: true, colour: false });
-        assert_eq!(Style::new(true, "", "xterm"), Style { times: false, colour: true });
+        assert_eq!(Style::new(false, "", "xterm"), Style { times: true, colour: false, json: false });
+        assert_eq!(Style::new(true, "", "xterm"), Style { times: false, colour: true, json: false });
         assert_eq!(Style::new(true, "1", "xterm"), PLAIN);
         assert_eq!(Style::new(true, "", "dumb"), PLAIN);
-        let dated = logged(&LogArgs::default(), Some("error"), Style { times: true, colour: false });
+        let dated = logged(&LogArgs::default(), Some("error"), Style { times: true, colour: false, json: false });
         assert!(dated.starts_with("20") && dated.ends_with("Z ERROR lost\n"), "{dated}");
-        assert!(logged(&LogArgs::default(), None, Style { times: false, colour: true }).contains('\x1b'));
+        assert!(logged(&LogArgs::default(), None, Style { times: false, colour: true, json: false }).contains('\x1b'));
+    }
+
+    #[test]
+    fn for_programs_every_line_is_an_object() {
+        let json = Style { json: true, ..PLAIN };
+        let said = logged(&LogArgs::default(), None, json);
+        let lines: Vec<serde_json::Value> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(lines.len(), 3, "{said}");
+        assert_eq!((&lines[1]["message"], &lines[1]["chunk"]), (&"mapped".into(), &17.into()));
+        assert_eq!((&lines[2]["level"], lines[2]["timestamp"].is_string()), (&"ERROR".into(), true));
     }
 }

@@ -5,7 +5,7 @@
 
 use rabbit_reduce_core::local::LocalSource;
 use rabbit_reduce_core::spec::{ByteText, Source};
-use rabbit_reduce_producer::sources::collect;
+use rabbit_reduce_producer::sources::{Choice, collect_chosen};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
@@ -74,7 +74,9 @@ impl Inputs {
             write(&path(number), &source.bytes);
         }
         let paths: Vec<PathBuf> = (0..sources.len()).map(path).collect();
-        let collected = collect(&paths).expect("the files are there").sources.into_iter().zip(sources);
+        // What is drawn at random may look compressed or marked; it is bytes.
+        let as_is = Choice { as_is: true, ..Choice::default() };
+        let collected = collect_chosen(&paths, &as_is).expect("the files are there").sources.into_iter().zip(sources);
         collected.map(|(file, source)| Source { name: ByteText(source.name.clone()), ..file }).collect()
     }
 }

@@ -3,12 +3,14 @@
 use rabbit_reduce_tests::processes::Room;
 use std::path::Path;
 
-const PRODUCER: [&str; 14] = [
+const PRODUCER: [&str; 16] = [
     "run",
     "push",
     "resume",
     "jobs",
     "status",
+    "watch",
+    "explain",
     "top",
     "results",
     "cancel",

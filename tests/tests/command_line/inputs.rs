@@ -193,6 +193,17 @@ fn inputs_are_listed_in_files_and_chosen_by_patterns() {
     assert_eq!(run(&["--exclude", "*.txt", "d", "e.txt"]).text(0), "b\t1\ne\t1\n", "what is typed is input");
     // A pattern that no shell has looked at.
     assert_eq!(run(&["d/**/*.txt"]).text(0), "a\t1\nc\t1\n");
+    // Every file once, whatever folders the pattern is about, and by no link to a folder.
+    std::os::unix::fs::symlink(".", room.path("d/loop")).expect("the folder is ours");
+    for pattern in ["d/**", "d/**/*", "**", "d/*", "*"] {
+        let counts = run(&["--job", "count", "--by-source", pattern]).text(0);
+        let of = |name: &str| counts.lines().filter(|line| line.split('\t').next() == Some(name)).count();
+        let deep = usize::from(pattern.contains("**"));
+        let beneath = usize::from(pattern != "*");
+        assert_eq!([of("d/a.txt"), of("d/b.log"), of("d/old/c.txt")], [beneath, beneath, deep], "{pattern}: {counts}");
+    }
+    room.write("with-standard-input", "-\n");
+    run(&["--files-from", "with-standard-input"]).refused(2, &["names -", "standard input"]);
     run(&["d/*.none"]).refused(5, &["there is no file or folder d/*.none"]);
     run(&["--files-from", "nowhere"]).refused(5, &["--files-from nowhere cannot be read"]);
     run(&["--files-from", "-", "-"]).refused(2, &["standard input"]);

@@ -130,3 +130,28 @@ fn the_largest_keys_are_told_with_what_they_are_of() {
     assert_eq!(namespace.ask(&["push", "--quiet", "--job", "index", "in.txt"]).code, Some(0));
     namespace.ask(&["top"]).refused(1, &["index have no count"]);
 }
+
+#[test]
+fn a_job_is_followed_to_its_end_and_explained_on_the_way() {
+    let namespace = Namespace::default();
+    let expected = namespace.input(2000);
+    let _aggregator = namespace.aggregator();
+    assert_eq!(namespace.ask(&["push", "--detach", "--quiet", "--chunk-size", "8KiB", "in.txt"]).code, Some(0));
+    let idle = namespace.ask(&["explain"]).text(0);
+    assert!(idle.contains("no worker runs, and") && idle.contains("→ start one with `worker`"), "{idle}");
+    let mut watch = namespace.producer(&["watch", "@"]);
+    watch.says("waiting for a worker");
+    let _worker = namespace.worker(&[]);
+    let watched = watch.ended();
+    assert_eq!(watched.text(0), "", "it prints no result");
+    assert!(watched.stderr.contains(": done; 26 chunks, 0 losses in "), "{}", watched.stderr);
+    assert_eq!(namespace.ask(&["results"]).text(0), expected);
+    let done: serde_json::Value =
+        serde_json::from_str(&namespace.ask(&["explain", "--format", "json"]).text(0)).expect("it is JSON");
+    assert!(done[0]["says"].as_str().is_some_and(|says| says.starts_with("it is done, after ")), "{done}");
+    namespace.room.write("sums.txt", "1\nnone\n");
+    assert_eq!(namespace.ask(&["push", "--quiet", "--job", "sum", "sums.txt"]).code, Some(3));
+    let losing = namespace.ask(&["explain"]).text(0);
+    assert!(losing.contains("done with losses") && losing.contains("`producer dead ls "), "{losing}");
+    assert_eq!(namespace.ask(&["watch"]).code, Some(3));
+}

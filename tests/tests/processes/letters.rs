@@ -170,8 +170,8 @@ fn a_chunk_of_which_only_a_spoiled_partial_is_kept_is_read_from_its_source_again
     assert_eq!(namespace.worker(&["--exit-when-idle"]).ended().code, Some(0));
     let chunk = spoil_a_partial(&namespace);
     let (_aggregator, _worker) = (namespace.aggregator(), namespace.worker(&[]));
-    let lost = namespace.producer(&["resume", job.trim()]).ended();
-    assert_eq!(lost.code, Some(3), "{}", lost.stderr);
+    // Nobody may send it again before it is known to be lost.
+    until("the chunk is lost", || (namespace.ask(&["results", job.trim()]).code == Some(3)).then_some(()));
     let letters = listed(&namespace, &[]);
     assert_eq!((letters.len(), &letters[0]["kind"], &letters[0]["chunk"]), (1, &"partial".into(), &chunk.into()));
     let again = namespace.ask(&["dead", "retry", "@"]);
@@ -197,7 +197,7 @@ fn a_chunk_that_no_letter_can_hold_is_refused_with_the_remedy() {
     assert_eq!(namespace.worker(&["--exit-when-idle"]).ended().code, Some(0));
     let chunk = spoil_a_partial(&namespace);
     let (_aggregator, _worker) = (namespace.aggregator(), namespace.worker(&[]));
-    assert_eq!(namespace.producer(&["resume", job.trim()]).ended().code, Some(3));
+    until("the chunk is lost", || (namespace.ask(&["results", job.trim()]).code == Some(3)).then_some(()));
     let what = format!("chunk {chunk} with the names of its pieces is more than a dead letter holds");
     let refused = namespace.ask(&["dead", "retry", "@"]);
     refused.refused(5, &[&what, "push its input again", "in smaller chunks"]);
