@@ -24,6 +24,8 @@ use tokio::sync::{Semaphore, broadcast};
 /// Between two looks at the least; and so many times as long as one took.
 const PAUSE: Duration = Duration::from_secs(1);
 const PAUSES_PER_LOOK: u32 = 5;
+/// At the most: whoever was away is seen again soon.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// The newest jobs, which are looked at.
 const JOBS: u32 = 100;
 /// Pages that may listen at once.
@@ -82,7 +84,7 @@ async fn look(client: Client, told: broadcast::Sender<Told>, begun: &AtomicU64) 
             // Whoever left meanwhile is missed by nobody.
             drop(told.send(event));
         }
-        let pause = (clock::since(began) * PAUSES_PER_LOOK).max(PAUSE);
+        let pause = (clock::since(began) * PAUSES_PER_LOOK).clamp(PAUSE, LONGEST_PAUSE);
         tokio::time::sleep(pause).await;
     }
 }

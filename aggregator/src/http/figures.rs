@@ -21,7 +21,10 @@ pub(super) async fn text(desk: &Desk) -> String {
         match desk.client.broker.depth(&name).await {
             Ok(Some(depth)) => depths.push((name, depth)),
             Ok(None) => {}
-            Err(_) => reached = false,
+            Err(_) => {
+                reached = false;
+                break;
+            }
         }
     }
     let label = |name: &'static str, value: &str| vec![(name, value.to_owned())];

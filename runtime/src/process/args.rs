@@ -156,8 +156,15 @@ pub struct LogArgs {
     /// Log errors only
     #[arg(short, long)]
     pub quiet: bool,
-    /// What lines of the log look like: for people, or an object of JSON each
-    #[arg(long, env = "RABBIT_REDUCE_LOG_FORMAT", value_enum, default_value_t)]
+    /// What lines of the log look like: text for people, json an object each for programs
+    #[arg(
+        long,
+        env = "RABBIT_REDUCE_LOG_FORMAT",
+        value_name = "FORMAT",
+        value_enum,
+        default_value_t,
+        hide_possible_values = true
+    )]
     pub log_format: LogFormat,
 }
 
