@@ -670,6 +670,14 @@ impl OutputArgs {
     }
 }
 
+/// The script that completes the producer's commands and flags in a shell.
+#[must_use]
+pub fn completions(shell: Shell) -> String {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "producer", &mut script);
+    String::from_utf8_lossy(&script).into_owned()
+}
+
 /// A file that travels with the job.
 fn shipped(flag: &'static str, path: &Path) -> Result<(Shipped, Bytes), UsageError> {
     let shown = || path.display().to_string();

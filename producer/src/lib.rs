@@ -107,11 +107,7 @@ pub async fn execute(command: Command, programs: Programs, quiet: bool, shutdown
         Command::Explain(explain) => explain::execute(explain, programs, quiet, shutdown).await,
         Command::Top(top) => top::execute(top, programs, quiet, shutdown).await,
         Command::Doctor(doctor) => doctor::execute(doctor, shutdown).await,
-        Command::Completions(shell) => {
-            let mut script = Vec::new();
-            clap_complete::generate(shell, &mut <Cli as clap::CommandFactory>::command(), "producer", &mut script);
-            print_text(&String::from_utf8_lossy(&script))
-        }
+        Command::Completions(shell) => print_text(&cli::completions(shell)),
         Command::Results(results) => {
             let session = session(&results.broker, programs, quiet, shutdown).await?;
             let job = named(results.job, &results.broker)?;
@@ -457,6 +453,15 @@ fn collect(inputs: &cli::Inputs, screen: &Screen) -> Result<Vec<rabbit_reduce_co
     }
     let collected = sources::collect_chosen(&typed, &inputs.choice);
     let collected = collected.map_err(|error| Failure::new(Exit::InputOutput, error))?;
+    let chosen = !inputs.choice.include.is_empty() || !inputs.choice.exclude.is_empty();
+    if collected.sources.is_empty() && (chosen || inputs.list.is_some()) {
+        let reason = if chosen {
+            "no file is left to read: --include and --exclude leave nothing; patterns with a slash are about paths beneath the folder"
+        } else {
+            "no file is left to read: --files-from names none"
+        };
+        return Err(Failure::new(Exit::InputOutput, reason));
+    }
     if collected.skipped.count > 0 {
         screen.say(&collected.skipped.to_string());
     }

@@ -68,8 +68,13 @@ enum Problem {
     Stream { path: PathBuf },
     #[error("there are more than {MAX_SOURCES} files: join some of them, or make several jobs")]
     TooMany,
-    #[error("{} is no pattern of files ({reason})", shown(path))]
+    #[error("there is no file {}, and it is no pattern of files either ({reason})", shown(path))]
     Pattern { path: PathBuf, reason: String },
+    #[error(
+        "no file fits {} (patterns are for files, not for folders): check the spelling and the current folder",
+        shown(path)
+    )]
+    NoneFits { path: PathBuf },
 }
 
 /// Collects the sources of inputs as typed, in their order; the files of a folder in byte order of their names.
@@ -175,7 +180,7 @@ impl Collecting<'_> {
             }
         }
         if self.collected.sources.len() == before && self.error.problems.is_empty() {
-            self.error.add(input, io::ErrorKind::NotFound.into());
+            self.error.list(Problem::NoneFits { path: input.to_owned() });
         }
     }
 

@@ -40,9 +40,12 @@ fn label(top: &message::Top) -> String {
         _ if top.whole => "this is the result".to_owned(),
         Some(chunks) => {
             let percent = percent(top.counted.into(), chunks.into());
-            format!("so far: exact for {percent} % of the input ({} of {chunks} chunks)", top.counted)
+            format!(
+                "so far: exact for at least {percent} % of the chunks ({} of {chunks}, in every partition)",
+                top.counted
+            )
         }
-        None => format!("so far: exact for {} chunks, of a number that is not known yet", top.counted),
+        None => format!("so far: exact for at least {} chunks, of a number that is not known yet", top.counted),
     }
 }
 
@@ -68,7 +71,7 @@ mod tests {
     fn the_label_says_what_the_keys_are_of() {
         let rows = vec![(ByteText(b"a\x1b".to_vec()), 3)];
         let top = message::Top { rows, counted: 73, chunks: Some(100), whole: false };
-        assert_eq!(label(&top), "so far: exact for 73 % of the input (73 of 100 chunks)");
+        assert_eq!(label(&top), "so far: exact for at least 73 % of the chunks (73 of 100, in every partition)");
         assert_eq!(told_text(&top), "a\\u{1b}\t3\n");
         assert!(label(&message::Top { chunks: None, ..top.clone() }).contains("not known yet"));
         assert_eq!(label(&message::Top { whole: true, ..top }), "this is the result");

@@ -57,7 +57,7 @@ pub enum SiteError {
     )]
     Open(SocketAddr),
     /// The address.
-    #[error("--http {address}: nobody can listen there")]
+    #[error("--http {address}: nobody can listen there; choose another port, or stop who has it")]
     Listen {
         /// Which.
         address: SocketAddr,
@@ -90,7 +90,8 @@ impl Site {
         if !alone && (token.is_none() || identity.is_none()) {
             return Err(SiteError::Open(*address));
         }
-        let token = token.as_deref().map(password_in).transpose().map_err(SiteError::Token)?;
+        let token = token.as_deref().map(password_in).transpose();
+        let token = token.map_err(|reason| SiteError::Token(reason.replace("holds no password", "holds no token")))?;
         let identity = match identity {
             Some((certificate, key)) => {
                 // Whoever is first decides which library encrypts.

@@ -16,7 +16,7 @@ pub const BEGINNING_BYTES: usize = 512;
 const READ_BYTES: usize = 256 << 10;
 /// What unpacking may hold, in bytes: what the tools themselves need with their default settings, and more.
 const MEMORY_BYTES: u64 = 256 << 20;
-/// The same as a power of two, as zstd has it.
+/// The window that zstd may ask for, as a power of two.
 const WINDOW_LOG: u32 = 27;
 
 /// How input is not plain.

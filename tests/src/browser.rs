@@ -8,6 +8,7 @@ use reqwest::Client;
 use serde_json::{Value, json};
 use std::fmt::Display;
 use std::net::TcpStream;
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use tempfile::TempDir;
@@ -50,6 +51,8 @@ impl Browser {
         let port = free_port();
         let mut command = Command::new("chromedriver");
         command.arg(format!("--port={port}")).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        // Of its own, so that the browser goes with it.
+        command.process_group(0);
         let driver = command.spawn().expect("these tests need Chromium and its driver: install chromium-driver");
         let client = Client::builder().no_proxy().timeout(BOUND).build().expect("a client needs nothing");
         let session = format!("http://127.0.0.1:{port}/session");
@@ -176,8 +179,9 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // The browser ends with its driver, which may have ended before.
-        drop(self.driver.kill());
+        // The browser is of the same group, and does not end by itself when its driver is killed.
+        let group = format!("kill -KILL -- -{}", self.driver.id());
+        drop(Command::new("sh").args(["-c", &group]).stderr(Stdio::null()).status());
         drop(self.driver.wait());
     }
 }

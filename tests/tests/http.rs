@@ -194,7 +194,7 @@ async fn beyond_loopback_a_token_and_a_certificate_are_demanded() {
     let identity = ["--http-cert", "cert.pem", "--http-key", "key.pem"];
     refused(&identity, &["--http-token-file"]);
     refused(&[&identity[..], &["--http-token-file", "nowhere"]].concat(), &["--http-token-file", "nowhere"]);
-    refused(&[&identity[..], &["--http-token-file", "empty"]].concat(), &["holds no password"]);
+    refused(&[&identity[..], &["--http-token-file", "empty"]].concat(), &["holds no token"]);
     let wrong = ["--http-cert", "token", "--http-key", "key.pem", "--http-token-file", "token"];
     refused(&wrong, &["--http-cert and --http-key"]);
     let args = [&["--store", "store", "--http", "0.0.0.0:0", "--http-token-file", "token"], &identity[..]].concat();

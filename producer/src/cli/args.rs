@@ -64,7 +64,7 @@ Examples:
   producer doctor
   producer doctor --management-url http://127.0.0.1:15672    also what RabbitMQ is like inside
 
-It ends with 0 if nothing keeps jobs from being done, else with 1.";
+It ends with 0 if nothing keeps jobs from being done, with 4 if the broker or its management API cannot be reached, else with 1.";
 
 const SET_UP_EXAMPLES: &str = "\
 Examples:
@@ -247,7 +247,14 @@ pub(super) struct TopArgs {
     #[arg(value_name = "JOB")]
     pub(super) job: Option<JobName>,
     /// How many keys, up to 1000
-    #[arg(short = 'n', long, env = "RABBIT_REDUCE_LIMIT", value_name = "N", default_value_t = 20)]
+    #[arg(
+        short = 'n',
+        long,
+        env = "RABBIT_REDUCE_LIMIT",
+        value_name = "N",
+        default_value_t = 20,
+        value_parser = clap::value_parser!(u32).range(1..=1000)
+    )]
     pub(super) limit: u32,
     /// What the answer looks like
     #[arg(long, env = "RABBIT_REDUCE_STATUS_FORMAT", value_enum, default_value_t)]

@@ -26,9 +26,12 @@ impl FromStr for Pattern {
     type Err = PatternError;
 
     fn from_str(typed: &str) -> Result<Self, PatternError> {
-        let built: Result<Glob, Error> = GlobBuilder::new(typed).literal_separator(true).build();
+        // As people write paths.
+        let plain = typed.strip_prefix("./").unwrap_or(typed);
+        let plain = plain.strip_suffix('/').unwrap_or(plain);
+        let built: Result<Glob, Error> = GlobBuilder::new(plain).literal_separator(true).build();
         match built {
-            Ok(glob) => Ok(Self { matcher: glob.compile_matcher(), by_path: typed.contains('/') }),
+            Ok(glob) => Ok(Self { matcher: glob.compile_matcher(), by_path: plain.contains('/') }),
             Err(error) => Err(PatternError { typed: typed.to_owned(), reason: error.kind().to_string() }),
         }
     }
@@ -111,6 +114,7 @@ mod tests {
         assert!(!wants(&logs, "x/logs/2026-11") && !wants(&logs, "logs/2025-11") && !wants(&logs, "logs/2026-11~"));
         assert!(!logs.wants_folder(Path::new("logs/old")) && logs.wants_folder(Path::new("logs/older")));
         assert!(wants(&choice(&[], &[]), "anything"));
+        assert!(wants(&choice(&["./a.txt"], &[]), "a.txt") && !choice(&[], &["old/"]).wants_folder(Path::new("old")));
     }
 
     #[test]

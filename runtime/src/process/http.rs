@@ -11,7 +11,7 @@ use std::path::PathBuf;
 #[command(next_help_heading = "HTTP")]
 pub struct HttpArgs {
     /// Address and port to be served at, as 127.0.0.1:8080; beyond loopback a token and a certificate are demanded
-    #[arg(long, env = "RABBIT_REDUCE_HTTP", value_name = "ADDRESS")]
+    #[arg(long, env = "RABBIT_REDUCE_HTTP", value_name = "ADDRESS", value_parser = address)]
     pub http: Option<SocketAddr>,
     /// Another name that requests on loopback may be for; give it again for more
     #[arg(long, env = "RABBIT_REDUCE_HTTP_HOST", value_name = "HOST", value_delimiter = ',', requires = "http")]
@@ -25,6 +25,10 @@ pub struct HttpArgs {
     /// File with that certificate's key (PEM)
     #[arg(long, env = "RABBIT_REDUCE_HTTP_KEY", value_name = "FILE", requires = "http_cert")]
     pub http_key: Option<PathBuf>,
+}
+
+fn address(typed: &str) -> Result<SocketAddr, String> {
+    typed.parse().map_err(|_| "write an IP address and a port, as 127.0.0.1:8080".to_owned())
 }
 
 impl HttpArgs {

@@ -170,7 +170,7 @@ fn what_is_compressed_or_marked_counts_as_what_it_stands_for() {
     assert!(as_is.contains(&format!("bytes\t{}\n", compressed.len())), "{as_is}");
     // Half of it is no input, and says which it is.
     room.write("half.gz", &compressed[..compressed.len() / 2]);
-    run(&["half.gz"]).refused(5, &["half.gz cannot be read"]);
+    run(&["half.gz"]).refused(5, &["half.gz cannot be read", "looks compressed or marked", "--as-is"]);
     assert_eq!(run(&[plain.to_str().expect("it is text")]).text(0), counted(&text));
 }
 
@@ -204,7 +204,10 @@ fn inputs_are_listed_in_files_and_chosen_by_patterns() {
     }
     room.write("with-standard-input", "-\n");
     run(&["--files-from", "with-standard-input"]).refused(2, &["names -", "standard input"]);
-    run(&["d/*.none"]).refused(5, &["there is no file or folder d/*.none"]);
+    run(&["d/*.none"]).refused(5, &["no file fits d/*.none", "check the spelling"]);
+    run(&["--include", "*.none", "d"]).refused(5, &["no file is left to read", "--include"]);
+    room.write("empty", "\n");
+    run(&["--files-from", "empty"]).refused(5, &["--files-from names none"]);
     run(&["--files-from", "nowhere"]).refused(5, &["--files-from nowhere cannot be read"]);
     run(&["--files-from", "-", "-"]).refused(2, &["standard input"]);
     run(&["--include", "[", "d"]).refused(2, &["`[` is no pattern"]);

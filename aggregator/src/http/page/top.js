@@ -22,7 +22,7 @@ export const topSection = (id) => {
     const all = typeof chunks === 'number';
     const part = exact ? 1 : all && chunks > 0 ? counted / chunks : null;
     setText(extent, `So far: ${digits(counted)}${all ? ` of ${digits(chunks)}` : ''} chunks`
-      + (part === null ? '; how many there will be is not known yet' : `, exact for ${percent(part)}`));
+      + (part === null ? '; how many there will be is not known yet' : `, exact for at least ${percent(part)}`));
     const columns = [['Rank', 'number'], ['Key'], ['Count', 'number']];
     if (rows.length) {
       const ranked = rows.map((row, at) => [String(at + 1), ...row.map(cell)]);
