@@ -180,8 +180,9 @@ impl Browser {
 impl Drop for Browser {
     fn drop(&mut self) {
         // The browser is of the same group, and does not end by itself when its driver is killed.
-        let group = format!("kill -KILL -- -{}", self.driver.id());
-        drop(Command::new("sh").args(["-c", &group]).stderr(Stdio::null()).status());
+        let group = format!("-{}", self.driver.id());
+        drop(Command::new("kill").args(["-s", "KILL", "--", &group]).stderr(Stdio::null()).status());
+        drop(self.driver.kill());
         drop(self.driver.wait());
     }
 }
