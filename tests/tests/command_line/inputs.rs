@@ -168,7 +168,9 @@ fn what_is_compressed_or_marked_counts_as_what_it_stands_for() {
     let mut command = room.command("producer");
     let as_is = Running::fed(command.args(["run", "--job", "count", "--as-is", "-"]), &compressed).ended().text(0);
     assert!(as_is.contains(&format!("bytes\t{}\n", compressed.len())), "{as_is}");
-    // Half of it is no input, and says which it is.
+    // Half of it is no input, and says which it is; so does a beginning of which nothing can be told.
+    room.write("few.gz", &compressed[..20]);
+    run(&["few.gz"]).refused(5, &["few.gz cannot be read", "looks compressed or marked", "--as-is"]);
     room.write("half.gz", &compressed[..compressed.len() / 2]);
     run(&["half.gz"]).refused(5, &["half.gz cannot be read", "looks compressed or marked", "--as-is"]);
     assert_eq!(run(&[plain.to_str().expect("it is text")]).text(0), counted(&text));
