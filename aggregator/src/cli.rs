@@ -5,7 +5,6 @@ use clap::Parser;
 use rabbit_reduce_core::program::Programs;
 use rabbit_reduce_core::spec::SEGMENT_BYTES;
 use rabbit_reduce_runtime::command::with_commands;
-use rabbit_reduce_runtime::http::Site;
 use rabbit_reduce_runtime::module::with_modules;
 use rabbit_reduce_runtime::process::args::{AllowArgs, BrokerArgs, ByteSize, LogArgs, ModuleArgs, memory_default};
 use rabbit_reduce_runtime::process::broker::{connect_and_declare, failure as broker_failure};
@@ -144,10 +143,7 @@ impl Cli {
             scratch,
         };
         config.prefetch().map_err(failure)?;
-        let site = match self.http.config() {
-            Some(site) => Some(Site::open(&site).await.map_err(|error| Failure::new(Exit::Usage, error))?),
-            None => None,
-        };
+        let site = self.http.open().await?;
         let ready = async {
             let place = self.store.clone();
             let opened = joined(tokio::task::spawn_blocking(move || place.open()).await).await;

@@ -126,7 +126,7 @@ impl Folding {
     }
 
     /// How a job in memory stands: C, chunks folded in the partition that has the fewest, bytes, finished partitions.
-    pub(crate) fn progress(&self, job: JobId) -> Option<Progress> {
+    fn progress(&self, job: JobId) -> Option<Progress> {
         let state = self.jobs.get(&job)?;
         let folded: Vec<(u32, u64)> = state.shards.iter().map(Shard::progress).collect();
         let whole = folded.iter().map(|(chunks, _)| *chunks).min().unwrap_or(0);

@@ -12,6 +12,7 @@ mod result;
 use self::events::Events;
 use crate::archive::Archive;
 use axum::Router;
+use axum::body::Bytes;
 use axum::routing::{get, post};
 use rabbit_reduce_core::message::{Answer, Ask};
 use rabbit_reduce_core::topology::{QUEUE_BYTES, Topology, queue};
@@ -39,9 +40,13 @@ struct Desk {
 
 impl Desk {
     async fn ask(&self, ask: Ask) -> Result<Answer, ClientError> {
-        let told = |text: &str| tracing::debug!("{text}");
-        self.client.ask(ask, &[], Some(SHORT), &told).await.map(|(answer, _)| answer)
+        asked(&self.client, ask).await.map(|(answer, _)| answer)
     }
+}
+
+/// An answer, and what comes with it.
+async fn asked(client: &Client, ask: Ask) -> Result<(Answer, Bytes), ClientError> {
+    client.ask(ask, &[], Some(SHORT), &|text| tracing::debug!("{text}")).await
 }
 
 /// Serves until somebody wants us to stop.

@@ -9,21 +9,24 @@ use rabbit_reduce_core::job::Value;
 use rabbit_reduce_core::ledger::Ledger;
 use rabbit_reduce_core::merge::Merge;
 use rabbit_reduce_core::message::{Answer, Top};
+use rabbit_reduce_core::output::ranking::Ranking;
 use rabbit_reduce_core::pairs::Cursor;
 use rabbit_reduce_core::rows::{Cell, RowSink};
 use rabbit_reduce_core::run::RunReader;
 use rabbit_reduce_core::spec::ByteText;
 use rabbit_reduce_runtime::process::clock;
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use rabbit_reduce_runtime::scratch::ScratchFolder;
+use std::collections::BTreeMap;
 use std::io::{self, BufReader};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 /// Keys in an answer.
 const MOST: u32 = 1000;
-/// What their bytes may be, unless it is one alone: the smallest counts make room.
+/// What their bytes may be, unless it is one alone: the smaller counts are left out.
 const MOST_BYTES: usize = 1 << 20;
+/// What ranking holds in memory; more goes to scratch files.
+const RANKING_BYTES: usize = 4 << 20;
 /// An answer stands for so long at least.
 const LEAST_AGE: Duration = Duration::from_secs(2);
 /// And so many times as long as it took to find.
@@ -91,13 +94,14 @@ pub(crate) fn top(archive: &Archive, job: JobId, limit: u32) -> Result<Answer, A
 
 fn find(archive: &Archive, file: &JobFile, limit: u32) -> Result<Top, ArchiveError> {
     let job = file.spec.job;
-    let mut largest = Largest { limit: limit as usize, heap: BinaryHeap::new(), bytes: 0 };
+    let scratch = ScratchFolder(archive.scratch.clone());
+    let mut ranking = Ranking::new(limit as usize, RANKING_BYTES, &scratch);
     let (mut counted, mut whole) = (u32::MAX, true);
     for partition in (0..file.spec.partitions).map(PartitionNumber) {
         let mut ledger = Ledger::default();
         for attempt in 1.. {
             archive.refresh(job, partition, &mut ledger)?;
-            match largest.take(archive, file, partition, &ledger)? {
+            match rank(&mut ranking, archive, file, partition, &ledger)? {
                 true => break,
                 false if attempt == ATTEMPTS => {
                     let path = Archive::runs_folder(job, partition);
@@ -111,104 +115,59 @@ fn find(archive: &Archive, file: &JobFile, limit: u32) -> Result<Top, ArchiveErr
         whole &= ledger.finished().is_some();
     }
     let chunks = archive.seal(job)?.map(|seal| seal.chunks);
-    let rows = largest.rows(file).map_err(|error| damaged(file, &error))?;
-    Ok(Top { rows, counted, chunks, whole })
+    let mut rows = Rows::default();
+    // Programs that are ranked name no source.
+    let print = |mut ranked| file.program.rows(&[], &mut ranked, &mut rows);
+    ranking.finish().and_then(print).map_err(|error| damaged(file, &error))?;
+    Ok(Top { rows: rows.rows, counted, chunks, whole })
 }
 
 fn damaged(file: &JobFile, error: &io::Error) -> ArchiveError {
     ArchiveError::Damaged { path: format!("jobs/{}", file.spec.job), reason: error.to_string() }
 }
 
-/// The largest pairs seen; of equal counts those with the smaller keys.
-struct Largest {
-    limit: usize,
-    /// The one that would be dropped next is on top.
-    heap: BinaryHeap<(Reverse<u64>, Vec<u8>)>,
-    /// Of all keys in it.
-    bytes: usize,
-}
-
-impl Largest {
-    /// Takes in what a partition counts so far; `false`, with nothing taken, if a run is gone meanwhile.
-    fn take(
-        &mut self,
-        archive: &Archive,
-        file: &JobFile,
-        partition: PartitionNumber,
-        ledger: &Ledger,
-    ) -> Result<bool, ArchiveError> {
-        let part = ledger.finished().map(|finish| finish.part);
-        let runs: Vec<_> = part.map_or_else(|| ledger.runs().keys().copied().collect(), |part| vec![part]);
-        let mut cursors = Vec::with_capacity(runs.len());
-        for run in runs {
-            let path = Archive::run_path(file.spec.job, partition, run);
-            let Some(opened) = archive.store.open(&path, 0)? else { return Ok(false) };
-            cursors.push(RunReader::new(BufReader::with_capacity(64 << 10, opened)));
-        }
-        self.merge(file, cursors).map_err(|error| damaged(file, &error))?;
-        Ok(true)
+/// Has what a partition counts so far ranked; `false`, with nothing taken, if a run is gone meanwhile.
+fn rank(
+    ranking: &mut Ranking<'_>,
+    archive: &Archive,
+    file: &JobFile,
+    partition: PartitionNumber,
+    ledger: &Ledger,
+) -> Result<bool, ArchiveError> {
+    let part = ledger.finished().map(|finish| finish.part);
+    let runs: Vec<_> = part.map_or_else(|| ledger.runs().keys().copied().collect(), |part| vec![part]);
+    let mut cursors = Vec::with_capacity(runs.len());
+    for run in runs {
+        let path = Archive::run_path(file.spec.job, partition, run);
+        let Some(opened) = archive.store.open(&path, 0)? else { return Ok(false) };
+        cursors.push(RunReader::new(BufReader::with_capacity(64 << 10, opened)));
     }
-
-    fn merge<C: Cursor>(&mut self, file: &JobFile, cursors: Vec<C>) -> io::Result<()> {
+    let merge = || {
         let mut pairs = Merge::new(cursors, file.program.combiner())?;
         while pairs.advance()? {
             let count = u64::decode(pairs.value()).map_err(|error| io::Error::other(error.to_string()))?;
-            let full = self.heap.len() >= self.limit;
-            let comes_after = |(least, last): &(Reverse<u64>, Vec<u8>)| (Reverse(count), pairs.key()) > (*least, last);
-            if full && self.heap.peek().is_none_or(comes_after) {
-                continue;
-            }
-            self.bytes += pairs.key().len();
-            self.heap.push((Reverse(count), pairs.key().to_vec()));
-            while self.heap.len() > self.limit || (self.bytes > MOST_BYTES && self.heap.len() > 1) {
-                let dropped = self.heap.pop().map_or(0, |(_, key)| key.len());
-                self.bytes -= dropped;
-            }
+            ranking.put(count, pairs.key())?;
         }
         Ok(())
-    }
-
-    /// As the program prints them.
-    fn rows(self, file: &JobFile) -> io::Result<Vec<(ByteText, u64)>> {
-        let pairs = self.heap.into_sorted_vec().into_iter();
-        let mut pairs = Pairs { left: pairs, key: Vec::new(), value: Vec::new() };
-        let mut rows = Rows(Vec::new());
-        // Programs that are ranked name no source.
-        file.program.rows(&[], &mut pairs, &mut rows)?;
-        Ok(rows.0)
-    }
+    };
+    merge().map_err(|error: io::Error| damaged(file, &error))?;
+    Ok(true)
 }
 
-struct Pairs {
-    left: std::vec::IntoIter<(Reverse<u64>, Vec<u8>)>,
-    key: Vec<u8>,
-    value: Vec<u8>,
+/// Rows of an answer, as far as they fit in it.
+#[derive(Default)]
+struct Rows {
+    rows: Vec<(ByteText, u64)>,
+    bytes: usize,
 }
-
-impl Cursor for Pairs {
-    fn advance(&mut self) -> io::Result<bool> {
-        let Some((Reverse(count), key)) = self.left.next() else { return Ok(false) };
-        self.value.clear();
-        count.encode(&mut self.value);
-        self.key = key;
-        Ok(true)
-    }
-
-    fn key(&self) -> &[u8] {
-        &self.key
-    }
-
-    fn value(&self) -> &[u8] {
-        &self.value
-    }
-}
-
-struct Rows(Vec<(ByteText, u64)>);
 
 impl RowSink for Rows {
     fn row(&mut self, cells: &[Cell<'_>]) -> io::Result<()> {
         if let [Cell::Bytes(key), Cell::Number(count)] = cells {
-            self.0.push((ByteText(key.to_vec()), *count));
+            self.bytes += key.len();
+            if self.rows.is_empty() || self.bytes <= MOST_BYTES {
+                self.rows.push((ByteText(key.to_vec()), *count));
+            }
         }
         Ok(())
     }

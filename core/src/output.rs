@@ -3,7 +3,7 @@
 //! It knows no broker and no store: a part is anything that reads. Held are a frame and a pair of every part, one row, and
 //! what `ranking` may.
 
-mod ranking;
+pub mod ranking;
 
 use self::ranking::Ranking;
 use crate::job::Value;

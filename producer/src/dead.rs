@@ -24,11 +24,13 @@ use rabbit_reduce_core::program::Programs;
 use rabbit_reduce_core::skip::LostKey;
 use rabbit_reduce_core::spec::ProgramSpec;
 use rabbit_reduce_runtime::client::ClientError;
+use rabbit_reduce_runtime::figures;
 use rabbit_reduce_runtime::process::clock;
 use rabbit_reduce_runtime::process::exit::Exit;
 use rabbit_reduce_runtime::process::shutdown::Shutdown;
 use rabbit_reduce_runtime::process::start::Failure;
 use rabbit_reduce_runtime::process::tell;
+use rabbit_reduce_runtime::standing::json::pretty;
 use rabbit_reduce_runtime::standing::letters::key_value;
 use serde_json::Value;
 
@@ -89,7 +91,7 @@ impl Letters {
         print_text(&if json {
             let letters = letters.iter().map(|listed| letter_value(listed, &self.sources));
             let values: Value = letters.chain(keys.iter().map(key_value)).collect();
-            rabbit_reduce_runtime::standing::json::pretty(&values)
+            pretty(&values)
         } else {
             letters_text(&letters, &keys, &self.sources, clock::now_ms())
         })
@@ -111,7 +113,7 @@ impl Letters {
             shown += 1;
         }
         if json {
-            return print_text(&rabbit_reduce_runtime::standing::json::pretty(&values.into()));
+            return print_text(&pretty(&values.into()));
         }
         if shown == 0 {
             tell("there is no such dead letter");
@@ -130,10 +132,7 @@ impl Letters {
             count += 1;
         }
         export.finish().map_err(export_failure)?;
-        tell(&format!(
-            "{} exported to {shown}",
-            rabbit_reduce_runtime::figures::count(count, "dead letter is", "dead letters are")
-        ));
+        tell(&format!("{} exported to {shown}", figures::count(count, "dead letter is", "dead letters are")));
         Ok(Exit::Done)
     }
 
@@ -143,7 +142,7 @@ impl Letters {
             let names = some.iter().map(|listed| listed.letter.name.clone()).collect();
             self.session.ask(Ask::Drop { job: self.job, names }, &[]).await.map_err(failure)?;
         }
-        let count = rabbit_reduce_runtime::figures::count(letters.len() as u64, "dead letter is", "dead letters are");
+        let count = figures::count(letters.len() as u64, "dead letter is", "dead letters are");
         tell(&match (self.job, letters.is_empty()) {
             (_, true) => "there is no such dead letter: nothing is dropped".to_owned(),
             (Some(job), _) => format!("{count} dropped; what of job {job} was lost stays lost"),

@@ -72,6 +72,14 @@ pub enum SiteError {
     Identity(#[source] io::Error),
 }
 
+/// An address as the host of a URL.
+fn address_named(address: SocketAddr) -> String {
+    match address {
+        SocketAddr::V4(address) => address.ip().to_string(),
+        SocketAddr::V6(address) => format!("[{}]", address.ip()),
+    }
+}
+
 /// A server that listens already.
 pub struct Site {
     listener: TcpListener,
@@ -103,7 +111,8 @@ impl Site {
         let listener =
             TcpListener::bind(address).and_then(|listener| listener.set_nonblocking(true).map(|()| listener));
         let listener = listener.map_err(|source| SiteError::Listen { address: *address, source })?;
-        Ok(Self { listener, identity, guard: Arc::new(Guard::new(token.as_deref(), hosts)) })
+        let hosts = [&hosts[..], &[address_named(*address)]].concat();
+        Ok(Self { listener, identity, guard: Arc::new(Guard::new(token.as_deref(), &hosts)) })
     }
 
     /// Where it can be reached.

@@ -3,6 +3,7 @@
 //! It is recognised by how it begins, never by a name. What would surprise: such input is a stream, for nobody knows where a
 //! place in it is without all that comes before; and what is compressed twice is unpacked once.
 
+use crate::reader::is_told;
 use bzip2::read::MultiBzDecoder;
 use encoding_rs_io::DecodeReaderBytesBuilder;
 use flate2::read::MultiGzDecoder;
@@ -85,21 +86,45 @@ const fn is_none(character: char) -> bool {
 /// If it cannot be read, or cannot be unpacked. So does the reader that comes back, where it is cut short or damaged.
 pub fn plain(input: impl Read + Send + 'static) -> io::Result<Box<dyn Read + Send>> {
     let (form, input) = begun(input)?;
-    Ok(match form {
-        None => Box::new(input),
-        Some(Form::Marked) => unmarked(input),
-        Some(Form::Gzip) => plain_text(MultiGzDecoder::new(large(input)))?,
-        Some(Form::Bzip2) => plain_text(MultiBzDecoder::new(large(input)))?,
-        Some(Form::Xz) => {
+    match form {
+        None => Ok(Box::new(input)),
+        Some(Form::Marked) => Ok(unmarked(input)),
+        Some(form) => unpacked(form, input).map_err(unpackable).map(|plain| Box::new(Unpacking(plain)) as Box<_>),
+    }
+}
+
+fn unpacked(form: Form, input: impl Read + Send + 'static) -> io::Result<Box<dyn Read + Send>> {
+    match form {
+        Form::Marked => Ok(unmarked(input)),
+        Form::Gzip => plain_text(MultiGzDecoder::new(large(input))),
+        Form::Bzip2 => plain_text(MultiBzDecoder::new(large(input))),
+        Form::Xz => {
             let stream = Xz::new_stream_decoder(MEMORY_BYTES, CONCATENATED).map_err(io::Error::other)?;
-            plain_text(XzDecoder::new_stream(large(input), stream))?
+            plain_text(XzDecoder::new_stream(large(input), stream))
         }
-        Some(Form::Zstd) => {
+        Form::Zstd => {
             let mut decoder = zstd::Decoder::with_buffer(large(input))?;
             decoder.window_log_max(WINDOW_LOG)?;
-            plain_text(decoder)?
+            plain_text(decoder)
         }
-    })
+    }
+}
+
+/// What is unpacked, and says so where it cannot be.
+struct Unpacking(Box<dyn Read + Send>);
+
+impl Read for Unpacking {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        self.0.read(into).map_err(unpackable)
+    }
+}
+
+fn unpackable(error: io::Error) -> io::Error {
+    if is_told(&error) {
+        return error;
+    }
+    let reason = format!("it looks compressed, and cannot be unpacked ({error}); get it anew, or read it --as-is");
+    io::Error::new(error.kind(), reason)
 }
 
 /// What was unpacked may have a mark.

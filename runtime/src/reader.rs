@@ -189,7 +189,7 @@ fn opener(unpack: fn(Stream) -> io::Result<Stream>) -> impl FnMut(&Source) -> io
     let mut standard_input = Some(io::stdin());
     move |source| {
         if let Some(stamp) = &source.packed {
-            return Ok(Box::new(Unpacking(plain(Unchanged::open(stamp)?).map_err(unpackable)?)));
+            return plain(Unchanged::open(stamp)?);
         }
         if source.name.0 == STANDARD_INPUT.as_bytes() {
             // Asked for again after its end was taken, it is as empty as a pipe would be.
@@ -201,22 +201,9 @@ fn opener(unpack: fn(Stream) -> io::Result<Stream>) -> impl FnMut(&Source) -> io
     }
 }
 
-/// What is unpacked from a file, and says so where it cannot be.
-struct Unpacking(Stream);
-
-impl Read for Unpacking {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        self.0.read(into).map_err(unpackable)
-    }
-}
-
-fn unpackable(error: io::Error) -> io::Error {
-    if error.get_ref().is_some_and(|inner| inner.is::<ReadError>()) {
-        return error;
-    }
-    let reason =
-        format!("it looks compressed or marked, and cannot be unpacked ({error}); get it anew, or read it --as-is");
-    io::Error::new(error.kind(), reason)
+/// Whether an error is about what is read, rather than how.
+pub(crate) fn is_told(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<ReadError>())
 }
 
 /// A file that is read from its beginning to its end, and stays what it was meanwhile.

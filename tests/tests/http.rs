@@ -241,6 +241,9 @@ async fn on_loopback_pages_of_strangers_reach_nothing() {
     while site.get("/page.css").await.status != 200 {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    // Whatever loopback address it is, its own name is one.
+    let mut other = namespace.worker(&["--http", "127.0.0.2:0"]);
+    assert_eq!(Site::of(&mut other).get("/metrics").await.status, 200);
     seen::fault("a stranger's page in a browser", "no name of another, no change without our header, no swarm");
 }
 

@@ -5,7 +5,6 @@ use clap::Parser;
 use clap::builder::FalseyValueParser;
 use rabbit_reduce_core::program::Programs;
 use rabbit_reduce_runtime::command::with_commands;
-use rabbit_reduce_runtime::http::Site;
 use rabbit_reduce_runtime::module::with_modules;
 use rabbit_reduce_runtime::process::args::{AllowArgs, BrokerArgs, ByteSize, LogArgs, ModuleArgs, memory_default};
 use rabbit_reduce_runtime::process::broker::{connect_and_declare, failure};
@@ -113,10 +112,7 @@ impl Cli {
                 Err(error) => Err(Failure::new(Exit::InputOutput, error)),
             };
         }
-        let site = match self.http.config() {
-            Some(site) => Some(Site::open(&site).await.map_err(|error| Failure::new(Exit::Usage, error))?),
-            None => None,
-        };
+        let site = self.http.open().await?;
         let broker = tokio::select! {
             broker = connect_and_declare(&self.broker) => broker?,
             () = shutdown.graceful() => return Ok(Exit::Done),

@@ -2,7 +2,7 @@
 //!
 //! It decides nothing and reads no store.
 
-use super::{Desk, queues};
+use super::{Desk, asked, queues};
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
@@ -11,7 +11,7 @@ use rabbit_reduce_core::id::{ChunkNumber, JobId, SourceNumber};
 use rabbit_reduce_core::message::{Answer, Ask, Letter, LetterKind, PutBack, RecordState, SeenWorker, Status};
 use rabbit_reduce_core::skip::Place;
 use rabbit_reduce_core::spec::Source;
-use rabbit_reduce_runtime::client::ClientError;
+use rabbit_reduce_runtime::client::{Client, ClientError};
 use rabbit_reduce_runtime::http::guard;
 use rabbit_reduce_runtime::process::clock;
 use rabbit_reduce_runtime::standing::json::status_value;
@@ -103,9 +103,7 @@ async fn names(desk: &Desk, job: JobId, mut named: impl Iterator<Item = SourceNu
     let Answer::Spec { spec, .. } = desk.ask(Ask::Spec { job }).await? else { return Err(confused()) };
     let mut names = Vec::new();
     for page in 0..spec.sources.pages {
-        let told = |text: &str| tracing::debug!("{text}");
-        let patience = Some(rabbit_reduce_runtime::client::SHORT);
-        let (answer, page) = desk.client.ask(Ask::Sources { job, page }, &[], patience, &told).await?;
+        let (answer, page) = asked(&desk.client, Ask::Sources { job, page }).await?;
         let Answer::Bytes { .. } = answer else { return Err(confused()) };
         let sources: Vec<Source> = serde_json::from_slice(&page).map_err(|_| confused())?;
         names.extend(sources.into_iter().map(|source| source.name.0));
@@ -241,17 +239,15 @@ pub(super) async fn broker(State(desk): State<Desk>) -> Answered {
     Ok(Json(broker_value(&desk.client).await?))
 }
 
-/// The queues, whoever works on them, and what keeps the aggregator from going on.
-pub(super) async fn broker_value(client: &rabbit_reduce_runtime::client::Client) -> Result<Value, ClientError> {
+/// The queues, and whoever works on them.
+pub(super) async fn broker_value(client: &Client) -> Result<Value, ClientError> {
     let mut depths = Vec::new();
     for name in queues() {
         if let Some(depth) = client.broker.depth(&name).await? {
             depths.push(json!({ "name": name, "messages": depth.messages, "consumers": depth.consumers }));
         }
     }
-    let told = |text: &str| tracing::debug!("{text}");
-    let patience = Some(rabbit_reduce_runtime::client::SHORT);
-    let (Answer::Workers(workers), _) = client.ask(Ask::Workers, &[], patience, &told).await? else {
+    let (Answer::Workers(workers), _) = asked(client, Ask::Workers).await? else {
         return Err(ClientError::Confused);
     };
     let now = clock::now_ms();

@@ -2,13 +2,13 @@
 //!
 //! What would surprise: nobody looks while nobody listens; and a look that takes long is not taken again for a while.
 
-use super::{Desk, api};
+use super::{Desk, api, asked};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use rabbit_reduce_core::message::{Answer, Ask};
-use rabbit_reduce_runtime::client::{Client, SHORT};
+use rabbit_reduce_runtime::client::Client;
 use rabbit_reduce_runtime::http::guard;
 use rabbit_reduce_runtime::process::clock;
 use rabbit_reduce_runtime::process::shutdown::Shutdown;
@@ -91,9 +91,7 @@ async fn look(client: Client, told: broadcast::Sender<Told>, begun: &AtomicU64) 
 
 /// What there is to tell, beside what is `known` already.
 async fn events(client: &Client, known: &mut HashMap<String, Value>) -> Vec<Told> {
-    let quiet = |text: &str| tracing::debug!("{text}");
-    let asked = client.ask(Ask::JobsBefore { before: None, limit: JOBS }, &[], Some(SHORT), &quiet).await;
-    let jobs = match asked {
+    let jobs = match asked(client, Ask::JobsBefore { before: None, limit: JOBS }).await {
         Ok((Answer::Jobs(jobs), _)) => jobs,
         Ok(_) => return Vec::new(),
         Err(error) => return vec![event("trouble", &json!({ "error": error.to_string() }))],

@@ -18,7 +18,7 @@ const FAN_IN: usize = 16;
 const COUNT_BYTES: usize = 8;
 
 /// Pairs on their way into order.
-pub(super) struct Ranking<'s> {
+pub struct Ranking<'s> {
     top: usize,
     budget_bytes: usize,
     scratch: &'s dyn Scratch,
@@ -47,12 +47,16 @@ type Runs = Merge<RunReader<BufReader<Box<dyn ScratchFile>>>, Combine>;
 
 impl<'s> Ranking<'s> {
     /// Wants the first `top` pairs, and holds about `budget_bytes` in memory.
-    pub(super) fn new(top: usize, budget_bytes: usize, scratch: &'s dyn Scratch) -> Self {
+    #[must_use]
+    pub fn new(top: usize, budget_bytes: usize, scratch: &'s dyn Scratch) -> Self {
         Self { top, budget_bytes, scratch, held: Held::default(), floor: None, levels: Vec::new() }
     }
 
     /// Takes a pair. Keys never repeat.
-    pub(super) fn put(&mut self, count: u64, key: &[u8]) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// Fails where scratch files lie.
+    pub fn put(&mut self, count: u64, key: &[u8]) -> io::Result<()> {
         if let Some((least, last)) = &self.floor
             && ranked((count, key), (*least, last)).is_gt()
         {
@@ -118,7 +122,10 @@ impl<'s> Ranking<'s> {
     }
 
     /// The pairs in order, keys and encoded counts.
-    pub(super) fn finish(mut self) -> io::Result<Ranked> {
+    ///
+    /// # Errors
+    /// As [`Ranking::put`].
+    pub fn finish(mut self) -> io::Result<Ranked> {
         self.held.sort();
         self.held.places.truncate(self.top);
         let origin = if self.levels.is_empty() {
@@ -180,7 +187,7 @@ impl Held {
 }
 
 /// Pairs in order.
-pub(super) struct Ranked {
+pub struct Ranked {
     origin: Origin,
     left: usize,
     value: Vec<u8>,

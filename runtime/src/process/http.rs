@@ -1,8 +1,8 @@
-//! The flags of a role's own HTTP server.
-//!
-//! It opens nothing.
+//! From the flags of a role's own HTTP server to a server that listens.
 
-use crate::http::SiteConfig;
+use super::exit::Exit;
+use super::start::Failure;
+use crate::http::{Site, SiteConfig};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -32,14 +32,23 @@ fn address(typed: &str) -> Result<SocketAddr, String> {
 }
 
 impl HttpArgs {
-    /// What is asked for, if anything is.
-    #[must_use]
-    pub fn config(&self) -> Option<SiteConfig> {
-        Some(SiteConfig {
-            address: self.http?,
+    /// Listens, if that is asked for.
+    ///
+    /// # Errors
+    /// With the exit code of wrong usage.
+    pub async fn open(&self) -> Result<Option<Site>, Failure> {
+        let Some(address) = self.http else {
+            if self.http_token_file.is_some() || self.http_cert.is_some() {
+                tracing::warn!("nothing is served over HTTP: token and certificate are given, and no --http");
+            }
+            return Ok(None);
+        };
+        let config = SiteConfig {
+            address,
             hosts: self.http_host.clone(),
             token: self.http_token_file.clone(),
             identity: self.http_cert.clone().zip(self.http_key.clone()),
-        })
+        };
+        Site::open(&config).await.map(Some).map_err(|error| Failure::new(Exit::Usage, error))
     }
 }

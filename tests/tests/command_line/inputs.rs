@@ -170,9 +170,11 @@ fn what_is_compressed_or_marked_counts_as_what_it_stands_for() {
     assert!(as_is.contains(&format!("bytes\t{}\n", compressed.len())), "{as_is}");
     // Half of it is no input, and says which it is; so does a beginning of which nothing can be told.
     room.write("few.gz", &compressed[..20]);
-    run(&["few.gz"]).refused(5, &["few.gz cannot be read", "looks compressed or marked", "--as-is"]);
+    run(&["few.gz"]).refused(5, &["few.gz cannot be read", "looks compressed", "--as-is"]);
     room.write("half.gz", &compressed[..compressed.len() / 2]);
-    run(&["half.gz"]).refused(5, &["half.gz cannot be read", "looks compressed or marked", "--as-is"]);
+    run(&["half.gz"]).refused(5, &["half.gz cannot be read", "looks compressed", "--as-is"]);
+    let mut command = room.command("producer");
+    Running::fed(command.args(["run", "-"]), &compressed[..20]).ended().refused(5, &["- cannot be read", "--as-is"]);
     assert_eq!(run(&[plain.to_str().expect("it is text")]).text(0), counted(&text));
 }
 
