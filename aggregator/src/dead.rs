@@ -12,6 +12,7 @@ use rabbit_reduce_core::ledger::Ledger;
 use rabbit_reduce_core::message::{
     self, Failure, LETTER_SOURCES, Letter, LetterKind, Partial, RecordState, Refused, Task,
 };
+use rabbit_reduce_core::selection::Column;
 use rabbit_reduce_core::skip::{Place, Skip};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -170,23 +171,23 @@ impl Archive {
         Ok(newest)
     }
 
-    /// The bytes of a record that its chunk left out, if a letter has them.
+    /// The bytes of a record that its chunk left out, and the column that is looked at in it, if a letter has them.
     pub(crate) fn kept_record(
         &self,
         job: JobId,
         chunk: ChunkNumber,
         place: Place,
-    ) -> Result<Option<Bytes>, ArchiveError> {
+    ) -> Result<Option<(Bytes, Option<Column>)>, ArchiveError> {
         let folder = folder(Some(job));
         for name in self.store.list(&folder)? {
             if !is_of(&name, chunk) || name.ends_with(SUMMARY) {
                 continue;
             }
             let Some(letter) = self.store.get(&format!("{folder}/{name}"))?.map(Bytes::from) else { continue };
-            let found =
-                message::decode::<Refused>(&letter).ok().and_then(|(refused, body)| refused.bytes_of(place, body));
-            if found.is_some() {
-                return Ok(found);
+            if let Ok((refused, body)) = message::decode::<Refused>(&letter)
+                && let Some((record, bytes)) = refused.record_at(place, body)
+            {
+                return Ok(Some((bytes, record.column)));
             }
         }
         Ok(None)

@@ -69,6 +69,8 @@ pub(crate) async fn serve(site: Site, archive: Archive, broker: Arc<dyn Broker>,
         .route("/broker", get(api::broker))
         .route("/events", get(events::stream))
         .route("/openapi.json", get(page::openapi))
+        .fallback(api::nothing)
+        .method_not_allowed_fallback(api::otherwise)
         .with_state(desk.clone());
     let paths = page::router().nest("/api/v1", api);
     let (asks, figures) = (desk.clone(), desk);

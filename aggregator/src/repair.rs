@@ -229,7 +229,7 @@ impl Archive {
     fn record_task(&self, job: JobId, origin: Origin, retry: u32) -> Result<Option<Bytes>, ArchiveError> {
         let Some(place) = origin.record else { return Ok(None) };
         let Some(file) = self.job(job)? else { return Ok(None) };
-        let Some(bytes) = self.kept_record(job, origin.chunk, place)? else { return Ok(None) };
+        let Some((bytes, column)) = self.kept_record(job, origin.chunk, place)? else { return Ok(None) };
         let Some(source) = self.source(&file.spec, place)? else { return Ok(None) };
         let piece = TaskPiece {
             source: place.source,
@@ -239,6 +239,7 @@ impl Archive {
             continues: false,
             ends: false,
             file: None,
+            column,
         };
         let Spec { program, partitions, segment_bytes, output_bytes, .. } = file.spec;
         let task = Task {

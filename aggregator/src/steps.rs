@@ -166,7 +166,7 @@ async fn publish(
             Ok(Box::new(rows.take().expect("a stream is opened once")))
         }),
         sources,
-        boundary: program.boundary(),
+        program,
         only: sealed.as_ref().map(|(_, open)| open.clone()),
         purpose: Purpose::Mapping,
         packing: Packing::None,
@@ -176,7 +176,14 @@ async fn publish(
     let chunks = tokio::select! {
         biased;
         () = unwanted(&archive, job) => return Ok(Vec::new()),
-        ((), chunks) = async { tokio::join!(printing, publishing) } => chunks?,
+        ((), chunks) = async { tokio::join!(printing, publishing) } => match chunks {
+            // However often it is tried.
+            Err(PublishError::Column { cause, .. }) => {
+                let end = move || archive.end_without_result(job, Outcome::Failed(format!("the rows of the step before it: {cause}")));
+                return Ok(vec![Event::Ended(job, Ok(Some(blocking(end).await?)))]);
+            }
+            chunks => chunks?,
+        },
     };
     crash_point::reached("aggregator.step_published");
     if sealed.is_some() {

@@ -1,15 +1,17 @@
 //! Where a source may be cut so that no record is.
 //!
-//! Whether a place is a boundary is told by the three bytes before it and the one after, so that a reader looks at the
-//! neighbourhood of a cut alone. What would surprise: ill-formed bytes need no care here, since a lead byte never stands
-//! inside a well-formed character, and so every character is found wherever the reading began.
+//! Whether a place is a boundary is told by the three bytes before it and the two after, so that a reader looks at the
+//! neighbourhood of a cut alone; except in CSV, where it depends on all quotes since the last boundary. What would surprise:
+//! ill-formed bytes need no care here, since a lead byte never stands inside a well-formed character, and so every character is
+//! found wherever the reading began.
 
+use crate::selection::quotes::Quotes;
 use crate::text;
 
 /// Bytes before a place that tell whether it is a boundary.
 pub const LOOK_BEHIND: usize = 3;
 /// Bytes after a place that tell whether it is a boundary.
-pub const LOOK_AHEAD: usize = 1;
+pub const LOOK_AHEAD: usize = 2;
 
 /// A program's rule for cutting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,9 +24,22 @@ pub enum Boundary {
     Word,
     /// After a line feed.
     Line,
+    /// After a blank line, one that is empty but for a carriage return, if none follows: so what comes next begins with none, and
+    /// nothing before it needs to be known.
+    Paragraph,
+    /// After this byte.
+    Byte(u8),
+    /// After a line feed that is not between double quotes, where this byte separates fields.
+    Csv(u8),
 }
 
 impl Boundary {
+    /// Whether the bytes around a place tell all of it. If not, bytes are looked at from a boundary on.
+    #[must_use]
+    pub const fn is_local(self) -> bool {
+        !matches!(self, Self::Csv(_))
+    }
+
     /// Whether `at` is a boundary inside `bytes`. Both ends of `bytes` are taken for the middle of something: only what the
     /// bytes themselves tell counts.
     #[must_use]
@@ -33,6 +48,12 @@ impl Boundary {
         let Some(&before) = at.checked_sub(1).and_then(|last| bytes.get(last)) else { return false };
         match self {
             Self::Line => before == b'\n',
+            Self::Byte(byte) => before == byte,
+            Self::Paragraph => {
+                let blank = bytes[..at].ends_with(b"\n\n") || bytes[..at].ends_with(b"\n\r\n");
+                blank && !matches!(bytes[at..], [] | [b'\n', ..] | [b'\r'] | [b'\r', b'\n', ..])
+            }
+            Self::Csv(_) => self.first_in(bytes, at - 1, at).is_some(),
             Self::Word => {
                 before == b'\n' || (matches!(before, b' ' | b'\t') && bytes.get(at).is_some_and(u8::is_ascii))
             }
@@ -40,20 +61,35 @@ impl Boundary {
         }
     }
 
-    /// The last boundary in `(from, to]`.
+    /// The byte that every boundary of this kind stands behind.
+    const fn byte(self) -> Option<u8> {
+        match self {
+            Self::Line => Some(b'\n'),
+            Self::Byte(byte) => Some(byte),
+            _ => None,
+        }
+    }
+
+    /// The last boundary in `(from, to]`. Unless it is [local](Boundary::is_local), `bytes` begin at a boundary.
     #[must_use]
     pub fn last_in(self, bytes: &[u8], from: usize, to: usize) -> Option<usize> {
-        if self == Self::Line {
-            return memchr::memrchr(b'\n', &bytes[from..to]).map(|at| from + at + 1);
+        if let Some(byte) = self.byte() {
+            return memchr::memrchr(byte, &bytes[from..to]).map(|at| from + at + 1);
+        }
+        if let Self::Csv(delimiter) = self {
+            return Quotes::new(delimiter).ends(&bytes[..to]).filter(|&at| at > from).last();
         }
         (from + 1..=to).rev().find(|&at| self.is_at(bytes, at))
     }
 
-    /// The first boundary in `(from, to]`.
+    /// The first boundary in `(from, to]`. Unless it is [local](Boundary::is_local), `bytes` begin at a boundary.
     #[must_use]
     pub fn first_in(self, bytes: &[u8], from: usize, to: usize) -> Option<usize> {
-        if self == Self::Line {
-            return memchr::memchr(b'\n', &bytes[from..to]).map(|at| from + at + 1);
+        if let Some(byte) = self.byte() {
+            return memchr::memchr(byte, &bytes[from..to]).map(|at| from + at + 1);
+        }
+        if let Self::Csv(delimiter) = self {
+            return Quotes::new(delimiter).ends(&bytes[..to]).find(|&at| at > from);
         }
         (from + 1..=to).find(|&at| self.is_at(bytes, at))
     }
@@ -90,6 +126,24 @@ mod tests {
             let found: Vec<_> = (0..=text.len()).filter(|&at| Boundary::Space.is_at(text.as_bytes(), at)).collect();
             assert_eq!(found, [after], "{character:?}");
         }
+    }
+
+    #[test]
+    fn blank_lines_end_a_paragraph_with_or_without_carriage_returns() {
+        let found = |text: &[u8]| -> Vec<_> { (0..=text.len()).filter(|&at| Boundary::Paragraph.is_at(text, at)).collect() };
+        assert_eq!(found(b"a\n\nb\n\n\nc"), [3, 7]);
+        assert_eq!(found(b"a\r\n\r\nb\n\r"), [5]);
+        assert_eq!(found(b"a\n\n\r\n\rb"), [5]);
+        assert!(found(b"\na\n b").is_empty());
+    }
+
+    #[test]
+    fn a_line_feed_between_quotes_is_no_boundary_of_csv() {
+        let text = b"a,\"b\nc\"\nd\n";
+        let found: Vec<_> = (0..=text.len()).filter(|&at| Boundary::Csv(b',').is_at(text, at)).collect();
+        assert_eq!(found, [8, 10]);
+        assert_eq!(Boundary::Csv(b',').last_in(text, 0, 9), Some(8));
+        assert_eq!(Boundary::Csv(b',').first_in(text, 8, text.len()), Some(10));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use crate::boundary::Boundary;
 use crate::id::SourceNumber;
 use crate::pairs::PairSource;
 use crate::rows::RowSink;
+use crate::selection::{Column, Selection};
 use crate::short::ShortKey;
 use crate::skip::LostKey;
 use std::borrow::Cow;
@@ -29,6 +30,8 @@ pub struct Piece<'a> {
     pub continues: bool,
     /// The piece ends where its source ends.
     pub ends: bool,
+    /// The column of its source's records that the job looks at, where these are CSV and it looks at one.
+    pub column: Option<Column>,
 }
 
 impl<'a> Piece<'a> {
@@ -44,10 +47,21 @@ impl<'a> Piece<'a> {
 pub enum Records {
     /// The whole piece is one record: for programs that cannot fail on any input.
     Piece,
-    /// A record a line, without its line feed.
+    /// A record a line, without its line feed or its carriage return and line feed.
     Lines,
     /// A record a run of anything but Unicode white space.
     Tokens,
+    /// A record a run of lines that are not blank, without the last line's end.
+    Paragraphs,
+    /// A record what lies between two of this byte, or before the first, or after the last unless that is empty.
+    Delimited(u8),
+    /// A record of CSV (RFC 4180), without its line's end; an empty line is none.
+    Csv {
+        /// The byte between fields.
+        delimiter: u8,
+        /// The first record of every source, which begins at its first byte, tells the names of its columns, and is none.
+        header: bool,
+    },
 }
 
 /// A pair that a map yields: a key, and a value that merges.
@@ -160,6 +174,11 @@ pub trait Program: Send + Sync + 'static {
 
     /// How a piece falls into records.
     fn records(&self) -> Records;
+
+    /// What of the input it looks at, if not at all of it: who reads sources tells pieces their [`Piece::column`].
+    fn selection(&self) -> Option<&Selection> {
+        None
+    }
 
     /// Maps one record (a [`Piece`] whose bytes are just that record) to pairs, lazily.
     fn map<'r>(&'r self, record: Piece<'r>) -> impl Iterator<Item = Result<Pair<'r, Self::Value>, RecordError>> + 'r;

@@ -21,6 +21,7 @@ pub use self::sum::Sum;
 pub use self::word_count::WordCount;
 pub use crate::with_program;
 
+use crate::selection::Selected;
 use std::fmt;
 use std::io;
 use std::ops::Deref;
@@ -43,6 +44,14 @@ pub enum Job {
     Index(Index),
     /// `grep`
     Grep(Grep),
+    /// `word-count` of what is selected
+    SelectedWordCount(Selected<WordCount>),
+    /// `letter-count` of what is selected
+    SelectedLetterCount(Selected<LetterCount>),
+    /// `sum` of what is selected
+    SelectedSum(Selected<Sum>),
+    /// `index` of what is selected
+    SelectedIndex(Selected<Index>),
 }
 
 /// Evaluates an expression with `$program` bound to a reference to the concrete program of a [`Job`](crate::jobs::Job).
@@ -56,6 +65,10 @@ macro_rules! with_program {
             $crate::jobs::Job::Sum($program) => $body,
             $crate::jobs::Job::Index($program) => $body,
             $crate::jobs::Job::Grep($program) => $body,
+            $crate::jobs::Job::SelectedWordCount($program) => $body,
+            $crate::jobs::Job::SelectedLetterCount($program) => $body,
+            $crate::jobs::Job::SelectedSum($program) => $body,
+            $crate::jobs::Job::SelectedIndex($program) => $body,
         }
     };
 }
@@ -162,7 +175,7 @@ impl JobError {
 
     /// For a name that is none of these.
     pub(crate) fn unknown(name: &str, known: &Names<'_>) -> Self {
-        let nearest = nearest(name, known).map(ToOwned::to_owned);
+        let nearest = nearest(&name.replace('_', "-"), known.iter().copied()).map(ToOwned::to_owned);
         Self::Unknown { name: name.to_owned(), nearest, known: known.to_string() }
     }
 }
@@ -187,13 +200,27 @@ impl Job {
         if let Some(flag) = options.given().find(|flag| !flag.takers().contains(&job)) {
             return Err(JobError::Unused { job: job.to_owned(), flag });
         }
-        Ok(match job {
-            "word-count" => Self::WordCount(WordCount { tokens: options.tokens()?, lowercase: options.lowercase }),
-            "letter-count" => Self::LetterCount(LetterCount { lowercase: options.lowercase }),
-            "count" => Self::Count(Count { by_source: options.by_source }),
-            "sum" => Self::Sum(Sum),
-            "index" => Self::Index(Index { tokens: options.tokens()?, lowercase: options.lowercase }),
-            _ => Self::Grep(Grep { pattern: options.pattern(job)? }),
+        let selection = options.selection(job)?;
+        let lowercase = options.lowercase;
+        Ok(match (job, selection) {
+            ("grep", selection) => Self::Grep(Grep { pattern: options.pattern(job)?, selection }),
+            ("word-count", None) => Self::WordCount(WordCount { tokens: options.tokens()?, lowercase }),
+            ("word-count", Some(selection)) => {
+                let program = WordCount { tokens: options.tokens()?, lowercase };
+                Self::SelectedWordCount(Selected { selection, program })
+            }
+            ("letter-count", None) => Self::LetterCount(LetterCount { lowercase }),
+            ("letter-count", Some(selection)) => {
+                Self::SelectedLetterCount(Selected { selection, program: LetterCount { lowercase } })
+            }
+            ("sum", None) => Self::Sum(Sum),
+            ("sum", Some(selection)) => Self::SelectedSum(Selected { selection, program: Sum }),
+            ("index", None) => Self::Index(Index { tokens: options.tokens()?, lowercase }),
+            ("index", Some(selection)) => {
+                let program = Index { tokens: options.tokens()?, lowercase };
+                Self::SelectedIndex(Selected { selection, program })
+            }
+            _ => Self::Count(Count { by_source: options.by_source }),
         })
     }
 
@@ -201,24 +228,26 @@ impl Job {
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
-            Self::WordCount(_) => NAMES[0],
-            Self::LetterCount(_) => NAMES[1],
+            Self::WordCount(_) | Self::SelectedWordCount(_) => NAMES[0],
+            Self::LetterCount(_) | Self::SelectedLetterCount(_) => NAMES[1],
             Self::Count(_) => NAMES[2],
-            Self::Sum(_) => NAMES[3],
-            Self::Index(_) => NAMES[4],
+            Self::Sum(_) | Self::SelectedSum(_) => NAMES[3],
+            Self::Index(_) | Self::SelectedIndex(_) => NAMES[4],
             Self::Grep(_) => NAMES[5],
         }
     }
 }
 
-/// The known name that fewest edits make of `name`, if they are few.
-fn nearest<'n>(name: &str, known: &Names<'n>) -> Option<&'n str> {
-    let plain = name.to_ascii_lowercase().replace('_', "-");
-    // A name of any length comes from the command line; the comparison is quadratic.
-    if plain.len() > 40 {
+/// The known name that fewest edits make of `name`, if they are few, whatever the case of letters.
+pub fn nearest<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+    /// Names of any length come from anywhere; the comparison is quadratic.
+    const LONGEST: usize = 40;
+    let plain = name.to_ascii_lowercase();
+    if plain.len() > LONGEST {
         return None;
     }
-    let (edits, known) = known.iter().map(|known| (edits(&plain, known), *known)).min()?;
+    let known = known.filter(|known| known.len() <= LONGEST);
+    let (edits, known) = known.map(|known| (edits(&plain, &known.to_ascii_lowercase()), known)).min()?;
     (edits <= known.len().div_ceil(3)).then_some(known)
 }
 

@@ -31,6 +31,7 @@ pub mod program;
 pub mod records;
 pub mod rows;
 pub mod run;
+pub mod selection;
 pub mod shipped;
 pub mod short;
 pub mod skip;

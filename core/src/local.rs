@@ -11,6 +11,7 @@ use crate::jobs::Job;
 use crate::pairs::PairSource;
 use crate::records::RecordIter;
 use crate::rows::format::{Format, writer};
+use crate::selection::Column;
 use crate::skip::{LostKey, Skip, said};
 use crate::split::MAX_RECORD_BYTES;
 use crate::with_program;
@@ -95,6 +96,7 @@ pub fn run_program<P: Program>(program: &P, sources: &[LocalSource], record_byte
     for (number, source) in sources.iter().enumerate() {
         let number = SourceNumber(u32::try_from(number).expect("sources are numbered in 32 bits"));
         let (stretches, too_long) = stretches(program.boundary(), &source.bytes, record_bytes);
+        let column = column_of(program, &source.bytes);
         for stretch in &stretches {
             let piece = Piece {
                 source: number,
@@ -103,6 +105,7 @@ pub fn run_program<P: Program>(program: &P, sources: &[LocalSource], record_byte
                 bytes: &source.bytes[stretch.clone()],
                 continues: false,
                 ends: stretch.end == source.bytes.len(),
+                column,
             };
             map_piece(program, &piece, &mut totals, &mut skips, &mut counters);
         }
@@ -146,6 +149,11 @@ fn reduced<P: Program>(
         combined.retain(|key, _| !failed.keys.iter().any(|lost| lost.group.0 == program.group(key)));
         keys.extend(failed.keys);
     }
+}
+
+/// The column that a program looks at in a source; none if there is no such column, and then no record counts.
+pub fn column_of<P: Program>(program: &P, source: &[u8]) -> Option<Column> {
+    program.selection().and_then(|selection| selection.column(source, true).ok().flatten())
 }
 
 fn map_piece<P: Program>(

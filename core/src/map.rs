@@ -81,12 +81,13 @@ pub struct Refusals {
 }
 
 impl Refusals {
-    fn push(&mut self, skip: Skip, record: &[u8]) {
-        let kept = self.bytes.len() + record.len() <= MAX_BODY_BYTES;
+    fn push(&mut self, skip: Skip, record: &Piece<'_>) {
+        let (bytes, column) = (record.bytes, record.column);
+        let kept = self.bytes.len() + bytes.len() <= MAX_BODY_BYTES;
         if kept {
-            self.bytes.extend_from_slice(record);
+            self.bytes.extend_from_slice(bytes);
         }
-        self.records.push(RefusedRecord { skip, length: record.len() as u64, kept });
+        self.records.push(RefusedRecord { skip, length: bytes.len() as u64, kept, column });
     }
 }
 
@@ -296,7 +297,7 @@ impl<'p, P: Program, W: Watch + ?Sized> Mapping<'p, '_, P, W> {
                 }
                 Err(error) => {
                     counting::discard();
-                    self.building.skip(Skip::new(piece.source, record.offset, error.reason), record.bytes);
+                    self.building.skip(Skip::new(piece.source, record.offset, error.reason), &record);
                 }
             }
         }
@@ -308,7 +309,7 @@ impl<'p, P: Program, W: Watch + ?Sized> Mapping<'p, '_, P, W> {
     fn leaves_out(&mut self, piece: &Piece<'_>, record: &Piece<'_>) -> bool {
         let place = Place { source: piece.source, offset: record.offset };
         if let Some(skip) = self.left_out.agreed_at(place) {
-            self.building.skip(skip.clone(), record.bytes);
+            self.building.skip(skip.clone(), record);
             return true;
         }
         self.glance.watch.record(Some(place), record.bytes);

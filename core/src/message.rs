@@ -17,6 +17,7 @@ pub use self::request::{
 };
 
 use crate::id::{ChunkNumber, JobId, PartitionNumber, SourceNumber, Unit};
+use crate::selection::Column;
 use crate::skip::{Place, Skip, SkipList};
 use crate::spec::{ByteText, FileStamp, ProgramSpec};
 use bytes::Bytes;
@@ -361,6 +362,9 @@ pub struct TaskPiece {
     /// The file to read it from; without one its bytes are in the body.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<FileStamp>,
+    /// The column of CSV that the job looks at in its source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub column: Option<Column>,
 }
 
 /// One segment of one chunk's pairs for one partition. The body holds the pairs.
@@ -435,14 +439,14 @@ pub struct Refused {
 }
 
 impl Refused {
-    /// The bytes of one of the records, if they are in the body.
+    /// One of the records and its bytes, if they are in the body.
     #[must_use]
-    pub fn bytes_of(&self, place: Place, mut body: Bytes) -> Option<Bytes> {
+    pub fn record_at(&self, place: Place, mut body: Bytes) -> Option<(&RefusedRecord, Bytes)> {
         for record in self.records.iter().filter(|record| record.kept) {
             let length = usize::try_from(record.length).ok().filter(|length| *length <= body.len())?;
             let bytes = body.split_to(length);
             if record.skip.place() == place {
-                return Some(bytes);
+                return Some((record, bytes));
             }
         }
         None
@@ -459,6 +463,9 @@ pub struct RefusedRecord {
     pub length: u64,
     /// Its bytes are in the body.
     pub kept: bool,
+    /// The column of CSV that the job looks at in its source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub column: Option<Column>,
 }
 
 /// A chunk that failed for good. The body holds the task's message.
@@ -508,14 +515,16 @@ mod tests {
 
     #[test]
     fn the_header_of_the_fullest_task_fits() {
+        use crate::selection::{Column, MAX_HEADER_BYTES as MOST_COLUMNS};
         use crate::split::{MAX_NAME_BYTES, MAX_PIECES};
         // A control character takes six bytes in JSON, more than a byte in base64 does.
         let text = || ByteText(vec![1; MAX_NAME_BYTES / MAX_PIECES / 2]);
         let file = FileStamp { path: text(), size: u64::MAX, modified_ns: i64::MIN };
         let number = u64::MAX;
         let source = SourceNumber(u32::MAX);
-        let (name, file) = (text(), Some(file));
-        let piece = TaskPiece { source, name, offset: number, length: number, continues: true, ends: true, file };
+        let most = MOST_COLUMNS as u32;
+        let (name, file, column) = (text(), Some(file), Some(Column { at: most, of: most }));
+        let piece = TaskPiece { source, name, offset: number, length: number, continues: true, ends: true, file, column };
         let header = serde_json::to_vec(&vec![piece; MAX_PIECES]).expect("plain data");
         assert!(header.len() < MAX_HEADER_BYTES - (64 << 10), "{} bytes", header.len());
     }

@@ -11,6 +11,7 @@ use crate::map::{LeftOut, Limits, MapError, Mapped, Watch, map_chunk};
 use crate::merge::combine;
 use crate::pairs::PairSource;
 use crate::rows::RowSink;
+use crate::selection::Selection;
 use crate::table::Scratch;
 use crate::with_program;
 use std::collections::BTreeMap;
@@ -65,6 +66,11 @@ pub trait AnyProgram: Send + Sync + 'static {
     /// [`Program::boundary`]
     fn boundary(&self) -> Boundary;
 
+    /// [`Program::selection`]
+    fn selection(&self) -> Option<&Selection> {
+        None
+    }
+
     /// Maps the pieces of a chunk, as [`map_chunk`] does.
     ///
     /// # Errors
@@ -118,6 +124,10 @@ pub trait AnyProgram: Send + Sync + 'static {
 impl<P: Program> AnyProgram for P {
     fn boundary(&self) -> Boundary {
         Program::boundary(self)
+    }
+
+    fn selection(&self) -> Option<&Selection> {
+        Program::selection(self)
     }
 
     fn map_chunk(

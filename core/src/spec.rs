@@ -5,7 +5,9 @@
 
 use crate::id::JobId;
 use crate::jobs::{JobError, Options};
+use crate::job::Records;
 use crate::program::{NamedProgram, Programs};
+use crate::selection::Selection;
 use crate::split::{MAX_RECORD_BYTES, MAX_REFERENCE_BYTES};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -16,7 +18,7 @@ use std::fmt;
 use xxhash_rust::xxh3::Xxh3;
 
 /// The version of programs, tables and row forms: a worker of another version hands tasks back.
-pub const PROGRAM_VERSION: u32 = 2;
+pub const PROGRAM_VERSION: u32 = 3;
 /// The default number of partitions.
 pub const DEFAULT_PARTITIONS: u32 = 8;
 /// The most partitions of a job: each chunk sends a message to each.
@@ -279,6 +281,9 @@ pub enum SpecError {
     /// Its input.
     #[error("a step after another has one source, the rows of the other's result, which travel by value")]
     Step,
+    /// Its input has no header.
+    #[error("the rows of a step have no header: say --no-header, and the column's number with --field")]
+    Header,
     /// Its version.
     #[error(
         "the job was made for version {theirs} of the programs, this is version {PROGRAM_VERSION}: use the same release everywhere"
@@ -317,7 +322,12 @@ impl Spec {
         number("the number of partitions", u64::from(self.partitions), 1, u64::from(MAX_PARTITIONS))?;
         number("the segment size in bytes", self.segment_bytes as u64, MIN_SEGMENT_BYTES as u64, SEGMENT_BYTES as u64)?;
         number("the most bytes of a chunk's pairs", self.output_bytes, 1, OUTPUT_BYTES)?;
-        Ok(programs.make(&self.program.name, &self.program.options)?)
+        let program = programs.make(&self.program.name, &self.program.options)?;
+        let records = program.selection().map(Selection::records);
+        if self.after.is_some() && matches!(records, Some(Records::Csv { header: true, .. })) {
+            return Err(SpecError::Header);
+        }
+        Ok(program)
     }
 }
 
@@ -415,7 +425,7 @@ mod tests {
         assert!(step.starts_with("a step after another has one source"), "{step}");
         let output = "the most bytes of a chunk's pairs is 0: it must be from 1 to 1073741824";
         assert_eq!(refusal(|s| s.output_bytes = 0), output);
-        assert!(refusal(|s| s.program.version = 9).contains("version 9 of the programs, this is version 2"));
+        assert!(refusal(|s| s.program.version = 9).contains("version 9 of the programs, this is version 3"));
         assert!(refusal(|s| s.program.name = "wordcount".into()).contains("did you mean `word-count`?"));
     }
 

@@ -1,11 +1,13 @@
 //! Cuts the sources of a job into chunks, at record boundaries, looking only at the neighbourhood of each cut.
 //!
-//! It knows sources by their sizes and by windows of their bytes, not how they are read. The same sources and limits always
+//! It knows sources by their sizes and by windows of their bytes, not how they are read; CSV alone it reads as a whole, since only
+//! all quotes before a line feed tell what that is. The same sources and limits always
 //! give the same chunks. What would surprise: whether a record is too long does not depend on the chunk size, so that every
 //! chunk size gives the same answer; a chunk that is larger than the longest record is made of strides that are not.
 
 use crate::boundary::{self, Boundary};
 use crate::id::{ChunkNumber, SourceNumber};
+use crate::selection::quotes::Quotes;
 use crate::skip::Skip;
 use std::io;
 
@@ -203,12 +205,17 @@ impl Splitter {
             let continues = !ends && !self.boundary.is_at(window, length);
             return Ok(Step::Piece { length: length as u64, ends, continues });
         }
+        if let Boundary::Csv(delimiter) = self.boundary {
+            return self.long_csv_record(sources, source, Quotes::new(delimiter));
+        }
         self.long_record(sources, source, budget)
     }
 
-    /// The last boundary within `budget`, looking near its end first.
+    /// The last boundary within `budget`, looking near its end first, where that tells.
     fn last_boundary(&self, sources: &mut dyn Sources, source: SourceNumber, budget: u64) -> io::Result<Option<u64>> {
-        for span in [NEIGHBOURHOOD, budget] {
+        let spans = [NEIGHBOURHOOD, budget];
+        for span in if self.boundary.is_local() { &spans } else { &spans[1..] } {
+            let span = *span;
             let span = span.min(budget);
             let behind = if span == budget { 0 } else { boundary::LOOK_BEHIND as u64 };
             let begin = budget - span - behind.min(budget - span);
@@ -234,15 +241,36 @@ impl Splitter {
             let found = self.boundary.first_in(window, as_usize(from - begin), to).map(|at| begin + at as u64);
             let end = begin + window.len() as u64;
             if let Some(length) = found.or(ended.then_some(end)) {
-                let ends = ended && length == end;
-                let fits = length <= self.record_bytes;
-                return Ok(if fits {
-                    Step::Piece { length, ends, continues: false }
-                } else {
-                    Step::TooLong { length, ends }
-                });
+                return Ok(self.long(length, ended && length == end));
             }
             from = begin + to as u64;
+        }
+    }
+
+    /// The same of CSV: all of it is read, since what a line feed means depends on the quotes before it.
+    fn long_csv_record(&self, sources: &mut dyn Sources, source: SourceNumber, mut quotes: Quotes) -> io::Result<Step> {
+        let mut from = 0;
+        loop {
+            // A byte more tells whether the record ends with the source.
+            let wanted = as_usize(STRIDE) + 1;
+            let window = sources.window(source, self.offset + from, wanted)?;
+            let ended = window.len() < wanted;
+            let part = if ended { window } else { &window[..wanted - 1] };
+            if let Some(read) = quotes.end(part) {
+                return Ok(self.long(from + read as u64, ended && read == part.len()));
+            }
+            from += part.len() as u64;
+            if ended {
+                return Ok(self.long(from, true));
+            }
+        }
+    }
+
+    const fn long(&self, length: u64, ends: bool) -> Step {
+        if length <= self.record_bytes {
+            Step::Piece { length, ends, continues: false }
+        } else {
+            Step::TooLong { length, ends }
         }
     }
 }
@@ -303,6 +331,7 @@ mod tests {
         let piece = prop_oneof![
             4 => "[a-c]{1,6}".prop_map(String::into_bytes),
             4 => "[ \n\t]".prop_map(String::into_bytes),
+            2 => "(\r\n|\n\n|c\"|\")".prop_map(String::into_bytes),
             1 => Just("\u{3000}".as_bytes().to_vec()),
             1 => Just("é€😀\u{308}".as_bytes().to_vec()),
             1 => prop::collection::vec(any::<u8>(), 1..4),
@@ -312,7 +341,15 @@ mod tests {
     }
 
     fn boundaries() -> impl Strategy<Value = Boundary> {
-        prop::sample::select(vec![Boundary::Space, Boundary::SpaceOrCharacter, Boundary::Word, Boundary::Line])
+        prop::sample::select(vec![
+            Boundary::Space,
+            Boundary::SpaceOrCharacter,
+            Boundary::Word,
+            Boundary::Line,
+            Boundary::Paragraph,
+            Boundary::Byte(b'b'),
+            Boundary::Csv(b'c'),
+        ])
     }
 
     proptest! {

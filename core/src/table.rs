@@ -573,7 +573,7 @@ mod tests {
 
     #[test]
     fn values_that_grow_count_against_the_budget() {
-        let program = Append(Grep { pattern: regex::bytes::Regex::new("x").unwrap() });
+        let program = Append(Grep { pattern: regex::bytes::Regex::new("x").unwrap(), selection: None });
         let mut table = Table::new(&program, 1, 1000, 7);
         let spills = (0..100).filter(|_| table.add(Key::of(b"key"), vec![b'x'; 50])).count();
         assert!(spills > 50, "{spills}");

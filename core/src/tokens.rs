@@ -22,8 +22,10 @@ pub enum Tokens {
     Letters,
     /// The words of UAX #29, within well-formed text.
     Words,
-    /// The matches of an expression in each line, without its line feed, that are not empty.
+    /// The matches of an expression in each line, without its line's end, that are not empty.
     Regex(Regex),
+    /// All of it is one, also if it is empty: for records, and fields of them.
+    Whole,
 }
 
 impl Tokens {
@@ -33,7 +35,7 @@ impl Tokens {
         match self {
             Self::Whitespace | Self::Letters => Boundary::Space,
             Self::Words => Boundary::Word,
-            Self::Regex(_) => Boundary::Line,
+            Self::Regex(_) | Self::Whole => Boundary::Line,
         }
     }
 
@@ -45,6 +47,7 @@ impl Tokens {
             Self::Letters => TokenIter::Letters(Letters::new(bytes)),
             Self::Words => TokenIter::Words(Words::new(bytes)),
             Self::Regex(regex) => TokenIter::Regex(RegexTokens::new(regex, bytes)),
+            Self::Whole => TokenIter::Whole(Some(bytes)),
         }
     }
 }
@@ -60,6 +63,8 @@ pub enum TokenIter<'t> {
     Words(Words<'t>),
     /// By [`Tokens::Regex`].
     Regex(RegexTokens<'t>),
+    /// By [`Tokens::Whole`].
+    Whole(Option<&'t [u8]>),
 }
 
 impl<'t> Iterator for TokenIter<'t> {
@@ -72,6 +77,7 @@ impl<'t> Iterator for TokenIter<'t> {
             Self::Letters(tokens) => tokens.next(),
             Self::Words(tokens) => tokens.next(),
             Self::Regex(tokens) => tokens.next(),
+            Self::Whole(all) => all.take(),
         }
     }
 }

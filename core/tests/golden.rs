@@ -86,7 +86,7 @@ fn stamp() -> FileStamp {
 
 fn piece() -> TaskPiece {
     let (source, name) = (SourceNumber(2), ByteText(b"a.txt".to_vec()));
-    TaskPiece { source, name, offset: 64, length: 5, continues: false, ends: true, file: None }
+    TaskPiece { source, name, offset: 64, length: 5, continues: false, ends: true, file: None, column: None }
 }
 
 fn task() -> Task {
@@ -301,7 +301,7 @@ fn a_task_that_failed_before_has_these_bytes() {
 
 #[test]
 fn refused_records_have_these_bytes() {
-    let kept = RefusedRecord { skip: skip(), length: 3, kept: true };
+    let kept = RefusedRecord { skip: skip(), length: 3, kept: true, column: None };
     let refused = Refused {
         job: job(),
         chunk: ChunkNumber(7),

@@ -101,6 +101,7 @@ fn combined<P: Program>(program: &P, sources: &[LocalSource], chunk_bytes: u64) 
                 bytes: &source.bytes[start..end],
                 continues: range.continues,
                 ends: range.ends,
+                column: None,
             }
         };
         let pieces: Vec<Piece<'_>> = plan.pieces.iter().map(piece).collect();

@@ -19,6 +19,7 @@ use rabbit_reduce_core::id::JobId;
 use rabbit_reduce_core::jobs::{JobError, Module, Options, SideFile, Streaming};
 use rabbit_reduce_core::output::{Order, OrderError, OutputOptions, Selection};
 use rabbit_reduce_core::program::{NamedProgram, Programs};
+use rabbit_reduce_core::selection::RecordOptions;
 use rabbit_reduce_core::shipped::{MAX_FILE_BYTES, MAX_FILES, Shipped};
 use rabbit_reduce_core::spec::{self, By, PROGRAM_VERSION, ProgramSpec};
 use rabbit_reduce_core::split::{MAX_RECORD_BYTES, MAX_REFERENCE_BYTES};
@@ -618,12 +619,26 @@ impl JobArgs {
             (None, Some(_)) => return Err(UsageError::NoCommand),
             (None, None) => DEFAULT_JOB.to_owned(),
         };
+        let records = RecordOptions {
+            form: self.records.unwrap_or_default(),
+            delimiter: self.delimiter.map(|delimiter| match delimiter.as_str() {
+                "\\t" => "\t".to_owned(),
+                "\\n" => "\n".to_owned(),
+                "\\0" => "\0".to_owned(),
+                _ => delimiter,
+            }),
+            no_header: self.no_header,
+            field: self.field,
+        };
+        let said = self.records.is_some() || records != RecordOptions::default();
+        let records = said.then(|| Box::new(records));
         let options = Options {
             streaming,
             tokens: self.tokens,
             token_regex: self.token_regex,
             lowercase: self.lowercase,
             pattern: self.pattern,
+            records,
             by_source: self.by_source,
             module,
             set: self.set.into_iter().map(|Setting(name, value)| (name, value)).collect(),

@@ -24,7 +24,6 @@ use crate::last_job::LastJob;
 use crate::output::destination::{Destination, Printed};
 use crate::screen::Screen;
 use crate::session::{Known, Session, SessionError};
-use clap::Parser;
 use rabbit_reduce_core::id::JobId;
 use rabbit_reduce_core::message::{Answer, Ask, End, Losses, Outcome, Status};
 use rabbit_reduce_core::program::Programs;
@@ -36,6 +35,7 @@ use rabbit_reduce_runtime::module::with_modules;
 use rabbit_reduce_runtime::process::args::BrokerArgs;
 use rabbit_reduce_runtime::process::broker::{connect, connect_and_declare, failure as broker_failure, topology};
 use rabbit_reduce_runtime::process::clock;
+use rabbit_reduce_runtime::process::config;
 use rabbit_reduce_runtime::process::exit::Exit;
 use rabbit_reduce_runtime::process::shutdown::Shutdown;
 use rabbit_reduce_runtime::process::start::{self, Failure};
@@ -59,7 +59,10 @@ const FAILED_LOSSES: usize = 100;
 /// A producer that knows these programs, from its command line (with a name first) to its exit code.
 #[must_use]
 pub fn main_with(programs: Programs, line: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let cli = Cli::parse_from(line);
+    let cli: Cli = match config::parse("producer", line) {
+        Ok(cli) => cli,
+        Err(exit) => return exit,
+    };
     let printing = printing(programs.clone());
     let logs = cli.log().clone();
     match cli.into_command(&printing) {
@@ -255,7 +258,9 @@ async fn drive(
     {
         session.screen.finish();
         let streams = first.sources.iter().any(|source| source.file.is_none() && source.packed.is_none());
-        let after = if streams {
+        let after = if let SessionError::Publish(PublishError::Column { .. }) = error {
+            format!("no more of it can be: `producer cancel {job}`, then push with another --field")
+        } else if streams {
             format!("standard input cannot be read again: `producer cancel {job}`, then push anew")
         } else {
             format!("go on with `producer resume {job}`")
@@ -515,6 +520,8 @@ fn failure(error: SessionError) -> Failure {
         SessionError::Publish(PublishError::Broker(_)) => Exit::Broker,
         SessionError::Publish(PublishError::Input(_)) => Exit::InputOutput,
         SessionError::Spec(_) | SessionError::Order(_) => Exit::Usage,
+        // A field that the input has not.
+        SessionError::Publish(PublishError::Column { .. }) => Exit::Usage,
         SessionError::Output(_) | SessionError::Print(_) => Exit::InputOutput,
         SessionError::Interrupted | SessionError::Publish(PublishError::Interrupted) => Exit::Interrupted,
     };

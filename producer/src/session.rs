@@ -6,10 +6,11 @@
 use crate::cli::JobConfig;
 use crate::output::destination::{Destination, PrintError, Printed};
 use crate::screen::Screen;
-use rabbit_reduce_core::id::JobId;
+use rabbit_reduce_core::id::{JobId, SourceNumber};
 use rabbit_reduce_core::message::{Answer, Ask, End, Status};
 use rabbit_reduce_core::output::{OrderError, OutputOptions, print_result};
 use rabbit_reduce_core::program::{NamedProgram, Programs};
+use rabbit_reduce_core::selection::Selection;
 use rabbit_reduce_core::shipped::FILE_PAGE_BYTES;
 use rabbit_reduce_core::spec::{By, MAX_STEPS, Mappers, Source, SourceList, Spec, SpecError, chunk_bytes_for};
 use rabbit_reduce_core::topology::queue;
@@ -20,7 +21,7 @@ use rabbit_reduce_runtime::process::clock;
 use rabbit_reduce_runtime::process::compute;
 use rabbit_reduce_runtime::process::files::OutputError;
 use rabbit_reduce_runtime::process::shutdown::Shutdown;
-use rabbit_reduce_runtime::publishing::{Packing, PublishError, Publishing, Purpose};
+use rabbit_reduce_runtime::publishing::{Packing, PublishError, Publishing, Purpose, column_of};
 use rabbit_reduce_runtime::reader::Reader;
 use rabbit_reduce_runtime::remote_part::RemotePart;
 use rabbit_reduce_runtime::scratch::ScratchFolder;
@@ -110,6 +111,21 @@ struct Step {
     then: Option<JobId>,
 }
 
+/// Looks into files for what the job looks at in them, before anything is sent. Of streams it is told when they are read.
+async fn check_columns(program: NamedProgram, sources: Vec<Source>) -> Result<(), PublishError> {
+    if !program.selection().is_some_and(Selection::needs_column) {
+        return Ok(());
+    }
+    let check = move || {
+        let selection = program.selection().expect("it was looked at");
+        let sources: Arc<[Source]> = sources.into();
+        let mut reader = Reader::new(Arc::clone(&sources));
+        let files = (0..).map(SourceNumber).zip(&*sources).filter(|(_, source)| source.file.is_some());
+        files.map(|(number, _)| column_of(selection, &sources, number, &mut reader).map(drop)).collect()
+    };
+    compute::blocking(check).await
+}
+
 impl Known {
     fn publishing(&self, only: Option<BTreeSet<u32>>, purpose: Purpose, packing: Packing, as_is: bool) -> Publishing {
         let sources = Arc::clone(&self.sources);
@@ -118,7 +134,7 @@ impl Known {
             store: self.store.clone(),
             sources: Arc::clone(&self.sources),
             reader: if as_is { Reader::as_is(sources) } else { Reader::new(sources) },
-            boundary: self.job.boundary(),
+            program: self.job.clone(),
             only,
             purpose,
             packing,
@@ -213,6 +229,7 @@ impl Session {
             then,
         };
         let program = spec.check(&self.programs)?;
+        check_columns(program.clone(), sources.clone()).await?;
         for (page, bytes) in (0..).zip(&pages) {
             self.ask(Ask::PutSources { job, page }, bytes).await?;
             crash_point::reached("producer.sources_put");

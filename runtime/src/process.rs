@@ -9,6 +9,7 @@ pub mod byte_size;
 pub mod chance;
 pub mod clock;
 pub mod compute;
+pub mod config;
 pub mod exit;
 pub mod files;
 pub mod http;

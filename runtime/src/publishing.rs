@@ -11,10 +11,13 @@ use crate::process::shutdown::Shutdown;
 use crate::process::{clock, compute};
 use crate::reader::Reader;
 use bytes::Bytes;
-use rabbit_reduce_core::boundary::Boundary;
+use crate::shown::Shown;
+use rabbit_reduce_core::id::SourceNumber;
 use rabbit_reduce_core::message::{self, Failure, MAX_BODY_BYTES, Task, TaskPiece};
+use rabbit_reduce_core::program::NamedProgram;
+use rabbit_reduce_core::selection::{Column, ColumnError, MAX_HEADER_BYTES, Selection};
 use rabbit_reduce_core::spec::{By, Source, Spec};
-use rabbit_reduce_core::split::{ChunkPlan, PieceRange, Splitter};
+use rabbit_reduce_core::split::{ChunkPlan, PieceRange, Sources, Splitter};
 use rabbit_reduce_core::topology::{MAP_MESSAGES, REDUCE_QUEUES, queue};
 use std::collections::BTreeSet;
 use std::io;
@@ -27,6 +30,8 @@ use tokio::task::JoinSet;
 const UNCONFIRMED: usize = 8;
 /// Tasks that are read ahead.
 const READ_AHEAD: usize = 2;
+/// What is read of a source for the names of its columns at first, in bytes.
+const HEADER_BYTES: usize = 64 << 10;
 
 /// Why the input was not published.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +39,14 @@ pub enum PublishError {
     /// Its sources.
     #[error(transparent)]
     Input(#[from] io::Error),
+    /// One of them has not what the job looks at.
+    #[error("{}: {cause}", Shown(.source_name))]
+    Column {
+        /// Its name.
+        source_name: Vec<u8>,
+        /// What is wrong.
+        cause: ColumnError,
+    },
     /// The broker.
     #[error(transparent)]
     Broker(#[from] BrokerError),
@@ -71,8 +84,8 @@ pub struct Publishing {
     pub sources: Arc<[Source]>,
     /// Their bytes.
     pub reader: Reader,
-    /// The program's.
-    pub boundary: Boundary,
+    /// What is done with them.
+    pub program: NamedProgram,
     /// These chunks only, or all.
     pub only: Option<BTreeSet<u32>>,
     /// What for.
@@ -99,7 +112,7 @@ impl Publishing {
         let body_bytes = if self.spec.by == By::Value { self.spec.chunk_bytes } else { 1 };
         let route = Route::Queue(queue.to_owned());
         let throttle = Arc::new(Throttle::new(route.clone(), MAP_MESSAGES, body_bytes));
-        let (made, mut tasks) = mpsc::channel::<io::Result<(Bytes, u64)>>(READ_AHEAD);
+        let (made, mut tasks) = mpsc::channel::<Result<(Bytes, u64), PublishError>>(READ_AHEAD);
         let mut splitting = pin!(compute::blocking(move || self.split(&made)));
         let mut split = None;
         let mut publishing: JoinSet<Result<u64, BrokerError>> = JoinSet::new();
@@ -137,11 +150,16 @@ impl Publishing {
     }
 
     /// Splits to the end and tells C, or sends what failed.
-    fn split(mut self, made: &mpsc::Sender<io::Result<(Bytes, u64)>>) -> u32 {
-        let mut splitter = Splitter::new(self.boundary, self.spec.chunk_bytes);
-        let mut chunks = 0;
+    fn split(mut self, made: &mpsc::Sender<Result<(Bytes, u64), PublishError>>) -> u32 {
+        let mut splitter = Splitter::new(self.program.boundary(), self.spec.chunk_bytes);
+        let (mut chunks, mut columns) = (0, Columns::default());
         loop {
-            let plan = match splitter.next(&mut self.reader) {
+            let next = splitter.next(&mut self.reader).map_err(PublishError::from);
+            // Before the beginnings of streams are let go.
+            let next = next.and_then(|plan| {
+                plan.map(|plan| Ok((columns.of(&plan, &self.program, &self.sources, &mut self.reader)?, plan))).transpose()
+            });
+            let (columns, plan) = match next {
                 Ok(Some(plan)) => plan,
                 Ok(None) => return chunks,
                 Err(error) => {
@@ -156,7 +174,7 @@ impl Publishing {
                 continue;
             }
             let bytes = plan.bytes();
-            let task = self.task(&plan).map(|task| (task, bytes));
+            let task = self.task(&plan, &columns).map(|task| (task, bytes)).map_err(PublishError::from);
             let failed = task.is_err();
             if compute::wait(made.send(task)).is_err() || failed {
                 return chunks;
@@ -164,11 +182,11 @@ impl Publishing {
         }
     }
 
-    fn task(&mut self, plan: &ChunkPlan) -> io::Result<Bytes> {
+    fn task(&mut self, plan: &ChunkPlan, columns: &[Option<Column>]) -> io::Result<Bytes> {
         // A stream cannot be read twice: a chunk with a piece of one travels by value, whatever the rest does.
         let files = plan.pieces.iter().all(|piece| self.sources[piece.source.index()].file.is_some());
         let by_reference = self.spec.by == By::Reference && files;
-        let piece = |piece: &PieceRange| {
+        let piece = |(piece, column): (&PieceRange, &Option<Column>)| {
             let source = &self.sources[piece.source.index()];
             TaskPiece {
                 source: piece.source,
@@ -178,6 +196,7 @@ impl Publishing {
                 continues: piece.continues,
                 ends: piece.ends,
                 file: source.file.clone().filter(|_| by_reference),
+                column: *column,
             }
         };
         let task = Task {
@@ -196,7 +215,7 @@ impl Publishing {
             segment_bytes: self.spec.segment_bytes,
             output_bytes: self.spec.output_bytes,
             store: self.store.clone(),
-            pieces: plan.pieces.iter().map(piece).collect(),
+            pieces: plan.pieces.iter().zip(columns).map(piece).collect(),
             too_long: plan.too_long.clone(),
             skips: Vec::new(),
             history: Vec::new(),
@@ -223,6 +242,58 @@ impl Publishing {
             ))),
         }
     }
+}
+
+/// Which columns sources have that a job looks at.
+#[derive(Default)]
+struct Columns {
+    /// Of the source that was split last.
+    last: Option<(SourceNumber, Option<Column>)>,
+}
+
+impl Columns {
+    /// Those of a chunk's pieces.
+    fn of(
+        &mut self,
+        plan: &ChunkPlan,
+        program: &NamedProgram,
+        sources: &[Source],
+        reader: &mut Reader,
+    ) -> Result<Vec<Option<Column>>, PublishError> {
+        let Some(selection) = program.selection().filter(|selection| selection.needs_column()) else {
+            return Ok(vec![None; plan.pieces.len()]);
+        };
+        let mut column = |piece: &PieceRange| match self.last {
+            Some((source, column)) if source == piece.source => Ok(column),
+            _ => {
+                let column = column_of(selection, sources, piece.source, reader)?;
+                self.last = Some((piece.source, column));
+                Ok(column)
+            }
+        };
+        plan.pieces.iter().map(&mut column).collect()
+    }
+}
+
+/// The column that a job looks at in a source, by its first record.
+///
+/// # Errors
+/// If it cannot be read, or has no such column.
+pub fn column_of(
+    selection: &Selection,
+    sources: &[Source],
+    source: SourceNumber,
+    reader: &mut Reader,
+) -> Result<Option<Column>, PublishError> {
+    let mut column = Err(ColumnError::TooLong);
+    for length in [HEADER_BYTES, MAX_HEADER_BYTES + 1] {
+        let beginning = reader.window(source, 0, length)?;
+        column = selection.column(beginning, beginning.len() < length);
+        if column != Err(ColumnError::TooLong) {
+            break;
+        }
+    }
+    column.map_err(|cause| PublishError::Column { source_name: sources[source.index()].name.0.clone(), cause })
 }
 
 fn length_of(piece: &PieceRange) -> usize {

@@ -327,7 +327,7 @@ impl Cluster {
             store: known.store.clone(),
             sources: Arc::clone(&known.sources),
             reader: Reader::new(Arc::clone(&known.sources)),
-            boundary: known.job.boundary(),
+            program: known.job.clone(),
             only,
             purpose: Purpose::Mapping,
             packing: Packing::None,

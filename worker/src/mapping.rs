@@ -205,6 +205,7 @@ fn read_pieces<'t>(
             bytes,
             continues: piece.continues,
             ends: piece.ends,
+            column: piece.column,
         });
     }
     Ok(pieces)

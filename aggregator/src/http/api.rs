@@ -4,12 +4,14 @@
 
 use super::{Desk, asked, queues};
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{FromRequestParts, OriginalUri, Path, Query, State};
 use axum::http::StatusCode;
+use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use rabbit_reduce_core::id::{ChunkNumber, JobId, SourceNumber};
 use rabbit_reduce_core::message::{Answer, Ask, Letter, LetterKind, PutBack, RecordState, SeenWorker, Status};
-use rabbit_reduce_core::skip::Place;
+use rabbit_reduce_core::skip::{Place, Skip};
 use rabbit_reduce_core::spec::Source;
 use rabbit_reduce_runtime::client::{Client, ClientError};
 use rabbit_reduce_runtime::http::guard;
@@ -17,8 +19,9 @@ use rabbit_reduce_runtime::process::clock;
 use rabbit_reduce_runtime::standing::json::status_value;
 use rabbit_reduce_runtime::standing::letters::letter_value;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Jobs in an answer, unless it is asked for fewer, and the most.
 const LISTED_JOBS: u32 = 100;
@@ -52,6 +55,29 @@ impl IntoResponse for Failed {
     }
 }
 
+/// What a query asks for; an answer in JSON where it cannot be read.
+pub(super) struct Asked<T>(pub(super) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Asked<T> {
+    type Rejection = Failed;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failed> {
+        let query = Query::<T>::from_request_parts(parts, state).await;
+        query.map(|Query(query)| Self(query)).map_err(|error| Failed(error.status(), error.body_text()))
+    }
+}
+
+/// What is not there.
+pub(super) async fn nothing(OriginalUri(uri): OriginalUri) -> Failed {
+    Failed(StatusCode::NOT_FOUND, format!("there is no {}: see /api/v1/openapi.json", uri.path()))
+}
+
+/// What is there, and is asked for otherwise.
+pub(super) async fn otherwise(OriginalUri(uri): OriginalUri) -> Failed {
+    let status = StatusCode::METHOD_NOT_ALLOWED;
+    Failed(status, format!("{} is asked for by another method: see /api/v1/openapi.json", uri.path()))
+}
+
 type Answered = Result<Json<Value>, Failed>;
 
 /// The answer is another than was asked for.
@@ -70,7 +96,7 @@ pub(super) struct JobsQuery {
     before: Option<String>,
 }
 
-pub(super) async fn jobs(State(desk): State<Desk>, Query(query): Query<JobsQuery>) -> Answered {
+pub(super) async fn jobs(State(desk): State<Desk>, Asked(query): Asked<JobsQuery>) -> Answered {
     let limit = query.limit.unwrap_or(LISTED_JOBS).clamp(1, MOST_JOBS);
     let before = query.before.as_deref().map(id).transpose()?;
     let Answer::Jobs(jobs) = desk.ask(Ask::JobsBefore { before, limit: limit + 1 }).await? else {
@@ -116,7 +142,7 @@ pub(super) struct TopQuery {
     limit: Option<u32>,
 }
 
-pub(super) async fn top(State(desk): State<Desk>, Path(job): Path<String>, Query(query): Query<TopQuery>) -> Answered {
+pub(super) async fn top(State(desk): State<Desk>, Path(job): Path<String>, Asked(query): Asked<TopQuery>) -> Answered {
     let ask = Ask::Top { job: id(&job)?, limit: query.limit.unwrap_or(TOP) };
     let Answer::Top(top) = desk.ask(ask).await? else { return Err(confused()) };
     let rows: Value = top.rows.iter().map(|(key, count)| json!([key, count])).collect();
@@ -131,7 +157,7 @@ pub(super) struct LettersQuery {
 pub(super) async fn letters(
     State(desk): State<Desk>,
     Path(job): Path<String>,
-    Query(query): Query<LettersQuery>,
+    Asked(query): Asked<LettersQuery>,
 ) -> Answered {
     let job = id(&job)?;
     let (letters, more) = letters_after(&desk, job, query.after.unwrap_or_default()).await?;
@@ -166,8 +192,9 @@ pub(super) struct Names {
 pub(super) async fn drop_letters(
     State(desk): State<Desk>,
     Path(job): Path<String>,
-    Json(Names { names }): Json<Names>,
+    names: Result<Json<Names>, JsonRejection>,
 ) -> Answered {
+    let Json(Names { names }) = names.map_err(|error| Failed(error.status(), error.body_text()))?;
     desk.ask(Ask::Drop { job: Some(id(&job)?), names }).await?;
     Ok(Json(json!({})))
 }
@@ -179,7 +206,10 @@ pub(super) async fn retry(State(desk): State<Desk>, Path(job): Path<String>) -> 
     let losses = status.end.as_ref().map_or(&status.losses, |end| &end.losses);
     let chunks: Vec<ChunkNumber> = losses.chunks.iter().map(|lost| lost.chunk).collect();
     let records = lost_records(&desk, job).await?;
-    let (mut sent, mut under_way, mut refused) = (0, 0, Vec::new());
+    let kept: BTreeSet<Place> = records.iter().map(|(_, place)| *place).collect();
+    let gone = losses.records.iter().filter(|skip| !kept.contains(&skip.place()));
+    let (mut sent, mut under_way) = (0, 0);
+    let mut refused: Vec<String> = gone.map(not_kept).collect();
     // As many as one question may be about.
     let chunks = chunks.chunks(RETRIED_AT_ONCE).map(|chunks| (chunks.to_vec(), Vec::new()));
     let records = records.chunks(RETRIED_AT_ONCE).map(|records| (Vec::new(), records.to_vec()));
@@ -215,6 +245,12 @@ pub(super) async fn retry(State(desk): State<Desk>, Path(job): Path<String>) -> 
         }
     }
     Ok(Json(json!({ "sent": sent, "under_way": under_way, "refused": refused })))
+}
+
+/// Why a record cannot be sent again.
+fn not_kept(skip: &Skip) -> String {
+    let Place { source, offset } = skip.place();
+    format!("record at byte {offset} of source {source}: no letter has its bytes; mend the input and push it as a job of its own")
 }
 
 /// Records that were not counted with their chunks, and have a letter.

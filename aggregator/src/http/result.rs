@@ -4,11 +4,11 @@
 //! a page that is full stops the reading, and so does who takes nothing for a while.
 
 use super::Desk;
-use super::api::{Failed, id};
+use super::api::{Asked, Failed, id};
 use crate::archive::{Archive, ArchiveError, JobFile};
 use axum::Json;
 use axum::body::{Body, Bytes};
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use rabbit_reduce_core::id::JobId;
@@ -96,7 +96,7 @@ pub(super) struct PageQuery {
 pub(super) async fn page(
     State(desk): State<Desk>,
     Path(job): Path<String>,
-    Query(query): Query<PageQuery>,
+    Asked(query): Asked<PageQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Failed> {
     let job = id(&job)?;

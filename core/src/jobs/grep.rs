@@ -1,4 +1,4 @@
-//! The lines that an expression matches, with their places, in the order of the sources.
+//! The lines, or other records, that an expression matches, with their places, in the order of the sources.
 //!
 //! What would surprise: a key is a place, so no two pairs ever meet, and the order of keys is the order of the input.
 
@@ -7,15 +7,18 @@ use crate::boundary::Boundary;
 use crate::job::{Pair, Piece, Program, RecordError, Records};
 use crate::pairs::PairSource;
 use crate::rows::{Cell, RowSink};
+use crate::selection::Selection;
 use regex::bytes::Regex;
 use std::borrow::Cow;
 use std::io;
 
-/// Finds lines. Key: the source's number and the line's offset, both big-endian. Value: the line without its line feed.
+/// Finds records. Key: the source's number and the record's offset, both big-endian. Value: the record without what ends it.
 #[derive(Clone, Debug)]
 pub struct Grep {
-    /// What a line must match somewhere.
+    /// What a line, or what is looked at of a record, must match somewhere.
     pub pattern: Regex,
+    /// What is looked at, if not lines as they are.
+    pub selection: Option<Selection>,
 }
 
 /// Bytes of a place: source and offset.
@@ -25,21 +28,28 @@ impl Program for Grep {
     type Value = Vec<u8>;
 
     fn boundary(&self) -> Boundary {
-        Boundary::Line
+        self.selection.as_ref().map_or(Boundary::Line, Selection::boundary)
     }
 
     fn records(&self) -> Records {
-        Records::Lines
+        self.selection.as_ref().map_or(Records::Lines, Selection::records)
+    }
+
+    fn selection(&self) -> Option<&Selection> {
+        self.selection.as_ref()
     }
 
     fn map<'r>(&'r self, record: Piece<'r>) -> impl Iterator<Item = Result<Pair<'r, Vec<u8>>, RecordError>> + 'r {
-        self.pattern
-            .is_match(record.bytes)
-            .then(|| {
-                let key = [&record.source.0.to_be_bytes()[..], &record.offset.to_be_bytes()].concat();
-                Ok(Pair { key: Cow::Owned(key), value: record.bytes.to_vec() })
-            })
-            .into_iter()
+        let looked_at = match &self.selection {
+            None => Ok(Some(Cow::Borrowed(record.bytes))),
+            Some(selection) => selection.content(&record),
+        };
+        let found = looked_at.map(|looked_at| looked_at.filter(|bytes| self.pattern.is_match(bytes)));
+        let pair = move |_| {
+            let key = [&record.source.0.to_be_bytes()[..], &record.offset.to_be_bytes()].concat();
+            Pair { key: Cow::Owned(key), value: record.bytes.to_vec() }
+        };
+        found.map(|found| found.map(pair)).transpose().into_iter()
     }
 
     /// Two pairs of one place are the same pair.

@@ -4,6 +4,7 @@
 
 use super::JobError;
 use crate::lines::{LineFormat, MOST_FIELDS, SortField};
+use crate::selection::{RecordOptions, Selection};
 use crate::shipped::Shipped;
 use crate::tokens::Tokens;
 use regex::bytes::Regex;
@@ -32,6 +33,9 @@ pub struct Options {
     /// The expression that `grep` looks for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pattern: Option<String>,
+    /// What of the input is looked at, for jobs that need not look at all of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub records: Option<Box<RecordOptions>>,
     /// Whether `count` counts every source by itself.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub by_source: bool,
@@ -150,11 +154,13 @@ pub enum TokensName {
     Letters,
     /// [`Tokens::Words`]
     Words,
+    /// [`Tokens::Whole`]
+    Whole,
 }
 
 /// A name that is no rule for tokens.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there are no tokens `{0}`; there are whitespace, letters, words")]
+#[error("there are no tokens `{0}`; there are whitespace, letters, words, whole")]
 pub struct TokensNameError(pub String);
 
 impl FromStr for TokensName {
@@ -165,6 +171,7 @@ impl FromStr for TokensName {
             "whitespace" => Ok(Self::Whitespace),
             "letters" => Ok(Self::Letters),
             "words" => Ok(Self::Words),
+            "whole" => Ok(Self::Whole),
             _ => Err(TokensNameError(name.to_owned())),
         }
     }
@@ -181,6 +188,8 @@ pub enum Flag {
     Lowercase,
     /// `--pattern`
     Pattern,
+    /// `--records` and `--field`
+    Records,
     /// `--by-source`
     BySource,
     /// `--mapper`, `--combiner`, `--reducer` and what belongs to them
@@ -205,6 +214,7 @@ impl Flag {
             Self::Tokens | Self::TokenRegex => &["word-count", "index"],
             Self::Lowercase => &["word-count", "letter-count", "index"],
             Self::Pattern => &["grep"],
+            Self::Records => &["word-count", "letter-count", "sum", "index", "grep"],
             Self::BySource => &["count"],
             Self::Streaming => &["command", "module"],
             Self::Module => &["module"],
@@ -220,6 +230,7 @@ impl fmt::Display for Flag {
             Self::TokenRegex => "--token-regex",
             Self::Lowercase => "--lowercase",
             Self::Pattern => "--pattern",
+            Self::Records => "--records, --field or what belongs to them",
             Self::BySource => "--by-source",
             Self::Streaming => "--mapper, --reducer or what belongs to them",
             Self::Module => "--program",
@@ -236,6 +247,7 @@ impl Options {
             (self.token_regex.is_some(), Flag::TokenRegex),
             (self.lowercase, Flag::Lowercase),
             (self.pattern.is_some(), Flag::Pattern),
+            (self.records.is_some(), Flag::Records),
             (self.by_source, Flag::BySource),
             (self.streaming.is_some(), Flag::Streaming),
             (self.module.is_some(), Flag::Module),
@@ -254,12 +266,24 @@ impl Options {
         match (self.tokens, &self.token_regex) {
             (Some(_), Some(_)) => Err(JobError::TwoTokens),
             (None, Some(expression)) => Ok(Tokens::Regex(compiled(Flag::TokenRegex, expression)?)),
+            // The value of a field is what a person counts, unless they say otherwise.
+            (None, None) if self.records.as_ref().is_some_and(|records| records.field.is_some()) => Ok(Tokens::Whole),
             (name, None) => Ok(match name.unwrap_or_default() {
                 TokensName::Whitespace => Tokens::Whitespace,
                 TokensName::Letters => Tokens::Letters,
                 TokensName::Words => Tokens::Words,
+                TokensName::Whole => Tokens::Whole,
             }),
         }
+    }
+
+    /// What of the input is looked at; `None`: all of it, as it comes.
+    pub(super) fn selection(&self, job: &str) -> Result<Option<Selection>, JobError> {
+        // A token that is all there is needs something that ends.
+        let lines = (self.tokens == Some(TokensName::Whole)).then(Box::default);
+        let records = self.records.clone().or(lines);
+        let selection = records.map(|records| records.selection()).transpose();
+        selection.map_err(|reason| JobError::Setting { job: job.to_owned(), reason })
     }
 
     pub(super) fn pattern(&self, job: &'static str) -> Result<Regex, JobError> {

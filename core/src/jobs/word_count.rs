@@ -129,7 +129,7 @@ mod tests {
         ) {
             let program = WordCount { tokens: Tokens::Whitespace, lowercase };
             let bytes = text.as_bytes();
-            let piece = Piece { source: SourceNumber(0), name: b"-", offset: 0, bytes, continues: false, ends: true };
+            let piece = Piece { source: SourceNumber(0), name: b"-", offset: 0, bytes, continues: false, ends: true, column: None };
             let mapped: Vec<_> = program.map(piece).map(|pair| pair.map(|pair| (pair.key.into_owned(), pair.value)).unwrap()).collect();
             let mut taken = Taken::default();
             prop_assert_eq!(program.map_all(piece, &mut taken), Some(Ok(())));

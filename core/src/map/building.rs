@@ -54,7 +54,7 @@ impl<'p, P: Program> Building<'p, P> {
     }
 
     /// Leaves a record out.
-    pub fn skip(&mut self, skip: Skip, record: &[u8]) {
+    pub fn skip(&mut self, skip: Skip, record: &Piece<'_>) {
         if self.skips.listed.len() < LISTED_SKIPS {
             self.refused.push(skip.clone(), record);
         }

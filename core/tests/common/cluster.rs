@@ -9,7 +9,7 @@ use rabbit_reduce_core::job::{Piece, Program, ValueError};
 use rabbit_reduce_core::ledger::append::{Append, Event, Record, Step};
 use rabbit_reduce_core::ledger::delta::{Delta, Fold};
 use rabbit_reduce_core::ledger::{Entry, Finish, Ledger};
-use rabbit_reduce_core::local::LocalSource;
+use rabbit_reduce_core::local::{LocalSource, column_of};
 use rabbit_reduce_core::map::{LeftOut, Limits, Mapped, map_chunk};
 use rabbit_reduce_core::merge::{Merge, combine};
 use rabbit_reduce_core::message::{self, Home, Partial};
@@ -119,7 +119,8 @@ fn attempt<P: Program>(
         let from: usize = piece.offset.try_into().unwrap();
         let bytes = &source.bytes[from..][..piece.length.try_into().unwrap()];
         let (offset, continues, ends) = (piece.offset, piece.continues, piece.ends);
-        Piece { source: piece.source, name: &source.name, offset, bytes, continues, ends }
+        let column = column_of(program, &source.bytes);
+        Piece { source: piece.source, name: &source.name, offset, bytes, continues, ends, column }
     };
     let pieces: Vec<_> = plan.pieces.iter().map(piece).collect();
     let Shape { partitions, segment_bytes, .. } = *shape;

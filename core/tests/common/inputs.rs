@@ -51,6 +51,16 @@ pub(crate) fn named_jobs() -> Vec<(&'static str, String)> {
         ("letter-count", "{}".to_owned()),
         ("letter-count", r#"{"lowercase":true}"#.to_owned()),
     ];
+    let records = [
+        ("word-count", r#"{"records":{"form":"line"},"tokens":"whole"}"#),
+        ("word-count", r#"{"records":{"form":"csv","field":"1"},"lowercase":true}"#),
+        ("word-count", r#"{"records":{"form":"delimiter","delimiter":",","field":"2"}}"#),
+        ("letter-count", r#"{"records":{"form":"paragraph"}}"#),
+        ("index", r#"{"records":{"form":"csv","delimiter":":","no_header":true,"field":"1"},"tokens":"letters"}"#),
+        ("sum", r#"{"records":{"form":"line","field":"1"}}"#),
+        ("grep", r#"{"records":{"form":"csv","no_header":true,"field":"1"},"pattern":"[a-c]|^$"}"#),
+    ];
+    jobs.extend(records.map(|(job, options)| (job, options.to_owned())));
     for tokens in tokens {
         for lowercase in ["", r#","lowercase":true"#] {
             jobs.push(("word-count", format!("{{{tokens}{lowercase}}}")));
@@ -98,6 +108,9 @@ pub(crate) fn text() -> impl Strategy<Value = Vec<u8>> {
         ".",
         ":",
         ",",
+        "\"",
+        ",\"",
+        "\n\n",
         "_",
         "1",
         "9",

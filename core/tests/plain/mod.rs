@@ -8,11 +8,12 @@ use rabbit_reduce_core::boundary::Boundary;
 use rabbit_reduce_core::id::SourceNumber;
 use rabbit_reduce_core::job::{Piece, Program, Records, Value};
 use rabbit_reduce_core::jobs::{Job, with_program};
+use rabbit_reduce_core::local::column_of;
 use rabbit_reduce_core::pairs::PairSource;
 use rabbit_reduce_core::rows::format::{Format, writer};
 use rabbit_reduce_core::tokens::Whitespace;
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, Read};
 
 /// Keys and values in their byte form, as mapped.
 pub(crate) type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
@@ -46,7 +47,8 @@ pub(crate) fn run(
         for (&(start, continues), end) in starts.iter().zip(ends) {
             let source = SourceNumber(number.try_into().unwrap());
             let (offset, ends) = (start as u64, end == bytes.len());
-            let piece = Piece { source, name, offset, bytes: &bytes[start..end], continues, ends };
+            let column = with_program!(job, program => column_of(program, bytes));
+            let piece = Piece { source, name, offset, bytes: &bytes[start..end], continues, ends, column };
             with_program!(job, program => map(program, piece, &mut pairs, &mut losses));
         }
     }
@@ -58,7 +60,7 @@ pub(crate) fn run(
 }
 
 fn map<P: Program>(program: &P, piece: Piece<'_>, pairs: &mut Pairs, losses: &mut Vec<(u32, u64, String)>) {
-    for (at, bytes) in records(program.records(), piece.bytes) {
+    for (at, bytes) in records(program.records(), piece.bytes, piece.offset == 0) {
         let record = Piece { offset: piece.offset + at as u64, bytes, ..piece };
         for pair in program.map(record) {
             match pair {
@@ -73,7 +75,7 @@ fn map<P: Program>(program: &P, piece: Piece<'_>, pairs: &mut Pairs, losses: &mu
     }
 }
 
-fn records(records: Records, bytes: &[u8]) -> Vec<(usize, &[u8])> {
+fn records(records: Records, bytes: &[u8], begins: bool) -> Vec<(usize, &[u8])> {
     match records {
         Records::Piece => vec![(0, bytes)],
         Records::Tokens => {
@@ -82,14 +84,63 @@ fn records(records: Records, bytes: &[u8]) -> Vec<(usize, &[u8])> {
             std::iter::from_fn(placed).collect()
         }
         Records::Lines => {
-            let mut at = 0;
-            let lines = bytes.split_inclusive(|&byte| byte == b'\n').map(|line| {
-                at += line.len();
-                (at - line.len(), line.strip_suffix(b"\n").unwrap_or(line))
-            });
-            lines.collect()
+            let bare = |line: &'_ [u8]| line.strip_suffix(b"\n").map_or(line.len(), |line| line.strip_suffix(b"\r").unwrap_or(line).len());
+            parts(bytes, b'\n').map(|(at, line)| (at, &line[..bare(line)])).collect()
+        }
+        Records::Delimited(by) => parts(bytes, by).map(|(at, part)| (at, part.strip_suffix(&[by]).unwrap_or(part))).collect(),
+        Records::Paragraphs => {
+            let mut paragraphs: Vec<(usize, usize)> = Vec::new();
+            let mut goes_on = false;
+            for (at, line) in parts(bytes, b'\n') {
+                let blank = line == b"\n" || line == b"\r\n";
+                match paragraphs.last_mut() {
+                    Some((_, end)) if goes_on && !blank => *end = at + line.len(),
+                    _ if !blank => paragraphs.push((at, at + line.len())),
+                    _ => {}
+                }
+                goes_on = !blank;
+            }
+            let trimmed = |end: usize, at: usize| {
+                let last = bytes[at..end].iter().rposition(|byte| !b"\r\n".contains(byte));
+                last.map_or(at, |last| at + last + 1)
+            };
+            paragraphs.into_iter().map(|(at, end)| (at, &bytes[at..trimmed(end, at)])).collect()
+        }
+        Records::Csv { delimiter, header } => {
+            let records = csv_records(bytes, delimiter).into_iter();
+            let header = |(at, _): &(usize, &[u8])| header && begins && *at == 0;
+            records.filter(|record| !header(record)).collect()
         }
     }
+}
+
+fn parts(bytes: &[u8], by: u8) -> impl Iterator<Item = (usize, &[u8])> {
+    let mut at = 0;
+    bytes.split_inclusive(move |&byte| byte == by).map(move |part| {
+        at += part.len();
+        (at - part.len(), part)
+    })
+}
+
+/// By the `csv` library: what it has read when it gives a record is where that ends.
+fn csv_records(bytes: &[u8], delimiter: u8) -> Vec<(usize, &[u8])> {
+    let mut builder = csv::ReaderBuilder::new();
+    builder.has_headers(false).flexible(true).delimiter(delimiter).terminator(csv::Terminator::Any(b'\n'));
+    // Behind an empty line it takes no byte-order mark away.
+    let mut reader = builder.from_reader(b"\n".chain(bytes));
+    let (mut records, mut record) = (Vec::new(), csv::ByteRecord::new());
+    let mut at = 0;
+    while reader.read_byte_record(&mut record).unwrap() {
+        let end = usize::try_from(reader.position().byte()).unwrap() - 1;
+        let found = &bytes[at..end];
+        let blank = found.iter().take_while(|byte| **byte == b'\n').count();
+        let bare = found[blank..].strip_suffix(b"\n").map_or(&found[blank..], |line| line.strip_suffix(b"\r").unwrap_or(line));
+        if !bare.is_empty() {
+            records.push((at + blank, bare));
+        }
+        at = end;
+    }
+    records
 }
 
 fn reduce<P: Program>(program: &P, names: &[Vec<u8>], pairs: Pairs, out: &mut Vec<u8>) {
@@ -147,6 +198,17 @@ fn allowed(boundary: Boundary, bytes: &[u8]) -> Vec<(usize, bool)> {
                     (blank || character == Some('\n')).then_some((at, false))
                 }
                 Boundary::Line => (character == Some('\n')).then_some((at, false)),
+                Boundary::Byte(byte) => (bytes[at - 1] == byte).then_some((at, false)),
+                Boundary::Paragraph => {
+                    let (before, after) = bytes.split_at(at);
+                    let blank = before.ends_with(b"\n\n") || before.ends_with(b"\n\r\n");
+                    let goes_on = after.starts_with(b"\n") || after.starts_with(b"\r\n") || after == b"\r";
+                    (blank && !goes_on).then_some((at, false))
+                }
+                Boundary::Csv(delimiter) => csv_records(bytes, delimiter)
+                    .iter()
+                    .any(|(begin, record)| *begin == at && !record.is_empty())
+                    .then_some((at, false)),
             }
         })
         .collect()

@@ -12,6 +12,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use rabbit_reduce_core::jobs::TokensName;
 use rabbit_reduce_core::rows::format::Format;
+use rabbit_reduce_core::selection::Form;
 use rabbit_reduce_core::spec::{By, DEFAULT_MAX_LOSSES, DEFAULT_PARTITIONS, OUTPUT_BYTES};
 use rabbit_reduce_runtime::process::args::{BrokerArgs, ByteSize, CommandLimitArgs, LogArgs, ModuleArgs};
 use rabbit_reduce_runtime::publishing::Packing;
@@ -31,7 +32,7 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 done with losses, 4 broker, 5 input or 
 const RUN_EXAMPLES: &str = "\
 Examples:
   producer run --top 10 books/
-  zcat *.gz | producer run --job count -
+  producer run --records csv --field country --top 10 visits.csv    the most common values of a column
   producer run books/ --then --job count                     how many different words there are";
 
 const PUSH_EXAMPLES: &str = "\
@@ -374,7 +375,7 @@ pub(super) struct JobArgs {
     /// What to do: word-count, letter-count, count, sum, index or grep [default: word-count]
     #[arg(long, env = "RABBIT_REDUCE_JOB", value_name = "NAME")]
     pub(super) job: Option<String>,
-    /// What a word is (word-count, index) [default: whitespace]
+    /// What a word is (word-count, index) [default: whitespace; whole with --field]
     #[arg(long, env = "RABBIT_REDUCE_TOKENS", value_name = "RULE", value_parser = tokens())]
     pub(super) tokens: Option<TokensName>,
     /// An expression whose matches in a line are its words (word-count, index)
@@ -386,6 +387,35 @@ pub(super) struct JobArgs {
     /// The expression to look for (grep)
     #[arg(long, env = "RABBIT_REDUCE_PATTERN", value_name = "RE", allow_hyphen_values = true)]
     pub(super) pattern: Option<String>,
+    /// What a record is (all but count): the first record of a file of csv names its columns [default: line]
+    #[arg(long, env = "RABBIT_REDUCE_RECORDS", help_heading = "Records", value_name = "FORM", value_parser = form())]
+    pub(super) records: Option<Form>,
+    /// Look at this field of a record alone: a column of csv, a name in jsonl as a.b, or else the number of a word
+    #[arg(
+        long,
+        env = "RABBIT_REDUCE_FIELD",
+        help_heading = "Records",
+        value_name = "NAME",
+        allow_hyphen_values = true
+    )]
+    pub(super) field: Option<String>,
+    /// The character between records (delimiter) or fields (csv), as ; or \t or \0 [default for csv: a comma]
+    #[arg(
+        long,
+        env = "RABBIT_REDUCE_DELIMITER",
+        help_heading = "Records",
+        value_name = "CHARACTER",
+        allow_hyphen_values = true
+    )]
+    pub(super) delimiter: Option<String>,
+    /// Files of csv begin with a record like any other; columns have numbers, from 1
+    #[arg(
+        long,
+        env = "RABBIT_REDUCE_NO_HEADER",
+        help_heading = "Records",
+        value_parser = FalseyValueParser::new()
+    )]
+    pub(super) no_header: bool,
     /// A row for every source (count)
     #[arg(long, env = "RABBIT_REDUCE_BY_SOURCE", value_parser = FalseyValueParser::new())]
     pub(super) by_source: bool,
@@ -543,7 +573,17 @@ fn packing() -> impl TypedValueParser<Value = Packing> {
 }
 
 fn tokens() -> impl TypedValueParser<Value = TokensName> {
-    PossibleValuesParser::new(["whitespace", "letters", "words"]).try_map(|name| name.parse::<TokensName>())
+    PossibleValuesParser::new(["whitespace", "letters", "words", "whole"]).try_map(|name| name.parse::<TokensName>())
+}
+
+fn form() -> impl TypedValueParser<Value = Form> {
+    PossibleValuesParser::new(["line", "paragraph", "delimiter", "csv", "jsonl"]).map(|name| match &*name {
+        "paragraph" => Form::Paragraph,
+        "delimiter" => Form::Delimiter,
+        "csv" => Form::Csv,
+        "jsonl" => Form::Jsonl,
+        _ => Form::Line,
+    })
 }
 
 fn format() -> impl TypedValueParser<Value = Format> {

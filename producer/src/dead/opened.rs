@@ -119,7 +119,7 @@ pub(crate) mod tests {
     fn piece(source: u32, name: &str, offset: u64, length: u64, file: Option<&str>) -> TaskPiece {
         let file = file.map(|path| FileStamp { path: ByteText(path.into()), size: 100, modified_ns: 0 });
         let (source, name) = (SourceNumber(source), ByteText(name.into()));
-        TaskPiece { source, name, offset, length, continues: false, ends: true, file }
+        TaskPiece { source, name, offset, length, continues: false, ends: true, file, column: None }
     }
 
     /// A chunk of two pieces by value and one by reference that failed twice.
@@ -174,6 +174,7 @@ pub(crate) mod tests {
             skip: Skip { source: SourceNumber(source), offset, reason: "it is no number".to_owned() },
             length,
             kept,
+            column: None,
         };
         let records = vec![record(0, 20, 3, true), record(0, 30, 9_000_000, false), record(1, 0, 2, true)];
         let refused = Refused { job: JobId(Uuid::from_u128(7)), chunk: ChunkNumber(3), records };
@@ -231,6 +232,7 @@ pub(crate) mod tests {
                 skip: Skip { source: SourceNumber(0), offset: 0, reason: String::new() },
                 length: u64::MAX,
                 kept: true,
+                column: None,
             }],
         };
         let Contents::Records(records) = Contents::of(&encode(&long, b"abc")) else { panic!("no records") };

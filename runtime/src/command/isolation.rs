@@ -48,7 +48,7 @@ pub(super) fn lines_of<'l>(
         for record in RecordIter::new(Records::Lines, *piece) {
             records += 1;
             match left_out.agreed_at(place(&record)) {
-                Some(skip) => building.skip(skip.clone(), record.bytes),
+                Some(skip) => building.skip(skip.clone(), &record),
                 None => lines.push(record.bytes),
             }
         }

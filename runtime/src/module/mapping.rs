@@ -60,7 +60,7 @@ impl<'c> Chunk<'c> {
                 let place = Place { source: record.source, offset: record.offset };
                 if let Some(skip) = self.left_out.agreed_at(place) {
                     mapping.map_gathered()?;
-                    mapping.building.skip(skip.clone(), record.bytes);
+                    mapping.building.skip(skip.clone(), &record);
                     continue;
                 }
                 mapping.glance.watch.record(Some(place), record.bytes);
@@ -180,7 +180,7 @@ impl<'c, P: Valued> Mapping<'_, 'c, P> {
         match self.chunk.map(&mut self.guest, record, self.lines)? {
             Ok(()) => self.take_pairs(record),
             Err(reason) => {
-                self.building.skip(Skip::new(record.source, record.offset, reason), record.bytes);
+                self.building.skip(Skip::new(record.source, record.offset, reason), &record);
                 Ok(())
             }
         }

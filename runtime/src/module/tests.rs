@@ -53,6 +53,7 @@ fn mapped(program: &NamedProgram, text: &str) -> (Vec<(String, String)>, Vec<Str
         bytes: text.as_bytes(),
         continues: false,
         ends: true,
+        column: None,
     };
     let at = MapPlace { job: JobId(uuid::Uuid::nil()), chunk: ChunkNumber(0), alone: false };
     let limits = Limits { partitions: 1, segment_bytes: 1 << 20, output_bytes: 1 << 20, budget_bytes: 1 << 20 };

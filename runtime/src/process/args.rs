@@ -4,6 +4,7 @@
 //! used, since clap repeats in its message whatever it refuses, and here that would be a password.
 
 pub use super::byte_size::ByteSize;
+use super::config::ConfigArgs;
 pub use super::memory::memory_default;
 use crate::broker::rabbit::Credentials;
 use crate::command::{Host, Limits, Permission};
@@ -166,6 +167,15 @@ pub struct LogArgs {
         hide_possible_values = true
     )]
     pub log_format: LogFormat,
+    /// Where flags come from, too.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+}
+
+/// The long names of the flags that all programs take.
+pub(super) fn shared_flags() -> Vec<String> {
+    let command = <LogArgs as clap::Args>::augment_args(<BrokerArgs as clap::Args>::augment_args(clap::Command::new("all")));
+    command.get_arguments().filter_map(clap::Arg::get_long).map(str::to_owned).collect()
 }
 
 /// What lines of the log look like.

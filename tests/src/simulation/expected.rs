@@ -123,6 +123,7 @@ impl Expected {
                         bytes: &source.bytes[from..from + length],
                         continues: piece.continues,
                         ends: piece.ends,
+                        column: with_program!(&program, program => local::column_of(program, &source.bytes)),
                     }
                 })
                 .collect();

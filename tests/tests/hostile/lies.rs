@@ -129,7 +129,7 @@ type BadTask = (&'static str, fn(Task) -> Task, &'static str);
 
 fn piece(offset: u64, length: u64, name: usize) -> TaskPiece {
     let (source, name) = (SourceNumber(0), ByteText(vec![1; name]));
-    TaskPiece { source, name, offset, length, continues: false, ends: false, file: None }
+    TaskPiece { source, name, offset, length, continues: false, ends: false, file: None, column: None }
 }
 
 fn expression(pattern: String) -> ProgramSpec {

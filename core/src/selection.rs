@@ -1,0 +1,547 @@
+//! What of the input a job looks at, for jobs that need no program of one's own: records of a form, and a field of each.
+//!
+//! It is what `--records`, `--delimiter`, `--no-header` and `--field` say. A [`Selected`] program is given the field as if it were
+//! all there is. What would surprise: which column of CSV a name means is told by the first record of each source, which only who
+//! reads that source's beginning can see; so pieces carry the [`Column`], and sources may order theirs differently.
+
+pub mod quotes;
+
+use crate::boundary::Boundary;
+use crate::job::{Pair, Piece, Program, RecordError, Records, TakePair};
+use crate::jobs::nearest;
+use crate::pairs::PairSource;
+use crate::records::{RecordIter, without_line_end};
+use crate::rows::RowSink;
+use crate::tokens::Whitespace;
+use quotes::Quotes;
+use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::fmt;
+use std::io;
+
+/// The longest first record of a source of CSV, in bytes.
+pub const MAX_HEADER_BYTES: usize = 1 << 20;
+/// Columns that are named where one is not found.
+const NAMED_COLUMNS: usize = 20;
+
+/// How input falls into records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Form {
+    /// A line.
+    #[default]
+    Line,
+    /// Lines up to a blank one.
+    Paragraph,
+    /// What lies between two of a character.
+    Delimiter,
+    /// A record of CSV.
+    Csv,
+    /// A line that is a JSON object.
+    Jsonl,
+}
+
+/// What is said of records; what is not said is not written.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RecordOptions {
+    /// What they are.
+    pub form: Form,
+    /// The character between records, or between fields of CSV: a comma if nobody says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delimiter: Option<String>,
+    /// Sources of CSV begin with a record like any other.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub no_header: bool,
+    /// The field that alone is looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub field: Option<String>,
+}
+
+/// What of the input is looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Selection {
+    records: Records,
+    boundary: Boundary,
+    field: Field,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Field {
+    /// All of a record.
+    All,
+    /// A run of anything but white space, from 0.
+    Token(usize),
+    /// Of CSV.
+    Column(String),
+    /// Of JSON: the names that lead to it.
+    Path(Vec<String>),
+}
+
+/// A column of a source of CSV.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "(u32, u32)", into = "(u32, u32)")]
+pub struct Column {
+    /// Which one, from 0.
+    pub at: u32,
+    /// How many there are.
+    pub of: u32,
+}
+
+impl From<(u32, u32)> for Column {
+    fn from((at, of): (u32, u32)) -> Self {
+        Self { at, of }
+    }
+}
+
+impl From<Column> for (u32, u32) {
+    fn from(Column { at, of }: Column) -> Self {
+        (at, of)
+    }
+}
+
+/// Why a source has no such column.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ColumnError {
+    /// None of that name or number.
+    #[error("it has no column {name:?}{}; {}", NearestName(.nearest.as_deref()), Columns(.columns))]
+    Missing {
+        /// As asked for.
+        name: String,
+        /// One that is called much like it.
+        nearest: Option<String>,
+        /// Those that it has, or how many if they have no names.
+        columns: Result<Vec<String>, usize>,
+    },
+    /// More than one of that name.
+    #[error("it has several columns {0:?}: ask for one by its number, counted from 1")]
+    Ambiguous(String),
+    /// It cannot be told.
+    #[error("its first record is longer than {MAX_HEADER_BYTES} bytes: are these the records that were meant?")]
+    TooLong,
+}
+
+struct NearestName<'n>(Option<&'n str>);
+
+impl fmt::Display for NearestName<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |name| write!(out, ", did you mean {name:?}?"))
+    }
+}
+
+struct Columns<'c>(&'c Result<Vec<String>, usize>);
+
+impl fmt::Display for Columns<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Err(count) => write!(out, "without a header they have numbers, here from 1 to {count}"),
+            Ok(names) => {
+                let shown: Vec<_> = names.iter().take(NAMED_COLUMNS).map(|name| format!("{name:?}")).collect();
+                write!(out, "its columns are {}", shown.join(", "))?;
+                let more = names.len().saturating_sub(NAMED_COLUMNS);
+                if more > 0 { write!(out, " and {more} more") } else { Ok(()) }
+            }
+        }
+    }
+}
+
+impl RecordOptions {
+    /// What they mean.
+    ///
+    /// # Errors
+    /// Names the option that is wrong, and what would be right.
+    pub fn selection(&self) -> Result<Selection, String> {
+        let delimiter = match (self.form, self.delimiter.as_deref().map(str::as_bytes)) {
+            (Form::Delimiter, None) => return Err("--records delimiter needs --delimiter".to_owned()),
+            (Form::Csv, None) => b',',
+            (Form::Csv, Some([b'"' | b'\n' | b'\r'])) => {
+                return Err("--delimiter of csv is no quote and no line's end".to_owned());
+            }
+            (Form::Delimiter | Form::Csv, Some([byte])) => *byte,
+            (Form::Delimiter | Form::Csv, Some(_)) => {
+                return Err("--delimiter is one ASCII character, \\t, \\n or \\0".to_owned());
+            }
+            (_, Some(_)) => return Err("--delimiter is for --records delimiter and csv".to_owned()),
+            (_, None) => b'\n',
+        };
+        if self.no_header && self.form != Form::Csv {
+            return Err("--no-header is for --records csv".to_owned());
+        }
+        let (records, boundary) = match self.form {
+            Form::Line | Form::Jsonl => (Records::Lines, Boundary::Line),
+            Form::Paragraph => (Records::Paragraphs, Boundary::Paragraph),
+            Form::Delimiter => (Records::Delimited(delimiter), Boundary::Byte(delimiter)),
+            Form::Csv => (Records::Csv { delimiter, header: !self.no_header }, Boundary::Csv(delimiter)),
+        };
+        let field = match (self.form, &self.field) {
+            (_, None) => Field::All,
+            (Form::Csv, Some(name)) if self.no_header && number(name).is_none() => {
+                return Err("--field without a header is the number of a column, counted from 1".to_owned());
+            }
+            (Form::Csv, Some(name)) => Field::Column(name.clone()),
+            (Form::Jsonl, Some(path)) => Field::Path(names(path)?),
+            (_, Some(field)) => Field::Token(number(field).ok_or(
+                "--field of a line, a paragraph or what is delimited is a number: fields lie between white space, counted from 1 (csv and jsonl have names: say --records)",
+            )?),
+        };
+        Ok(Selection { records, boundary, field })
+    }
+}
+
+/// A number that counts from 1, as one that counts from 0.
+fn number(text: &str) -> Option<usize> {
+    text.parse::<usize>().ok()?.checked_sub(1)
+}
+
+/// The names in `a.b`, or in a JSON pointer `/a/b` (RFC 6901).
+fn names(path: &str) -> Result<Vec<String>, String> {
+    let names: Vec<String> = match path.strip_prefix('/') {
+        Some(pointer) => pointer.split('/').map(|name| name.replace("~1", "/").replace("~0", "~")).collect(),
+        None => path.split('.').map(str::to_owned).collect(),
+    };
+    if path.is_empty() || !path.starts_with('/') && names.iter().any(String::is_empty) {
+        return Err(format!("--field: {path:?} is no field: it is a name, names joined by dots, or a JSON pointer"));
+    }
+    Ok(names)
+}
+
+impl Selection {
+    /// How a piece falls into records.
+    #[must_use]
+    pub const fn records(&self) -> Records {
+        self.records
+    }
+
+    /// Where a source may be cut.
+    #[must_use]
+    pub const fn boundary(&self) -> Boundary {
+        self.boundary
+    }
+
+    /// Whether pieces need a [`Column`].
+    #[must_use]
+    pub const fn needs_column(&self) -> bool {
+        matches!(self.field, Field::Column(_))
+    }
+
+    /// The column that is meant in a source that begins so. `all`: that is all of it. `None` if there is no record.
+    ///
+    /// # Errors
+    /// If there is no such column.
+    pub fn column(&self, beginning: &[u8], all: bool) -> Result<Option<Column>, ColumnError> {
+        let (Field::Column(name), Records::Csv { delimiter, header }) = (&self.field, self.records) else {
+            return Ok(None);
+        };
+        if beginning.is_empty() {
+            return Ok(None);
+        }
+        let mut from = 0;
+        let first = loop {
+            let rest = &beginning[from..];
+            let end = Quotes::new(delimiter).end(rest);
+            let record = match end {
+                Some(end) => without_line_end(&rest[..end]),
+                None if all => rest,
+                None => return Err(ColumnError::TooLong),
+            };
+            // Where columns have names, they stand in the first line.
+            if header || !record.is_empty() {
+                break record;
+            }
+            match end {
+                Some(end) => from += end,
+                None => return Ok(None),
+            }
+        };
+        let fields = fields(first, delimiter);
+        let of = u32::try_from(fields.len()).map_err(|_| ColumnError::TooLong)?;
+        let column = |at: usize| Column { at: u32::try_from(at).unwrap_or(of), of };
+        let numbered = number(name).filter(|at| *at < fields.len());
+        let missing = |columns, nearest| ColumnError::Missing { name: name.clone(), nearest, columns };
+        if !header {
+            return numbered.map(|at| Some(column(at))).ok_or_else(|| missing(Err(fields.len()), None));
+        }
+        let mut of_name = fields.iter().enumerate().filter(|(_, field)| **field == name.as_bytes()).map(|(at, _)| at);
+        match (of_name.next(), of_name.next()) {
+            (Some(at), None) => Ok(Some(column(at))),
+            (Some(_), Some(_)) => Err(ColumnError::Ambiguous(name.clone())),
+            (None, _) => numbered.map(|at| Some(column(at))).ok_or_else(|| {
+                let columns: Vec<String> =
+                    fields.iter().map(|field| String::from_utf8_lossy(field).into_owned()).collect();
+                let nearest = nearest(name, columns.iter().map(String::as_str)).map(ToOwned::to_owned);
+                missing(Ok(columns), nearest)
+            }),
+        }
+    }
+
+    /// The part of a record that is looked at; `None` if it has none.
+    ///
+    /// # Errors
+    /// If the record is not what it should be.
+    pub fn content<'r>(&self, record: &Piece<'r>) -> Result<Option<Cow<'r, [u8]>>, RecordError> {
+        let bytes = record.bytes;
+        match &self.field {
+            Field::All => Ok(Some(Cow::Borrowed(bytes))),
+            Field::Token(at) => Ok(Whitespace::new(bytes).nth(*at).map(Cow::Borrowed)),
+            Field::Path(names) => value(bytes, names),
+            Field::Column(_) => {
+                let Records::Csv { delimiter, .. } = self.records else { unreachable!("columns are of CSV") };
+                let column = record.column.ok_or_else(|| RecordError::new("nobody told which column it is about"))?;
+                cell(bytes, delimiter, column).map(Some)
+            }
+        }
+    }
+}
+
+/// The fields of a record.
+fn fields(record: &[u8], delimiter: u8) -> Vec<Vec<u8>> {
+    let mut fields = vec![Vec::new()];
+    each_field(record, delimiter, |at, part| {
+        fields.resize(at + 1, Vec::new());
+        fields[at].extend_from_slice(part);
+    });
+    fields
+}
+
+/// A field of a record that has as many as its source's first.
+fn cell(record: &[u8], delimiter: u8, column: Column) -> Result<Cow<'_, [u8]>, RecordError> {
+    let (at, of) = (column.at as usize, column.of as usize);
+    let wrong = |count: usize| RecordError::new(format!("it has {count} fields, the first record of its source has {of}"));
+    if memchr::memchr(b'"', record).is_none() {
+        let mut delimiters = memchr::memchr_iter(delimiter, record);
+        let begin = if at == 0 { Some(0) } else { delimiters.nth(at - 1).map(|before| before + 1) };
+        let end = delimiters.next();
+        let count = if begin.is_some() {
+            at + 1 + usize::from(end.is_some()) + delimiters.count()
+        } else {
+            memchr::memchr_iter(delimiter, record).count() + 1
+        };
+        return match begin {
+            Some(begin) if count == of => Ok(Cow::Borrowed(&record[begin..end.unwrap_or(record.len())])),
+            _ => Err(wrong(count)),
+        };
+    }
+    let mut quotes = Quotes::new(delimiter);
+    if quotes.end(record).is_none() && quotes.is_open() {
+        return Err(RecordError::new("a quote is opened and not closed"));
+    }
+    let (mut content, mut count) = (Vec::new(), 1);
+    each_field(record, delimiter, |field, part| {
+        count = field + 1;
+        if field == at {
+            content.extend_from_slice(part);
+        }
+    });
+    if count == of { Ok(Cow::Owned(content)) } else { Err(wrong(count)) }
+}
+
+/// Hands over the fields of a record without their quotes: the number of each with a part of it, at least one.
+fn each_field(record: &[u8], delimiter: u8, mut take: impl FnMut(usize, &[u8])) {
+    let mut reader =
+        csv_core::ReaderBuilder::new().delimiter(delimiter).terminator(csv_core::Terminator::Any(b'\n')).build();
+    let (mut rest, mut at, mut room) = (record, 0, [0; 1024]);
+    // It would take a byte-order mark away before anything else, also where it is a part of a field.
+    reader.read_field(b"\n", &mut room);
+    loop {
+        let (outcome, read, written) = reader.read_field(rest, &mut room);
+        rest = &rest[read..];
+        take(at, &room[..written]);
+        match outcome {
+            csv_core::ReadFieldResult::Field { record_end: false } => at += 1,
+            csv_core::ReadFieldResult::Field { record_end: true } | csv_core::ReadFieldResult::End => return,
+            // Called once more with nothing left, it says that all is over.
+            csv_core::ReadFieldResult::InputEmpty | csv_core::ReadFieldResult::OutputFull => {}
+        }
+    }
+}
+
+/// The value behind names in a line of JSON: the text of a string, or else the JSON itself. `None` if it is not there, or null.
+fn value<'r>(line: &'r [u8], names: &[String]) -> Result<Option<Cow<'r, [u8]>>, RecordError> {
+    if line.iter().all(u8::is_ascii_whitespace) {
+        return Ok(None);
+    }
+    let refused = |error: serde_json::Error| RecordError::new(format!("it is no JSON object: {error}"));
+    let mut found: Option<&'r RawValue> = None;
+    for name in names {
+        let pick = Pick(name);
+        let picked = match found {
+            None => {
+                let mut json = serde_json::Deserializer::from_slice(line);
+                pick.deserialize(&mut json).and_then(|picked| json.end().map(|()| picked)).map_err(refused)?
+            }
+            // What is no object has no fields.
+            Some(raw) if !raw.get().starts_with('{') => return Ok(None),
+            Some(raw) => pick.deserialize(&mut serde_json::Deserializer::from_str(raw.get())).map_err(refused)?,
+        };
+        match picked {
+            None => return Ok(None),
+            picked => found = picked,
+        }
+    }
+    let Some(text) = found.map(RawValue::get).filter(|text| *text != "null") else { return Ok(None) };
+    let bytes = text.as_bytes();
+    Ok(Some(match text.strip_prefix('"').and_then(|text| text.strip_suffix('"')) {
+        None => Cow::Borrowed(bytes),
+        Some(inside) if !inside.contains('\\') => Cow::Borrowed(inside.as_bytes()),
+        Some(_) => Cow::Owned(serde_json::from_str::<String>(text).map_err(refused)?.into_bytes()),
+    }))
+}
+
+/// Picks the value of a name out of an object: the last, if there are several.
+struct Pick<'n>(&'n str);
+
+impl<'de> DeserializeSeed<'de> for Pick<'_> {
+    type Value = Option<&'de RawValue>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Pick<'_> {
+    type Value = Option<&'de RawValue>;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut found = None;
+        while let Some(IsIt(wanted)) = map.next_key_seed(Name(self.0))? {
+            if wanted {
+                found = Some(map.next_value()?);
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Compares a name, without keeping it.
+struct Name<'n>(&'n str);
+
+struct IsIt(bool);
+
+impl<'de> DeserializeSeed<'de> for Name<'_> {
+    type Value = IsIt;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<IsIt, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Name<'_> {
+    type Value = IsIt;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("a name")
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<IsIt, E> {
+        Ok(IsIt(name == self.0))
+    }
+}
+
+/// A program that is given a part of each record as if it were all there is.
+#[derive(Clone, Debug)]
+pub struct Selected<P> {
+    /// What it looks at.
+    pub selection: Selection,
+    /// What it does with that.
+    pub program: P,
+}
+
+impl<P: Program> Selected<P> {
+    /// The pairs of what a record holds.
+    fn pairs<'s>(
+        &'s self,
+        content: Piece<'s>,
+    ) -> impl Iterator<Item = Result<Pair<'s, P::Value>, RecordError>> + 's {
+        RecordIter::new(self.program.records(), content).flat_map(|part| self.program.map(part))
+    }
+}
+
+/// A record's pairs: as they come where they borrow of the record, or else all of them.
+enum Mapped<I, H> {
+    Lazy(I),
+    Held(H),
+}
+
+impl<T, I: Iterator<Item = T>, H: Iterator<Item = T>> Iterator for Mapped<I, H> {
+    type Item = T;
+
+    fn next(&mut self) -> Option<T> {
+        match self {
+            Self::Lazy(pairs) => pairs.next(),
+            Self::Held(pairs) => pairs.next(),
+        }
+    }
+}
+
+impl<P: Program> Program for Selected<P> {
+    type Value = P::Value;
+
+    fn boundary(&self) -> Boundary {
+        self.selection.boundary()
+    }
+
+    fn records(&self) -> Records {
+        self.selection.records()
+    }
+
+    fn selection(&self) -> Option<&Selection> {
+        Some(&self.selection)
+    }
+
+    fn map<'r>(&'r self, record: Piece<'r>) -> impl Iterator<Item = Result<Pair<'r, P::Value>, RecordError>> + 'r {
+        let whole = Piece { continues: false, ends: true, ..record };
+        let held = |pairs: Vec<_>| Mapped::Held(pairs.into_iter());
+        match self.selection.content(&record) {
+            Ok(None) => held(Vec::new()),
+            Ok(Some(Cow::Borrowed(bytes))) => Mapped::Lazy(self.pairs(Piece { bytes, ..whole })),
+            Ok(Some(Cow::Owned(bytes))) => {
+                let owned = |pair: Pair<'_, P::Value>| Pair { key: Cow::Owned(pair.key.into_owned()), ..pair };
+                held(self.pairs(Piece { bytes: &bytes, ..whole }).map(|pair| pair.map(owned)).collect())
+            }
+            Err(error) => held(vec![Err(error)]),
+        }
+    }
+
+    fn map_all<T: TakePair<P::Value>>(&self, _: Piece<'_>, _: &mut T) -> Option<Result<(), T::Error>> {
+        None
+    }
+
+    fn merge(&self, key: &[u8], total: &mut P::Value, other: P::Value) {
+        self.program.merge(key, total, other);
+    }
+
+    fn settled<'v>(&self, key: &[u8], value: &'v [u8], room: &'v mut Vec<u8>) -> &'v [u8] {
+        self.program.settled(key, value, room)
+    }
+
+    fn group<'k>(&self, key: &'k [u8]) -> &'k [u8] {
+        self.program.group(key)
+    }
+
+    fn makes(&self, key: &[u8], value: &[u8]) -> bool {
+        self.program.makes(key, value)
+    }
+
+    fn columns(&self) -> &'static [&'static str] {
+        self.program.columns()
+    }
+
+    fn ranked(&self) -> bool {
+        self.program.ranked()
+    }
+
+    fn rows(&self, sources: &[Vec<u8>], pairs: &mut dyn PairSource, sink: &mut dyn RowSink) -> io::Result<()> {
+        self.program.rows(sources, pairs, sink)
+    }
+}
+
+#[cfg(test)]
+mod tests;
