@@ -54,6 +54,14 @@ pub struct Segment {
     length: usize,
 }
 
+impl Segment {
+    /// What its pairs take, in bytes.
+    #[must_use]
+    pub const fn bytes(&self) -> u64 {
+        self.length as u64
+    }
+}
+
 /// A mapped chunk.
 pub struct Mapped {
     /// The segments of each partition; at least one each.

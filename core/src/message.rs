@@ -10,7 +10,7 @@ mod request;
 
 pub use self::claims::FalseClaim;
 pub(crate) use self::claims::{MAX_COUNT, MAX_COUNTER_BYTES, MAX_COUNTERS};
-pub use self::packed::pack;
+pub use self::packed::{pack, packed_bytes};
 pub use self::request::{
     Answer, Ask, End, LETTER_SOURCES, Letter, LetterKind, Losses, LostChunk, News, Outcome, Part, PutBack, RecordState,
     Reply, Request, Rereduced, SeenWorker, Status, Top,

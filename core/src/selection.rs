@@ -308,7 +308,7 @@ fn fields(record: &[u8], delimiter: u8) -> Vec<Vec<u8>> {
 /// A field of a record that has as many as its source's first.
 fn cell(record: &[u8], delimiter: u8, column: Column) -> Result<Cow<'_, [u8]>, RecordError> {
     let (at, of) = (column.at as usize, column.of as usize);
-    let wrong = |count: usize| RecordError::new(format!("it has {count} fields, the first record of its source has {of}"));
+    let wrong = |count: usize| RecordError::new(format!("the number of its fields is {count}, that of the first record of its source {of}"));
     if memchr::memchr(b'"', record).is_none() {
         let mut delimiters = memchr::memchr_iter(delimiter, record);
         let begin = if at == 0 { Some(0) } else { delimiters.nth(at - 1).map(|before| before + 1) };

@@ -8,7 +8,7 @@ mod dead;
 #[cfg(test)]
 mod tests;
 
-use self::args::{CommandArgs, InputArgs, JobArgs, OutputArgs, Setting, StateFormat, StepArgs};
+use self::args::{CommandArgs, ConfigCommand, InputArgs, JobArgs, OutputArgs, Setting, StateFormat, StepArgs};
 use crate::dead::selection::NameError;
 use crate::embedded::MIN_MEMORY_BYTES;
 use crate::sources::Choice;
@@ -55,6 +55,10 @@ pub enum Command {
     Run(Run),
     /// `push`
     Push(Push),
+    /// `plan`
+    Plan(Plan),
+    /// `config check`
+    ConfigCheck,
     /// `resume`
     Resume(Resume),
     /// `jobs`
@@ -132,6 +136,21 @@ pub struct Push {
     pub output: OutputConfig,
     /// What is read.
     pub inputs: Inputs,
+}
+
+/// A job that is only planned.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// What it would do.
+    pub job: JobConfig,
+    /// How its tasks would carry their chunks.
+    pub by: By,
+    /// Whether what they carry would be packed.
+    pub packing: Packing,
+    /// What would be read.
+    pub inputs: Inputs,
+    /// As JSON rather than text.
+    pub json: bool,
 }
 
 /// A job taken up again.
@@ -430,6 +449,8 @@ impl Cli {
         match &self.command {
             CommandArgs::Run(args) => &args.log,
             CommandArgs::Push(args) => &args.log,
+            CommandArgs::Plan(args) => &args.log,
+            CommandArgs::Config(ConfigCommand::Check(args)) => &args.log,
             CommandArgs::Resume(args) => &args.log,
             CommandArgs::Jobs(args) => &args.log,
             CommandArgs::Status(args) | CommandArgs::Explain(args) => &args.log,
@@ -481,6 +502,14 @@ impl Cli {
                     inputs: inputs(args.inputs, args.input, args.by)?,
                 })
             }
+            CommandArgs::Plan(args) => Command::Plan(Plan {
+                job: args.job.check(args.by, programs)?,
+                by: args.by,
+                packing: args.packing,
+                inputs: inputs(args.inputs, args.input, args.by)?,
+                json: args.format == StateFormat::Json,
+            }),
+            CommandArgs::Config(ConfigCommand::Check(_)) => Command::ConfigCheck,
             CommandArgs::Resume(args) => Command::Resume(Resume {
                 broker: args.broker,
                 job: args.job,

@@ -3,12 +3,14 @@
 //! Each command is a few steps of a [`session::Session`]; this file puts them in order and says which exit code they mean.
 
 pub mod cli;
+mod config_check;
 pub mod dead;
 pub mod doctor;
 pub mod embedded;
 pub mod explain;
 pub mod last_job;
 pub mod output;
+mod plan;
 pub mod progress;
 pub mod report;
 pub mod roles;
@@ -82,6 +84,8 @@ pub async fn execute(command: Command, programs: Programs, quiet: bool, shutdown
     match command {
         Command::Run(run) => run_here(run, programs, Screen::new(quiet), shutdown).await,
         Command::Push(push) => push_out(push, programs, quiet, shutdown).await,
+        Command::Plan(plan) => plan::execute(plan, programs, quiet).await,
+        Command::ConfigCheck => config_check::execute(),
         Command::Resume(resume) => take_up(resume, programs, quiet, shutdown).await,
         Command::Jobs(jobs) => {
             let session = session(&jobs.broker, programs, quiet, shutdown).await?;

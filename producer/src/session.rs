@@ -105,14 +105,48 @@ pub struct Known {
 }
 
 /// A job among the steps before and after it.
-struct Step {
+#[derive(Clone, Copy)]
+pub(crate) struct Step {
     job: JobId,
     after: Option<JobId>,
     then: Option<JobId>,
 }
 
+impl Step {
+    /// The only one.
+    pub(crate) const fn alone(job: JobId) -> Self {
+        Self { job, after: None, then: None }
+    }
+
+    /// A job of it.
+    pub(crate) fn spec(
+        self,
+        config: &JobConfig,
+        by: By,
+        segment_bytes: usize,
+        mappers: Option<Mappers>,
+        sources: SourceList,
+    ) -> Spec {
+        Spec {
+            job: self.job,
+            program: config.program(),
+            by,
+            chunk_bytes: config.chunk_bytes.unwrap_or_else(|| chunk_bytes_for(sources.bytes, by, mappers)),
+            segment_bytes,
+            output_bytes: config.output_bytes,
+            partitions: config.partitions,
+            max_losses: config.max_losses,
+            sources,
+            created_ms: clock::now_ms(),
+            owner: std::env::var("USER").ok(),
+            after: self.after,
+            then: self.then,
+        }
+    }
+}
+
 /// Looks into files for what the job looks at in them, before anything is sent. Of streams it is told when they are read.
-async fn check_columns(program: NamedProgram, sources: Vec<Source>) -> Result<(), PublishError> {
+pub(crate) async fn check_columns(program: NamedProgram, sources: Vec<Source>) -> Result<(), PublishError> {
     if !program.selection().is_some_and(Selection::needs_column) {
         return Ok(());
     }
@@ -171,7 +205,7 @@ impl Session {
         mappers: Option<Mappers>,
         sources: Vec<Source>,
     ) -> Result<Known, SessionError> {
-        let step = Step { job: JobId(chance::dated_id()), after: None, then: None };
+        let step = Step::alone(JobId(chance::dated_id()));
         self.submit_step(step, config, by, segment_bytes, mappers, sources).await
     }
 
@@ -205,7 +239,7 @@ impl Session {
 
     async fn submit_step(
         &self,
-        Step { job, after, then }: Step,
+        step: Step,
         config: &JobConfig,
         by: By,
         segment_bytes: usize,
@@ -213,21 +247,7 @@ impl Session {
         sources: Vec<Source>,
     ) -> Result<Known, SessionError> {
         let (list, pages) = SourceList::of(&sources);
-        let spec = Spec {
-            job,
-            program: config.program(),
-            by,
-            chunk_bytes: config.chunk_bytes.unwrap_or_else(|| chunk_bytes_for(list.bytes, by, mappers)),
-            segment_bytes,
-            output_bytes: config.output_bytes,
-            partitions: config.partitions,
-            max_losses: config.max_losses,
-            sources: list,
-            created_ms: clock::now_ms(),
-            owner: std::env::var("USER").ok(),
-            after,
-            then,
-        };
+        let (job, spec) = (step.job, step.spec(config, by, segment_bytes, mappers, list));
         let program = spec.check(&self.programs)?;
         check_columns(program.clone(), sources.clone()).await?;
         for (page, bytes) in (0..).zip(&pages) {

@@ -26,6 +26,12 @@ pub fn pack(task: Bytes) -> Bytes {
     .expect("it is shorter than what was encoded")
 }
 
+/// What a body takes in a task that is packed, in bytes.
+#[must_use]
+pub fn packed_bytes(body: &[u8]) -> usize {
+    lz4_flex::compress_prepend_size(body).len().min(body.len())
+}
+
 /// The body that was packed.
 pub(super) fn unpack(kind: u8, packed: &[u8]) -> Result<Bytes, MessageError> {
     let length = packed.first_chunk().map_or(usize::MAX, |length| u32::from_le_bytes(*length) as usize);

@@ -94,9 +94,9 @@ fn a_cell_is_what_stands_between_its_quotes() {
 fn a_record_of_another_shape_is_refused() {
     let csv = selection(Form::Csv, Some("x"));
     let cell = |record| content(&csv, record, Some(Column { at: 1, of: 2 }));
-    assert_eq!(cell("a"), Err("it has 1 fields, the first record of its source has 2".into()));
-    assert_eq!(cell("a,b,c"), Err("it has 3 fields, the first record of its source has 2".into()));
-    assert_eq!(cell("\"a\",b,c"), Err("it has 3 fields, the first record of its source has 2".into()));
+    assert_eq!(cell("a"), Err("the number of its fields is 1, that of the first record of its source 2".into()));
+    assert_eq!(cell("a,b,c"), Err("the number of its fields is 3, that of the first record of its source 2".into()));
+    assert_eq!(cell("\"a\",b,c"), Err("the number of its fields is 3, that of the first record of its source 2".into()));
     assert_eq!(cell("a,\"b"), Err("a quote is opened and not closed".into()));
     assert_eq!(content(&csv, "a,b", None), Err("nobody told which column it is about".into()));
 }

@@ -40,6 +40,23 @@ Examples:
   producer push --job index --lowercase --tokens words books/ -o index.tsv
   producer push --by reference --detach /mnt/shared/logs     workers read the files themselves (worker --input-root)";
 
+const PLAN_EXAMPLES: &str = "\
+Examples:
+  producer plan books/
+  producer plan --by reference --chunk-size 32MiB --partitions 32 /mnt/shared/logs";
+
+const CONFIG_EXAMPLES: &str = "\
+The file is the first of: --config, RABBIT_REDUCE_CONFIG, ./rabbit-reduce.toml, rabbit-reduce/config.toml beneath
+XDG_CONFIG_HOME or ~/.config. Flags of all programs stand at its top, others in [producer], [worker], [aggregator], or of one
+command as in [producer.push]. A flag that is given, or its variable, comes before the file.
+
+Example:
+  namespace = \"logs\"
+  [worker]
+  memory = \"2GiB\"
+  [producer.push]
+  compress = \"lz4\"";
+
 const RESULTS_EXAMPLES: &str = "\
 Examples:
   producer results                         of the last job of this machine
@@ -80,6 +97,9 @@ pub(super) enum CommandArgs {
     /// Start a job through RabbitMQ, wait for it, print the result
     #[command(after_help = PUSH_EXAMPLES, override_usage = "producer push [OPTIONS] <INPUT>... [--then [JOB OPTIONS]]...")]
     Push(Box<PushArgs>),
+    /// Tell what a job of this input would be: chunks, messages, bytes on the network, time; nothing is sent
+    #[command(after_help = PLAN_EXAMPLES)]
+    Plan(Box<PlanArgs>),
     /// Take up a job again that was interrupted: publish what is not counted yet, wait, print the result
     Resume(ResumeArgs),
     /// List the jobs, newest first
@@ -105,6 +125,9 @@ pub(super) enum CommandArgs {
     /// Look whether broker, namespace, aggregators and workers are there and well
     #[command(after_help = DOCTOR_EXAMPLES)]
     Doctor(DoctorArgs),
+    /// Look at the file that flags come from
+    #[command(subcommand, after_help = CONFIG_EXAMPLES)]
+    Config(ConfigCommand),
     /// Print a script that completes commands and flags in a shell
     Completions(CompletionsArgs),
     /// Declare a namespace, and show or give each role the permissions that it needs
@@ -183,6 +206,40 @@ pub(super) struct PushArgs {
     pub(super) detach: bool,
     #[command(flatten)]
     pub(super) broker: BrokerArgs,
+    #[command(flatten)]
+    pub(super) log: LogArgs,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(super) struct PlanArgs {
+    /// Files, folders (all files in them, in byte order of their names), patterns of files, or - for standard input
+    #[arg(required_unless_present = "files_from", value_name = "INPUT")]
+    pub(super) inputs: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(super) input: InputArgs,
+    #[command(flatten)]
+    pub(super) job: JobArgs,
+    /// Send the bytes of chunks, or the places of files that workers can read
+    #[arg(long, env = "RABBIT_REDUCE_BY", default_value = "value", help_heading = "Push options", value_parser = by())]
+    pub(super) by: By,
+    /// Pack the bytes of chunks that are sent, for a network of a gigabit or less
+    #[arg(long = "compress", env = "RABBIT_REDUCE_COMPRESS", default_value = "none", help_heading = "Push options", value_parser = packing())]
+    pub(super) packing: Packing,
+    /// What the plan looks like
+    #[arg(long, env = "RABBIT_REDUCE_STATUS_FORMAT", value_enum, default_value_t)]
+    pub(super) format: StateFormat,
+    #[command(flatten)]
+    pub(super) log: LogArgs,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(super) enum ConfigCommand {
+    /// Say which file flags come from, what it sets, and what of that is wrong
+    Check(ConfigCheckArgs),
+}
+
+#[derive(Clone, Debug, Args)]
+pub(super) struct ConfigCheckArgs {
     #[command(flatten)]
     pub(super) log: LogArgs,
 }

@@ -8,8 +8,9 @@ use super::exit::Exit;
 use super::{args, complain};
 use clap::builder::OsStr;
 use clap::error::ErrorKind;
-use clap::{Arg, Args, Command, CommandFactory, FromArgMatches};
+use clap::{Args, Command, CommandFactory, FromArgMatches};
 use rabbit_reduce_core::jobs::nearest;
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -76,12 +77,12 @@ fn said(error: &toml::de::Error) -> String {
     error.to_string().lines().map(str::trim_end).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
-/// A setting, and the commands that take it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A setting.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Setting {
     /// Its name, with its tables.
     pub name: String,
-    /// What it is set to.
+    /// What it is set to; not what may hold a password.
     pub value: String,
 }
 
@@ -198,14 +199,15 @@ impl Applied<'_> {
                 continue;
             }
             let values = values(value).map_err(|reason| self.wrong(&setting, reason))?;
-            let mut flags = Vec::new();
+            let mut flags = BTreeMap::new();
             collect_flags(&command, &mut flags);
-            if !flags.contains(key) || NOT_IN_FILES.contains(&key.as_str()) {
-                let known = flags.iter().map(String::as_str).filter(|flag| !NOT_IN_FILES.contains(flag));
+            let Some(&secret) = flags.get(key).filter(|_| !NOT_IN_FILES.contains(&key.as_str())) else {
+                let known = flags.keys().map(String::as_str).filter(|flag| !NOT_IN_FILES.contains(flag));
                 return Err(self.wrong(&setting, format!("there is no such flag{}", DidYouMean(nearest(key, known)))));
-            }
+            };
             command = with_default(command, key, &values);
-            self.settings.push(Setting { name: setting, value: values.join(", ") });
+            let value = if secret { "…".to_owned() } else { values.join(", ") };
+            self.settings.push(Setting { name: setting, value });
         }
         for (one, other) in PAIRS {
             if table.contains_key(one) != table.contains_key(other) {
@@ -217,10 +219,13 @@ impl Applied<'_> {
     }
 }
 
-/// The long names of a command's flags, and of those of its commands.
-fn collect_flags(command: &Command, flags: &mut Vec<String>) {
-    let own = command.get_arguments().filter(|flag| !flag.is_hide_set()).filter_map(Arg::get_long);
-    flags.extend(own.map(str::to_owned));
+/// The long names of a command's flags, and of those of its commands, each with whether its value is not for everybody's eyes.
+fn collect_flags(command: &Command, flags: &mut BTreeMap<String, bool>) {
+    for flag in command.get_arguments().filter(|flag| !flag.is_hide_set()) {
+        if let Some(name) = flag.get_long() {
+            flags.insert(name.to_owned(), flag.is_hide_env_values_set());
+        }
+    }
     command.get_subcommands().for_each(|sub| collect_flags(sub, flags));
 }
 
