@@ -216,7 +216,8 @@ mod tests {
     use uuid::Uuid;
 
     fn chunk(number: u32, digest: u64, pairs: u64, home: Option<u64>) -> CommitChunk {
-        let home = home.map(|pairs| Home { pairs, counters: BTreeMap::from([("bytes".to_owned(), 10)]) });
+        let home =
+            home.map(|pairs| Home { pairs, counters: BTreeMap::from([("bytes".to_owned(), 10)]), release: None });
         let (chunk, units) = (ChunkNumber(number), vec![(0, true, pairs)]);
         CommitChunk { chunk, digest, worker: 0, units, agreed: 0, record: None, skips: None, home }
     }

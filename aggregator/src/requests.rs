@@ -12,11 +12,12 @@ use crate::top::top;
 use bytes::Bytes;
 use rabbit_reduce_core::id::{ChunkNumber, JobId, PartitionNumber};
 use rabbit_reduce_core::ledger::Ledger;
-use rabbit_reduce_core::message::{self, Answer, Ask, Losses, News, Outcome, Status};
+use rabbit_reduce_core::message::{self, About, Answer, Ask, Losses, News, Outcome, Status};
 use rabbit_reduce_core::shipped::{FILE_PAGE_BYTES, MAX_FILE_BYTES, Shipped};
 use rabbit_reduce_core::skip::Place;
 use rabbit_reduce_core::spec::{MAX_CHUNKS, PagesDigest, Spec};
 use rabbit_reduce_runtime::crash_point;
+use rabbit_reduce_runtime::process::clock;
 use rabbit_reduce_runtime::process::start;
 use rabbit_reduce_runtime::store::StoreError;
 use std::collections::{BTreeMap, BTreeSet};
@@ -76,6 +77,10 @@ pub(crate) fn answer(
         Ask::Jobs => jobs(archive, None, LISTED_JOBS, progress),
         Ask::JobsBefore { before, limit } => jobs(archive, before, LISTED_JOBS.min(limit as usize), progress),
         Ask::Top { job, limit } => top(archive, job, limit).map(Answered::from),
+        Ask::About => {
+            let release = env!("CARGO_PKG_VERSION").to_owned();
+            Ok(Answer::About(About { release, time_ms: clock::now_ms() }).into())
+        }
         Ask::Workers => unreachable!("who holds the partials tells of workers"),
         Ask::Spec { job } => spec(archive, job),
         Ask::Sources { job, page } => file(archive, &Archive::sources_path(job, page)),

@@ -64,7 +64,8 @@ impl Scratch for NoScratch {
 }
 
 fn mapped(bytes: &[u8], partitions: u32) -> Mapped {
-    let piece = Piece { source: SourceNumber(0), name: b"-", offset: 0, bytes, continues: false, ends: true, column: None };
+    let piece =
+        Piece { source: SourceNumber(0), name: b"-", offset: 0, bytes, continues: false, ends: true, column: None };
     let limits =
         Limits { partitions, segment_bytes: SEGMENT_BYTES, output_bytes: OUTPUT_BYTES, budget_bytes: 256 << 20 };
     map_chunk(&PROGRAM, &[piece], LeftOut::default(), limits, &NoScratch, &mut ()).expect("words can be counted")

@@ -130,7 +130,8 @@ mod tests {
 
     #[test]
     fn blank_lines_end_a_paragraph_with_or_without_carriage_returns() {
-        let found = |text: &[u8]| -> Vec<_> { (0..=text.len()).filter(|&at| Boundary::Paragraph.is_at(text, at)).collect() };
+        let found =
+            |text: &[u8]| -> Vec<_> { (0..=text.len()).filter(|&at| Boundary::Paragraph.is_at(text, at)).collect() };
         assert_eq!(found(b"a\n\nb\n\n\nc"), [3, 7]);
         assert_eq!(found(b"a\r\n\r\nb\n\r"), [5]);
         assert_eq!(found(b"a\n\n\r\n\rb"), [5]);

@@ -238,6 +238,11 @@ pub trait Program: Send + Sync + 'static {
         false
     }
 
+    /// Whether rows are made of all pairs together, so that a part of the result has none of its own.
+    fn is_summary(&self) -> bool {
+        false
+    }
+
     /// Turns a whole result, its [reduced](Program::reduce) pairs in ascending order of keys, into rows. `sources` are the names of the job's sources,
     /// in their order.
     ///

@@ -12,8 +12,8 @@ pub use self::claims::FalseClaim;
 pub(crate) use self::claims::{MAX_COUNT, MAX_COUNTER_BYTES, MAX_COUNTERS};
 pub use self::packed::{pack, packed_bytes};
 pub use self::request::{
-    Answer, Ask, End, LETTER_SOURCES, Letter, LetterKind, Losses, LostChunk, News, Outcome, Part, PutBack, RecordState,
-    Reply, Request, Rereduced, SeenWorker, Status, Top,
+    About, Answer, Ask, End, LETTER_SOURCES, Letter, LetterKind, Losses, LostChunk, News, Outcome, Part, PutBack,
+    RecordState, Reply, Request, Rereduced, SeenWorker, Status, Top,
 };
 
 use crate::id::{ChunkNumber, JobId, PartitionNumber, SourceNumber, Unit};
@@ -425,6 +425,9 @@ pub struct Home {
     /// Counters, by name.
     #[serde(default)]
     pub counters: BTreeMap<String, u64>,
+    /// The release of who mapped it, as 0.1.0; for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<String>,
 }
 
 /// Records that their program refused, so that people can see them. The body holds their bytes, one after the other.
@@ -524,7 +527,8 @@ mod tests {
         let source = SourceNumber(u32::MAX);
         let most = MOST_COLUMNS as u32;
         let (name, file, column) = (text(), Some(file), Some(Column { at: most, of: most }));
-        let piece = TaskPiece { source, name, offset: number, length: number, continues: true, ends: true, file, column };
+        let piece =
+            TaskPiece { source, name, offset: number, length: number, continues: true, ends: true, file, column };
         let header = serde_json::to_vec(&vec![piece; MAX_PIECES]).expect("plain data");
         assert!(header.len() < MAX_HEADER_BYTES - (64 << 10), "{} bytes", header.len());
     }

@@ -56,14 +56,31 @@ pub enum Order {
     },
 }
 
-/// An order that the job's rows do not have.
+/// A form that the job's rows do not have.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "--top, --sort value and --min-count need a row for every key and its count (word-count, letter-count); the job `{job}` has other rows"
-)]
-pub struct OrderError {
-    /// The job.
-    pub job: String,
+pub enum OrderError {
+    /// They have no counts.
+    #[error(
+        "--top, --sort value and --min-count need a row for every key and its count (word-count, letter-count); the job `{job}` has other rows"
+    )]
+    Unranked {
+        /// The job.
+        job: String,
+    },
+    /// They are of the whole result.
+    #[error("the few rows of the job `{job}` are of the whole result, none of a partition: leave out --parts")]
+    Summary {
+        /// The job.
+        job: String,
+    },
+}
+
+/// Whether a job's rows can be written partition by partition.
+///
+/// # Errors
+/// Names the job if not.
+pub fn check_parts(job: &NamedProgram) -> Result<(), OrderError> {
+    if job.is_summary() { Err(OrderError::Summary { job: job.name().to_owned() }) } else { Ok(()) }
 }
 
 impl Selection {
@@ -73,7 +90,7 @@ impl Selection {
     /// Names the job if not.
     pub fn check(&self, job: &NamedProgram) -> Result<(), OrderError> {
         let by_count = self.order != Order::Key || self.least > 0;
-        if by_count && !job.ranked() { Err(OrderError { job: job.name().to_owned() }) } else { Ok(()) }
+        if by_count && !job.ranked() { Err(OrderError::Unranked { job: job.name().to_owned() }) } else { Ok(()) }
     }
 
     fn wants(&self, cells: &[Cell<'_>]) -> bool {

@@ -114,6 +114,11 @@ pub trait AnyProgram: Send + Sync + 'static {
     /// [`Program::ranked`]
     fn ranked(&self) -> bool;
 
+    /// [`Program::is_summary`]
+    fn is_summary(&self) -> bool {
+        false
+    }
+
     /// [`Program::rows`]
     ///
     /// # Errors
@@ -168,6 +173,10 @@ impl<P: Program> AnyProgram for P {
 
     fn ranked(&self) -> bool {
         Program::ranked(self)
+    }
+
+    fn is_summary(&self) -> bool {
+        Program::is_summary(self)
     }
 
     fn rows(&self, sources: &[Vec<u8>], pairs: &mut dyn PairSource, sink: &mut dyn RowSink) -> io::Result<()> {

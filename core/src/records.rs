@@ -131,11 +131,10 @@ mod tests {
     fn a_line_ends_in_a_line_feed_with_or_without_a_carriage_return_and_the_last_may_lack_both() {
         let lines = records(Records::Lines, b"a\r\n\nb");
         assert_eq!(lines, [(100, b"a".as_slice(), false), (103, b"", false), (104, b"b", true)]);
-        assert_eq!(records(Records::Lines, b"a\r\r\n\r\nb\r"), [
-            (100, b"a\r".as_slice(), false),
-            (104, b"", false),
-            (106, b"b\r", true)
-        ]);
+        assert_eq!(
+            records(Records::Lines, b"a\r\r\n\r\nb\r"),
+            [(100, b"a\r".as_slice(), false), (104, b"", false), (106, b"b\r", true)]
+        );
         assert_eq!(records(Records::Lines, b"a\n"), [(100, b"a".as_slice(), true)]);
         assert_eq!(records(Records::Lines, b""), []);
     }
@@ -149,11 +148,10 @@ mod tests {
 
     #[test]
     fn any_byte_may_stand_between_records() {
-        assert_eq!(records(Records::Delimited(b';'), b"a;;b\r\n"), [
-            (100, b"a".as_slice(), false),
-            (102, b"", false),
-            (103, b"b\r\n", true)
-        ]);
+        assert_eq!(
+            records(Records::Delimited(b';'), b"a;;b\r\n"),
+            [(100, b"a".as_slice(), false), (102, b"", false), (103, b"b\r\n", true)]
+        );
     }
 
     #[test]

@@ -308,7 +308,9 @@ fn fields(record: &[u8], delimiter: u8) -> Vec<Vec<u8>> {
 /// A field of a record that has as many as its source's first.
 fn cell(record: &[u8], delimiter: u8, column: Column) -> Result<Cow<'_, [u8]>, RecordError> {
     let (at, of) = (column.at as usize, column.of as usize);
-    let wrong = |count: usize| RecordError::new(format!("the number of its fields is {count}, that of the first record of its source {of}"));
+    let wrong = |count: usize| {
+        RecordError::new(format!("the number of its fields is {count}, that of the first record of its source {of}"))
+    };
     if memchr::memchr(b'"', record).is_none() {
         let mut delimiters = memchr::memchr_iter(delimiter, record);
         let begin = if at == 0 { Some(0) } else { delimiters.nth(at - 1).map(|before| before + 1) };
@@ -456,10 +458,7 @@ pub struct Selected<P> {
 
 impl<P: Program> Selected<P> {
     /// The pairs of what a record holds.
-    fn pairs<'s>(
-        &'s self,
-        content: Piece<'s>,
-    ) -> impl Iterator<Item = Result<Pair<'s, P::Value>, RecordError>> + 's {
+    fn pairs<'s>(&'s self, content: Piece<'s>) -> impl Iterator<Item = Result<Pair<'s, P::Value>, RecordError>> + 's {
         RecordIter::new(self.program.records(), content).flat_map(|part| self.program.map(part))
     }
 }
@@ -536,6 +535,10 @@ impl<P: Program> Program for Selected<P> {
 
     fn ranked(&self) -> bool {
         self.program.ranked()
+    }
+
+    fn is_summary(&self) -> bool {
+        self.program.is_summary()
     }
 
     fn rows(&self, sources: &[Vec<u8>], pairs: &mut dyn PairSource, sink: &mut dyn RowSink) -> io::Result<()> {

@@ -4,8 +4,8 @@
 //! named by their digest, since there can be a million of them.
 
 use crate::id::JobId;
-use crate::jobs::{JobError, Options};
 use crate::job::Records;
+use crate::jobs::{JobError, Options};
 use crate::program::{NamedProgram, Programs};
 use crate::selection::Selection;
 use crate::split::{MAX_RECORD_BYTES, MAX_REFERENCE_BYTES};

@@ -122,7 +122,7 @@ fn skips() -> SkipList {
 }
 
 fn home() -> Home {
-    Home { pairs: 40, counters: BTreeMap::from([("bytes".into(), 4096), ("records".into(), 12)]) }
+    Home { pairs: 40, counters: BTreeMap::from([("bytes".into(), 4096), ("records".into(), 12)]), release: None }
 }
 
 fn partial() -> Partial {

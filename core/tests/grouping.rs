@@ -264,7 +264,15 @@ fn an_endless_record_is_stopped_by_the_output_limit() {
             std::iter::empty()
         }
     }
-    let piece = Piece { source: SourceNumber(0), name: b"a", offset: 0, bytes: b"x", continues: false, ends: true, column: None };
+    let piece = Piece {
+        source: SourceNumber(0),
+        name: b"a",
+        offset: 0,
+        bytes: b"x",
+        continues: false,
+        ends: true,
+        column: None,
+    };
     let limits = Limits { partitions: 2, segment_bytes: 4096, output_bytes: 1 << 20, budget_bytes: 1 << 20 };
     for records in [Records::Piece, Records::Lines] {
         let mapped = map_chunk(&reducing(Forever(records)), &[piece], LeftOut::default(), limits, &InMemory, &mut ());

@@ -86,7 +86,10 @@ fn index_has_a_row_a_word_with_sorted_sources() {
 #[test]
 fn grep_tells_source_and_byte_offset_in_the_order_of_the_sources() {
     let grep = job("grep", r#"{"pattern":"o$"}"#);
-    assert_eq!(rows(&grep, &["é\nfoo\nbar\nfoo\r\nzoo".as_bytes(), b"o\n"]), "a:3\tfoo\na:11\tfoo\na:16\tzoo\nb:0\to\n");
+    assert_eq!(
+        rows(&grep, &["é\nfoo\nbar\nfoo\r\nzoo".as_bytes(), b"o\n"]),
+        "a:3\tfoo\na:11\tfoo\na:16\tzoo\nb:0\to\n"
+    );
 }
 
 #[test]

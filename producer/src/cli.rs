@@ -17,7 +17,7 @@ use clap::{CommandFactory, FromArgMatches};
 use clap_complete::Shell;
 use rabbit_reduce_core::id::JobId;
 use rabbit_reduce_core::jobs::{JobError, Module, Options, SideFile, Streaming};
-use rabbit_reduce_core::output::{Order, OrderError, OutputOptions, Selection};
+use rabbit_reduce_core::output::{Order, OrderError, OutputOptions, Selection, check_parts};
 use rabbit_reduce_core::program::{NamedProgram, Programs};
 use rabbit_reduce_core::selection::RecordOptions;
 use rabbit_reduce_core::shipped::{MAX_FILE_BYTES, MAX_FILES, Shipped};
@@ -301,6 +301,8 @@ impl JobConfig {
 pub struct OutputConfig {
     /// A file, or stdout.
     pub path: Option<PathBuf>,
+    /// A folder for a file of every partition, in place of both.
+    pub parts: Option<PathBuf>,
     /// Its form.
     pub options: OutputOptions,
 }
@@ -355,6 +357,9 @@ pub enum UsageError {
     /// `--top 0`
     #[error("--top 0 asks for no rows: say how many")]
     TopNone,
+    /// `--parts` with `--top` or `--sort value`
+    #[error("--parts writes each partition by key; --top and --sort value are for the whole result: leave one out")]
+    PartsByValue,
     /// `--top` with `--sort key`
     #[error("--top takes the largest values first, --sort key the keys: leave one out")]
     TopByKey,
@@ -704,13 +709,18 @@ impl OutputArgs {
             (Some(args::Sort::Key) | None, None) => Order::Key,
             (Some(args::Sort::Value) | None, top) => Order::Value { top },
         };
+        if self.parts.is_some() && order != Order::Key {
+            return Err(UsageError::PartsByValue);
+        }
         let prefix = self.prefix.unwrap_or_default().into_encoded_bytes();
         let selection = Selection { order, prefix, contains: Vec::new(), least: self.min_count.unwrap_or(0) };
         let options = OutputOptions { format: self.format, selection };
         if let Some(job) = job {
             options.selection.check(job)?;
+            self.parts.as_ref().map_or(Ok(()), |_| check_parts(job))?;
         }
-        Ok(OutputConfig { path: self.output.filter(|path| path.as_os_str() != STANDARD_INPUT), options })
+        let path = self.output.filter(|path| path.as_os_str() != STANDARD_INPUT);
+        Ok(OutputConfig { path, parts: self.parts, options })
     }
 }
 

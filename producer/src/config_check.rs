@@ -48,7 +48,8 @@ fn told(path: &str, settings: &BTreeMap<Setting, Vec<&str>>) -> String {
     let widest = settings.keys().map(|setting| setting.name.len()).max().unwrap_or_default();
     for (Setting { name, value }, programs) in settings {
         let takers = if programs.len() == 3 { "all programs".to_owned() } else { programs.join(", ") };
-        writeln!(text, "  {name:<widest$} = {} ({takers})", Shown(value.as_bytes())).expect("a string takes everything");
+        writeln!(text, "  {name:<widest$} = {} ({takers})", Shown(value.as_bytes()))
+            .expect("a string takes everything");
     }
     text
 }

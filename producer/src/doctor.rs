@@ -5,7 +5,7 @@
 
 mod findings;
 
-pub use self::findings::{Finding, Health, Observed, judge};
+pub use self::findings::{Finding, Health, Observed, judge, unreachable_broker};
 use crate::cli::Doctor;
 use crate::session::SessionError;
 use crate::{failure, print_text};
@@ -15,6 +15,7 @@ use rabbit_reduce_runtime::broker::Broker;
 use rabbit_reduce_runtime::broker::rabbit::Management;
 use rabbit_reduce_runtime::client::Client;
 use rabbit_reduce_runtime::process::broker::{connect, failure as broker_failure, url};
+use rabbit_reduce_runtime::process::clock;
 use rabbit_reduce_runtime::process::exit::Exit;
 use rabbit_reduce_runtime::process::shutdown::Shutdown;
 use rabbit_reduce_runtime::process::start::{Failure, chain};
@@ -27,19 +28,27 @@ use std::time::Duration;
 /// How long an aggregator may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Does it. Ends with 0 if nothing keeps jobs from being done, else with 1.
+/// Does it. Ends with 0 if nothing keeps jobs from being done, with 4 if the broker or its API cannot be reached, else with 1.
 ///
 /// # Errors
-/// With the exit code that the failure means: without a broker there is nothing to look at.
+/// With the exit code that the failure means.
 pub(crate) async fn execute(doctor: Doctor, shutdown: Shutdown) -> Result<Exit, Failure> {
     let observed = tokio::select! {
-        observed = observe(&doctor) => observed?,
+        observed = observe(&doctor) => observed,
         () = shutdown.graceful() => return Err(failure(SessionError::Interrupted)),
     };
-    let findings = judge(&observed);
+    let (findings, exit) = match observed {
+        Ok(observed) => {
+            let findings = judge(&observed);
+            let bad = findings.iter().any(|finding| finding.health == Health::Bad);
+            (findings, if bad { Exit::Failed } else { Exit::Done })
+        }
+        // Without a broker there is nothing else to look at.
+        Err(Failure { exit: Exit::Broker, error }) => (vec![unreachable_broker(chain(&*error))], Exit::Broker),
+        Err(failure) => return Err(failure),
+    };
     print_text(&if doctor.json { findings_json(&findings) } else { findings_text(&findings) })?;
-    let bad = findings.iter().any(|finding| finding.health == Health::Bad);
-    Ok(if bad { Exit::Failed } else { Exit::Done })
+    Ok(exit)
 }
 
 async fn observe(doctor: &Doctor) -> Result<Observed, Failure> {
@@ -61,12 +70,19 @@ async fn observe(doctor: &Doctor) -> Result<Observed, Failure> {
         Ok(_) => Err("the aggregator answers something else than was asked".to_owned()),
         Err(error) => Err(chain(&error)),
     };
-    let mut observed = Observed { namespace: doctor.broker.namespace.clone(), queues, workers, inside: None };
+    let about = client.ask(Ask::About, &[], Some(PATIENCE), &|text| tracing::debug!("{text}")).await;
+    let aggregator = match about {
+        Ok((Answer::About(about), _)) => Some((about, clock::now_ms())),
+        _ => None,
+    };
+    let namespace = doctor.broker.namespace.clone();
+    let mut observed = Observed { namespace, queues, workers, aggregator, inside: None };
     if let Some(management) = management {
         let overview = management.get(&["overview"]).await.map_err(refused)?;
         let nodes = management.get(&["nodes"]).await.map_err(refused)?;
         let policies = management.get_of_host("policies").await.map_err(refused)?;
-        observed.inside = Some([overview, nodes, policies]);
+        let declared = management.get_of_host("queues").await.map_err(refused)?;
+        observed.inside = Some([overview, nodes, policies, declared]);
     }
     Ok(observed)
 }

@@ -19,6 +19,7 @@ pub mod session;
 mod set_up;
 pub mod sources;
 mod top;
+mod watch;
 
 use crate::cli::{Cli, Command, JobName, OutputConfig};
 use crate::embedded::Embedded;
@@ -110,7 +111,7 @@ pub async fn execute(command: Command, programs: Programs, quiet: bool, shutdown
                 report::status_text(found, &steps, &names, clock::now_ms())
             })
         }
-        Command::Watch(watch) => follow(watch, programs, quiet, shutdown).await,
+        Command::Watch(watch) => watch::execute(watch, programs, quiet, shutdown).await,
         Command::Explain(explain) => explain::execute(explain, programs, quiet, shutdown).await,
         Command::Top(top) => top::execute(top, programs, quiet, shutdown).await,
         Command::Doctor(doctor) => doctor::execute(doctor, shutdown).await,
@@ -179,7 +180,7 @@ async fn run_here(run: cli::Run, programs: Programs, screen: Screen, shutdown: S
     let work = async {
         let steps = session.submit_steps(&run.steps, By::Reference, segment_bytes, Some(mappers), sources).await?;
         session.publish(&steps[0], None).await?;
-        watch(&session, steps).await
+        watch_steps(&session, steps).await
     };
     let done = tokio::select! {
         done = work => done.map_err(failure),
@@ -277,7 +278,7 @@ async fn drive(
         print_text(&format!("{job}\n"))?;
         return Ok(Exit::Done);
     }
-    match watch(session, steps).await {
+    match watch_steps(session, steps).await {
         Ok((known, end)) => {
             let concluded = conclude(session, &known, &end, to, output).await;
             if !end.losses.is_empty() {
@@ -295,29 +296,8 @@ async fn drive(
     }
 }
 
-/// Follows a job, and the steps before it, to its end.
-async fn follow(watch: cli::Watch, programs: Programs, quiet: bool, shutdown: Shutdown) -> Result<Exit, Failure> {
-    let session = Session { patience: None, ..session(&watch.broker, programs, quiet, shutdown).await? };
-    let job = named(watch.job, &watch.broker)?;
-    let steps = session.steps(job).await.map_err(failure)?;
-    let until = steps.iter().take_while(|step| step.job != job).count();
-    let mut ended = None;
-    for step in &steps[..=until.min(steps.len() - 1)] {
-        let end = session.watch(step.job).await.map_err(failure)?;
-        session.screen.finish();
-        tell(&format!("job {}: {}", step.job, report::end_text(&end, step.created_ms)));
-        ended = Some(end.outcome);
-    }
-    Ok(match ended {
-        Some(Outcome::Done) | None => Exit::Done,
-        Some(Outcome::DoneWithLosses) => Exit::Losses,
-        Some(Outcome::Failed(_)) => Exit::Failed,
-        Some(Outcome::Cancelled) => Exit::Interrupted,
-    })
-}
-
 /// Watches steps to their ends: the last of them, or the first that has no result.
-async fn watch(session: &Session, steps: Vec<Known>) -> Result<(Known, End), SessionError> {
+async fn watch_steps(session: &Session, steps: Vec<Known>) -> Result<(Known, End), SessionError> {
     let of = steps.len();
     for (number, known) in (1..).zip(steps) {
         if of > 1 {
@@ -398,7 +378,11 @@ fn tell_losses(losses: &Losses, known: &Known) {
 
 /// Before the work, so that nobody works for a place that takes nothing.
 fn open(output: &OutputConfig) -> Result<Destination, Failure> {
-    Destination::open(output.path.as_deref()).map_err(|error| Failure::new(Exit::InputOutput, error))
+    let opened = match &output.parts {
+        Some(folder) => Destination::open_folder(folder),
+        None => Destination::open(output.path.as_deref()),
+    };
+    opened.map_err(|error| Failure::new(Exit::InputOutput, error))
 }
 
 async fn change_job(

@@ -110,7 +110,8 @@ fn planned(
     while let Some(chunk) = splitter.next(&mut reader)? {
         let names = |piece: &PieceRange| {
             let source = &sources[piece.source.index()];
-            source.name.0.len() + source.file.as_ref().filter(|_| spec.by == By::Reference).map_or(0, |f| f.path.0.len())
+            source.name.0.len()
+                + source.file.as_ref().filter(|_| spec.by == By::Reference).map_or(0, |f| f.path.0.len())
         };
         let header: u64 = chunk.pieces.iter().map(|piece| HEADER_BYTES.1 + names(piece) as u64).sum();
         let by_value = spec.by == By::Value || chunk.pieces.iter().any(|p| sources[p.source.index()].file.is_none());
@@ -238,13 +239,18 @@ impl Planned {
                 let parts = count(self.partitions.into(), "partition", "partitions");
                 field("partials", format!("about {number} for {parts}: {} {network}", size(bytes)));
             }
-            None => field("partials", "not known before it runs: commands and modules are not run for a plan".to_owned()),
+            None => {
+                field("partials", "not known before it runs: commands and modules are not run for a plan".to_owned())
+            }
         }
         if self.too_long > 0 {
             field("too long", format!("{}, to be lost", count(self.too_long, "record", "records")));
         }
         if let Some(refused @ 1..) = self.refused() {
-            field("refused", format!("about {}, to be lost: see why with `producer run`", count(refused, "record", "records")));
+            field(
+                "refused",
+                format!("about {}, to be lost: see why with `producer run`", count(refused, "record", "records")),
+            );
         }
         if let Some(mapping) = self.mapping() {
             let share = mapping / u32::try_from(threads).unwrap_or(1).max(1);

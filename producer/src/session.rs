@@ -8,7 +8,7 @@ use crate::output::destination::{Destination, PrintError, Printed};
 use crate::screen::Screen;
 use rabbit_reduce_core::id::{JobId, SourceNumber};
 use rabbit_reduce_core::message::{Answer, Ask, End, Status};
-use rabbit_reduce_core::output::{OrderError, OutputOptions, print_result};
+use rabbit_reduce_core::output::{OrderError, OutputOptions, check_parts, print_result};
 use rabbit_reduce_core::program::{NamedProgram, Programs};
 use rabbit_reduce_core::selection::Selection;
 use rabbit_reduce_core::shipped::FILE_PAGE_BYTES;
@@ -430,6 +430,9 @@ impl Session {
         options: OutputOptions,
     ) -> Result<Printed, SessionError> {
         options.selection.check(&known.job)?;
+        if let Destination::Folder(_) = destination {
+            check_parts(&known.job)?;
+        }
         let parts: Vec<Box<dyn Read + Send>> = end
             .parts
             .iter()
@@ -444,7 +447,9 @@ impl Session {
         let leaves_nothing = destination.leaves_nothing();
         let mut printing = pin!(compute::blocking(move || {
             let scratch = ScratchFolder(std::env::temp_dir());
-            destination.print(|out| print_result(&job, &names, parts, &options, &scratch, out))
+            let ending = options.format.name();
+            destination
+                .print_parts(ending, parts, |parts, out| print_result(&job, &names, parts, &options, &scratch, out))
         }));
         tokio::select! {
             biased;

@@ -10,8 +10,8 @@ use crate::process::joined::joined;
 use crate::process::shutdown::Shutdown;
 use crate::process::{clock, compute};
 use crate::reader::Reader;
-use bytes::Bytes;
 use crate::shown::Shown;
+use bytes::Bytes;
 use rabbit_reduce_core::id::SourceNumber;
 use rabbit_reduce_core::message::{self, Failure, MAX_BODY_BYTES, Task, TaskPiece};
 use rabbit_reduce_core::program::NamedProgram;
@@ -157,7 +157,8 @@ impl Publishing {
             let next = splitter.next(&mut self.reader).map_err(PublishError::from);
             // Before the beginnings of streams are let go.
             let next = next.and_then(|plan| {
-                plan.map(|plan| Ok((columns.of(&plan, &self.program, &self.sources, &mut self.reader)?, plan))).transpose()
+                plan.map(|plan| Ok((columns.of(&plan, &self.program, &self.sources, &mut self.reader)?, plan)))
+                    .transpose()
             });
             let (columns, plan) = match next {
                 Ok(Some(plan)) => plan,

@@ -49,13 +49,19 @@ fn partial(task: &Task, mapped: &mut Mapped, worker: &str, partition: usize, seg
         strikes: 0,
         agreed: u32::try_from(task.skips.len()).expect("what is agreed is bounded"),
         skips: (segment == 0).then(|| mapped.skips.clone()),
-        home: (segment == 0 && partition == home)
-            .then(|| Home { pairs: mapped.pairs, counters: counters(task, mapped) }),
+        home: (segment == 0 && partition == home).then(|| Home {
+            pairs: mapped.pairs,
+            counters: counters(task, mapped),
+            release: Some(RELEASE.to_owned()),
+        }),
     };
     let large = body.len() > task.segment_bytes;
     let name = if large { queue::REDUCE_LARGE.to_owned() } else { queue::reduce(number, task.reduce_queues) };
     Ok((name, message::encode(&partial, &body)))
 }
+
+/// Of this worker.
+const RELEASE: &str = env!("CARGO_PKG_VERSION");
 
 /// A record by itself was counted on the way with its chunk.
 fn counters(task: &Task, mapped: &Mapped) -> BTreeMap<String, u64> {

@@ -23,6 +23,7 @@ struct Worker {
     chunks: u64,
     bytes: u64,
     heard: Instant,
+    release: Option<String>,
     /// When the window began, and the bytes since then and in the one before.
     window: (Instant, u64, u64),
 }
@@ -35,7 +36,7 @@ impl Workers {
             if self.0.len() >= REMEMBERED {
                 return;
             }
-            let worker = Worker { chunks: 0, bytes: 0, heard: now, window: (now, 0, 0) };
+            let worker = Worker { chunks: 0, bytes: 0, heard: now, release: None, window: (now, 0, 0) };
             self.0.insert(partial.worker.clone(), worker);
         }
         let worker = self.0.get_mut(&partial.worker).expect("it is there by now");
@@ -43,6 +44,9 @@ impl Workers {
         if let Some(home) = &partial.home {
             let bytes = home.counters.get("bytes").copied().unwrap_or(0);
             worker.chunks += 1;
+            if worker.release != home.release {
+                worker.release.clone_from(&home.release);
+            }
             worker.bytes = worker.bytes.saturating_add(bytes);
             worker.turn(now);
             worker.window.1 = worker.window.1.saturating_add(bytes);
@@ -66,6 +70,7 @@ impl Workers {
                 // The window before is whole; the one of now is none yet.
                 bytes_per_second: before.max(current) / WINDOW.as_secs(),
                 silent_ms: u64::try_from(now.saturating_duration_since(worker.heard).as_millis()).unwrap_or(u64::MAX),
+                release: worker.release.clone(),
             }
         };
         self.0.iter_mut().map(seen).collect()
@@ -92,7 +97,11 @@ mod tests {
     use rabbit_reduce_core::message::Home;
 
     fn of(worker: &str, bytes: Option<u64>) -> Partial {
-        let home = bytes.map(|bytes| Home { pairs: 1, counters: BTreeMap::from([("bytes".to_owned(), bytes)]) });
+        let home = bytes.map(|bytes| Home {
+            pairs: 1,
+            counters: BTreeMap::from([("bytes".to_owned(), bytes)]),
+            release: None,
+        });
         Partial { worker: worker.to_owned(), home, ..partial() }
     }
 

@@ -250,7 +250,9 @@ pub(super) async fn retry(State(desk): State<Desk>, Path(job): Path<String>) -> 
 /// Why a record cannot be sent again.
 fn not_kept(skip: &Skip) -> String {
     let Place { source, offset } = skip.place();
-    format!("record at byte {offset} of source {source}: no letter has its bytes; mend the input and push it as a job of its own")
+    format!(
+        "record at byte {offset} of source {source}: no letter has its bytes; mend the input and push it as a job of its own"
+    )
 }
 
 /// Records that were not counted with their chunks, and have a letter.

@@ -114,6 +114,10 @@ impl Program for Count {
         if self.by_source { &["source", "lines", "words", "chars", "bytes"] } else { &["key", "count"] }
     }
 
+    fn is_summary(&self) -> bool {
+        true
+    }
+
     fn rows(&self, sources: &[Vec<u8>], pairs: &mut dyn PairSource, sink: &mut dyn RowSink) -> io::Result<()> {
         if self.by_source {
             return Self::source_rows(sources, pairs, sink);

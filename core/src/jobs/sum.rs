@@ -77,6 +77,10 @@ impl Program for Sum {
         &["key", "value"]
     }
 
+    fn is_summary(&self) -> bool {
+        true
+    }
+
     fn rows(&self, _: &[Vec<u8>], pairs: &mut dyn PairSource, sink: &mut dyn RowSink) -> io::Result<()> {
         let mut measures: [Option<Decimal>; 5] = Default::default();
         while let Some((key, value)) = pairs.next()? {

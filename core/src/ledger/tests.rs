@@ -415,7 +415,7 @@ fn lose_record(retry: u32) -> Entry {
 }
 
 fn commit_record(run: u128, digest: u64, units: &[(u32, bool)]) -> Entry {
-    let home = Home { pairs: 10, counters: BTreeMap::from([("bytes".into(), 3)]) };
+    let home = Home { pairs: 10, counters: BTreeMap::from([("bytes".into(), 3)]), release: None };
     commit(run, "w", vec![CommitChunk { record: Some(PLACE), home: Some(home), ..chunk(0, digest, units) }])
 }
 

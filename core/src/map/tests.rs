@@ -29,7 +29,8 @@ const WORDS: WordCount = WordCount { tokens: Tokens::Whitespace, lowercase: fals
 const LIMITS: Limits = Limits { partitions: 3, segment_bytes: 1 << 20, output_bytes: u64::MAX, budget_bytes: 1 << 20 };
 
 fn mapped<P: Program>(program: &P, bytes: &[u8], limits: Limits) -> Result<Mapped, MapError> {
-    let piece = Piece { source: SourceNumber(0), name: b"a", offset: 0, bytes, continues: false, ends: true, column: None };
+    let piece =
+        Piece { source: SourceNumber(0), name: b"a", offset: 0, bytes, continues: false, ends: true, column: None };
     map_chunk(program, &[piece], LeftOut::default(), limits, &InMemory, &mut ())
 }
 
@@ -127,7 +128,15 @@ fn the_digest_tells_of_input_skips_and_pairs() {
     let digest = |bytes: &[u8]| mapped(&Sum, bytes, LIMITS).unwrap().digest;
     assert_eq!(digest(b"1 2"), digest(b"1 2"));
     assert_ne!(digest(b"1 2"), digest(b"2 1"), "the same pairs of another input");
-    let piece = Piece { source: SourceNumber(0), name: b"a", offset: 0, bytes: b"1", continues: false, ends: true, column: None };
+    let piece = Piece {
+        source: SourceNumber(0),
+        name: b"a",
+        offset: 0,
+        bytes: b"1",
+        continues: false,
+        ends: true,
+        column: None,
+    };
     let with = |too_long: &[Skip]| {
         let left_out = LeftOut { too_long, agreed: &[] };
         map_chunk(&Sum, &[piece], left_out, LIMITS, &InMemory, &mut ()).unwrap().digest
@@ -165,7 +174,15 @@ fn segments_past_the_memory_are_read_from_their_file() {
 
 #[test]
 fn no_room_for_scratch_files_fails_the_attempt() {
-    let piece = Piece { source: SourceNumber(0), name: b"a", offset: 0, bytes: b"a b", continues: false, ends: true, column: None };
+    let piece = Piece {
+        source: SourceNumber(0),
+        name: b"a",
+        offset: 0,
+        bytes: b"a b",
+        continues: false,
+        ends: true,
+        column: None,
+    };
     let limits = Limits { budget_bytes: 1, ..LIMITS };
     assert!(matches!(
         map_chunk(&WORDS, &[piece], LeftOut::default(), limits, &Full, &mut ()),
@@ -181,8 +198,15 @@ fn a_record_that_was_agreed_to_be_left_out_is_never_mapped() {
             self.0.push(place.expect("tokens have places").offset);
         }
     }
-    let piece =
-        Piece { source: SourceNumber(2), name: b"a", offset: 100, bytes: b"1 two 3 4", continues: false, ends: true, column: None };
+    let piece = Piece {
+        source: SourceNumber(2),
+        name: b"a",
+        offset: 100,
+        bytes: b"1 two 3 4",
+        continues: false,
+        ends: true,
+        column: None,
+    };
     let agreed =
         [Skip::new(SourceNumber(2), 106, "it kills".to_owned()), Skip::new(SourceNumber(1), 100, String::new())];
     let (left_out, mut places) = (LeftOut { too_long: &[], agreed: &agreed }, Places(Vec::new()));
@@ -206,8 +230,15 @@ fn mapping_stops_soon_after_nobody_wants_it_any_more() {
         }
     }
     let text = "1 ".repeat(100_000);
-    let piece =
-        Piece { source: SourceNumber(0), name: b"a", offset: 0, bytes: text.as_bytes(), continues: false, ends: true, column: None };
+    let piece = Piece {
+        source: SourceNumber(0),
+        name: b"a",
+        offset: 0,
+        bytes: text.as_bytes(),
+        continues: false,
+        ends: true,
+        column: None,
+    };
     for questions in [1, 2] {
         let mut watch = Patience(questions);
         let words = map_chunk(&WORDS, &[piece], LeftOut::default(), LIMITS, &InMemory, &mut watch);

@@ -93,6 +93,8 @@ pub enum Ask {
     },
     /// Whose partials came lately?
     Workers,
+    /// Who are you, and what time is it there?
+    About,
     /// The spec again.
     Spec {
         /// The job.
@@ -213,6 +215,8 @@ pub enum Answer {
     Top(Top),
     /// See [`Ask::Workers`].
     Workers(Vec<SeenWorker>),
+    /// See [`Ask::About`].
+    About(About),
     /// See [`Ask::Spec`].
     Spec {
         /// The spec.
@@ -261,6 +265,15 @@ pub struct Top {
     pub whole: bool,
 }
 
+/// An aggregator, as it tells of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct About {
+    /// Its release, as 0.1.0.
+    pub release: String,
+    /// Its clock, in milliseconds since 1970.
+    pub time_ms: u64,
+}
+
 /// A worker, as an aggregator sees it by its partials.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SeenWorker {
@@ -274,6 +287,9 @@ pub struct SeenWorker {
     pub bytes_per_second: u64,
     /// How long ago it was heard last, in milliseconds.
     pub silent_ms: u64,
+    /// Its release, as 0.1.0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<String>,
 }
 
 /// A partition that is reduced again.

@@ -26,6 +26,19 @@ pub enum Format {
     Csv,
 }
 
+impl Format {
+    /// Its name, which is also the ending of a file.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tsv => "tsv",
+            Self::Json => "json",
+            Self::Ndjson => "ndjson",
+            Self::Csv => "csv",
+        }
+    }
+}
+
 /// A name that is no format.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("there is no format `{0}`; the formats are tsv, json, ndjson, csv")]

@@ -59,8 +59,7 @@ impl Quotes {
                         self.place = Place::Begins;
                         return Some(at + feed + 1);
                     } else {
-                        self.place =
-                            if line.last() == Some(&self.delimiter) { Place::Begins } else { Place::Plain };
+                        self.place = if line.last() == Some(&self.delimiter) { Place::Begins } else { Place::Plain };
                         return None;
                     }
                 }

@@ -67,7 +67,8 @@ fn a_column_is_found_by_its_name_or_else_its_number() {
 
 #[test]
 fn without_a_header_columns_have_numbers() {
-    let options = RecordOptions { form: Form::Csv, no_header: true, field: Some("2".into()), ..RecordOptions::default() };
+    let options =
+        RecordOptions { form: Form::Csv, no_header: true, field: Some("2".into()), ..RecordOptions::default() };
     let selection = options.selection().unwrap();
     assert_eq!(selection.column(b"\n\r\na,b,c\n", true), Ok(Some(Column { at: 1, of: 3 })));
     assert_eq!(selection.column(b"\n", true), Ok(None), "no record, no columns");
@@ -96,7 +97,10 @@ fn a_record_of_another_shape_is_refused() {
     let cell = |record| content(&csv, record, Some(Column { at: 1, of: 2 }));
     assert_eq!(cell("a"), Err("the number of its fields is 1, that of the first record of its source 2".into()));
     assert_eq!(cell("a,b,c"), Err("the number of its fields is 3, that of the first record of its source 2".into()));
-    assert_eq!(cell("\"a\",b,c"), Err("the number of its fields is 3, that of the first record of its source 2".into()));
+    assert_eq!(
+        cell("\"a\",b,c"),
+        Err("the number of its fields is 3, that of the first record of its source 2".into())
+    );
     assert_eq!(cell("a,\"b"), Err("a quote is opened and not closed".into()));
     assert_eq!(content(&csv, "a,b", None), Err("nobody told which column it is about".into()));
 }

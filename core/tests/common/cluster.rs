@@ -173,7 +173,7 @@ fn encoded(chunk: ChunkNumber, attempt: u32, partition: usize, segment: usize, m
         agreed: 0,
         record: None,
         skips: (segment == 0).then(|| mapped.skips.clone()),
-        home: home.then(|| Home { pairs: mapped.pairs, counters: mapped.counters.clone() }),
+        home: home.then(|| Home { pairs: mapped.pairs, counters: mapped.counters.clone(), release: None }),
     };
     message::encode(&partial, body)
 }

@@ -84,10 +84,14 @@ fn records(records: Records, bytes: &[u8], begins: bool) -> Vec<(usize, &[u8])> 
             std::iter::from_fn(placed).collect()
         }
         Records::Lines => {
-            let bare = |line: &'_ [u8]| line.strip_suffix(b"\n").map_or(line.len(), |line| line.strip_suffix(b"\r").unwrap_or(line).len());
+            let bare = |line: &'_ [u8]| {
+                line.strip_suffix(b"\n").map_or(line.len(), |line| line.strip_suffix(b"\r").unwrap_or(line).len())
+            };
             parts(bytes, b'\n').map(|(at, line)| (at, &line[..bare(line)])).collect()
         }
-        Records::Delimited(by) => parts(bytes, by).map(|(at, part)| (at, part.strip_suffix(&[by]).unwrap_or(part))).collect(),
+        Records::Delimited(by) => {
+            parts(bytes, by).map(|(at, part)| (at, part.strip_suffix(&[by]).unwrap_or(part))).collect()
+        }
         Records::Paragraphs => {
             let mut paragraphs: Vec<(usize, usize)> = Vec::new();
             let mut goes_on = false;
@@ -134,7 +138,8 @@ fn csv_records(bytes: &[u8], delimiter: u8) -> Vec<(usize, &[u8])> {
         let end = usize::try_from(reader.position().byte()).unwrap() - 1;
         let found = &bytes[at..end];
         let blank = found.iter().take_while(|byte| **byte == b'\n').count();
-        let bare = found[blank..].strip_suffix(b"\n").map_or(&found[blank..], |line| line.strip_suffix(b"\r").unwrap_or(line));
+        let bare =
+            found[blank..].strip_suffix(b"\n").map_or(&found[blank..], |line| line.strip_suffix(b"\r").unwrap_or(line));
         if !bare.is_empty() {
             records.push((at + blank, bare));
         }

@@ -590,6 +590,9 @@ pub(super) struct OutputArgs {
     /// Write to a file, in place of what was there once all is written; - is stdout
     #[arg(short, long, env = "RABBIT_REDUCE_OUTPUT", value_name = "FILE")]
     pub(super) output: Option<PathBuf>,
+    /// Write a file for every partition into a folder that is new or empty, all of them or none
+    #[arg(long, env = "RABBIT_REDUCE_PARTS", value_name = "DIR", conflicts_with = "output")]
+    pub(super) parts: Option<PathBuf>,
     /// What rows look like
     #[arg(long, env = "RABBIT_REDUCE_FORMAT", default_value = "tsv", value_parser = format())]
     pub(super) format: Format,

@@ -2,18 +2,22 @@
 //!
 //! What would surprise: only what keeps jobs from being done is bad; the rest is worth a look.
 
-use rabbit_reduce_core::message::SeenWorker;
-use rabbit_reduce_core::topology::queue;
+use rabbit_reduce_core::message::{About, SeenWorker};
+use rabbit_reduce_core::topology::{QUEUE_BYTES, Topology, queue};
 use rabbit_reduce_runtime::broker::Depth;
-use rabbit_reduce_runtime::figures::{count, size};
+use rabbit_reduce_runtime::figures::{count, size, span};
 use regex::Regex;
 use serde_json::Value;
+use std::time::Duration;
 
 /// The oldest release of RabbitMQ that does, and the oldest that is recommended.
 const LEAST_VERSION: [u64; 2] = [3, 10];
 const GOOD_VERSION: [u64; 2] = [4, 2];
 /// What all queues of a namespace may hold on the broker's disk: they are capped, and this is more than all caps.
 const WANTED_DISK_BYTES: u64 = 8 << 30;
+
+/// Clocks that are less apart agree, seeing that an answer takes its time.
+const CLOCKS_APART: Duration = Duration::from_secs(30);
 
 /// How well something is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,8 +52,10 @@ pub struct Observed {
     pub queues: Vec<(String, Option<Depth>)>,
     /// Workers, as an aggregator sees them, or why none answers.
     pub workers: Result<Vec<SeenWorker>, String>,
-    /// What the management API tells: overview, nodes, policies.
-    pub inside: Option<[Value; 3]>,
+    /// An aggregator, if one answers, and the time here when it did, in milliseconds since 1970.
+    pub aggregator: Option<(About, u64)>,
+    /// What the management API tells: overview, nodes, policies, queues.
+    pub inside: Option<[Value; 4]>,
 }
 
 fn good(what: &'static str, says: String) -> Finding {
@@ -64,16 +70,27 @@ fn bad(what: &'static str, says: String, remedy: &str) -> Finding {
     Finding { health: Health::Bad, ..odd(what, says, remedy) }
 }
 
+/// The one thing that is to be said if there is no way to look.
+#[must_use]
+pub fn unreachable_broker(reason: String) -> Finding {
+    bad(
+        "broker",
+        reason,
+        "see that RabbitMQ runs and lets this machine and this user in: --broker-url, and --management-url if it is given",
+    )
+}
+
 /// Everything that is to be said.
 #[must_use]
 pub fn judge(observed: &Observed) -> Vec<Finding> {
     let mut findings = vec![good("broker", "it lets us in".to_owned())];
     match &observed.inside {
-        Some([overview, nodes, policies]) => {
+        Some([overview, nodes, policies, declared]) => {
             findings.push(version(overview));
             findings.extend(disks(nodes));
             findings.extend(alarms(nodes));
             findings.extend(meddling(policies, observed));
+            findings.extend(otherwise(declared, &observed.namespace));
         }
         None => findings.push(odd(
             "broker",
@@ -82,7 +99,58 @@ pub fn judge(observed: &Observed) -> Vec<Finding> {
         )),
     }
     findings.extend(queues(observed));
+    findings.extend(releases(observed));
+    findings.extend(clocks(observed));
     findings
+}
+
+/// Queues that were declared by somebody else, otherwise than they have to be.
+fn otherwise(declared: &Value, namespace: &str) -> Option<Finding> {
+    let mut wrong = Vec::new();
+    for queue in Topology::new(namespace, QUEUE_BYTES).queues {
+        let name = format!("{namespace}.{}", queue.name);
+        let Some(found) = each(declared).find(|found| found["name"] == *name) else { continue };
+        let given = &found["arguments"];
+        let as_wanted = found["type"] == "quorum"
+            && given["x-overflow"] == "reject-publish"
+            && given["x-delivery-limit"] == queue.delivery_limit
+            && given["x-max-length"].as_u64() == queue.max_messages
+            && given["x-max-length-bytes"].as_u64() == queue.max_bytes;
+        if !as_wanted {
+            wrong.push(name);
+        }
+    }
+    let remedy =
+        "let its jobs end, then `producer teardown` and `producer set-up` with the release that all programs have";
+    (!wrong.is_empty())
+        .then(|| bad("queues", format!("{} have other arguments than they need", wrong.join(", ")), remedy))
+}
+
+/// Programs of another release than this one.
+fn releases(observed: &Observed) -> Vec<Finding> {
+    let ours = env!("CARGO_PKG_VERSION");
+    let aggregator = observed.aggregator.iter().map(|(about, _)| ("the aggregator".to_owned(), about.release.as_str()));
+    let workers = observed.workers.iter().flatten();
+    let workers = workers.filter_map(|worker| Some((worker.name.clone(), worker.release.as_deref()?)));
+    let others = aggregator.chain(workers).filter(|(_, release)| *release != ours);
+    let other = |(name, release)| {
+        let remedy = "use the same release everywhere: one of another may hand tasks back, and never map them";
+        odd("release", format!("{name} is of release {release}, this is {ours}"), remedy)
+    };
+    others.map(other).collect()
+}
+
+/// Whether the aggregator's clock agrees with this one.
+fn clocks(observed: &Observed) -> Option<Finding> {
+    let (about, now_ms) = observed.aggregator.as_ref()?;
+    let apart = Duration::from_millis(about.time_ms.abs_diff(*now_ms));
+    if apart < CLOCKS_APART {
+        return Some(good("clock", "the aggregator's agrees with this one".to_owned()));
+    }
+    let says =
+        format!("the aggregator's is {} {}", span(apart), if about.time_ms > *now_ms { "ahead" } else { "behind" });
+    let remedy = "set both by NTP: with ten minutes between them, requests are taken for expired, and ages are wrong";
+    Some(odd("clock", says, remedy))
 }
 
 fn version(overview: &Value) -> Finding {
@@ -163,7 +231,8 @@ fn queues(observed: &Observed) -> Vec<Finding> {
     findings.push(match &observed.workers {
         Ok(_) => good("aggregator", format!("{there}, and one answers")),
         Err(reason) => {
-            bad("aggregator", format!("{there}: {reason}"), "start one with `aggregator`, or look at its log")
+            let remedy = "start one with `aggregator`, look at its log, and see that its clock is right";
+            bad("aggregator", format!("{there}: {reason}"), remedy)
         }
     });
     let waiting = count(depth(queue::MAP).messages.into(), "task waits", "tasks wait");
@@ -189,21 +258,29 @@ fn queues(observed: &Observed) -> Vec<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rabbit_reduce_core::topology::{QUEUE_BYTES, Topology};
     use serde_json::json;
 
     fn observed() -> Observed {
         let depth = Depth { messages: 0, consumers: 1 };
         let topology = Topology::new("ns", QUEUE_BYTES);
         let queues = topology.queues.into_iter().map(|queue| (queue.name, Some(depth))).collect();
-        let worker = SeenWorker { name: "w".to_owned(), chunks: 2, bytes: 9, bytes_per_second: 2048, silent_ms: 4500 };
+        let release = env!("CARGO_PKG_VERSION").to_owned();
+        let worker = SeenWorker {
+            name: "w".to_owned(),
+            chunks: 2,
+            bytes: 9,
+            bytes_per_second: 2048,
+            silent_ms: 4500,
+            release: Some(release.clone()),
+        };
         let overview = json!({ "rabbitmq_version": "4.2.1" });
         let nodes = json!([{ "name": "rabbit@a", "disk_free": 100_u64 << 30, "disk_free_limit": 1 << 20 }]);
         Observed {
             namespace: "ns".to_owned(),
             queues,
             workers: Ok(vec![worker]),
-            inside: Some([overview, nodes, json!([])]),
+            aggregator: Some((About { release, time_ms: 1_000_000 }, 1_002_000)),
+            inside: Some([overview, nodes, json!([]), json!([])]),
         }
     }
 
@@ -249,6 +326,11 @@ mod tests {
         let mut alarmed = observed();
         alarmed.inside.as_mut().expect("it is there")[1][0]["mem_alarm"] = true.into();
         complains(&alarmed, "alarm", Health::Bad, &["rabbit@a is short of memory", "vm_memory_high_watermark"]);
+        let mut declared = observed();
+        let arguments = json!({ "x-overflow": "drop-head", "x-delivery-limit": 20 });
+        declared.inside.as_mut().expect("it is there")[3] =
+            json!([{ "name": "ns.map", "type": "quorum", "arguments": arguments }]);
+        complains(&declared, "queues", Health::Bad, &["ns.map", "teardown"]);
         let mut old = observed();
         old.inside.as_mut().expect("it is there")[0] = json!({ "rabbitmq_version": "3.9.29" });
         complains(&old, "version", Health::Bad, &["3.9.29", "3.10"]);
@@ -269,5 +351,14 @@ mod tests {
         let mut unread = observed();
         set(&mut unread, "dead", Some(Depth { messages: 1, consumers: 0 }));
         complains(&unread, "dead letters", Health::Odd, &["1 dead letter wait"]);
+        let mut late = observed();
+        late.aggregator.as_mut().expect("it answers").1 += 120_000;
+        complains(&late, "clock", Health::Odd, &["2:02 behind", "NTP"]);
+        let mut other = observed();
+        other.workers.as_mut().expect("it answers")[0].release = Some("0.0.9".to_owned());
+        complains(&other, "release", Health::Odd, &["w is of release 0.0.9", "same release"]);
+        other = observed();
+        other.aggregator.as_mut().expect("it answers").0.release = "9.0.0".to_owned();
+        complains(&other, "release", Health::Odd, &["the aggregator is of release 9.0.0"]);
     }
 }

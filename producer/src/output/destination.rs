@@ -4,7 +4,7 @@
 //! anywhere else (the broker, where parts come from) is not taken for it.
 
 use super::terminal::Harmless;
-use rabbit_reduce_runtime::process::files::{OutputError, OutputFile};
+use rabbit_reduce_runtime::process::files::{OutputError, OutputFile, OutputFolder};
 use rabbit_reduce_runtime::process::shutdown::reader_left;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -23,6 +23,8 @@ pub enum Destination {
         /// Nothing is seen under its name yet.
         file: OutputFile,
     },
+    /// A folder on its way, with a file for every partition.
+    Folder(OutputFolder),
 }
 
 /// How printing ended.
@@ -59,21 +61,48 @@ impl Destination {
         Ok(Self::File { path: path.to_owned(), file: OutputFile::create(path)? })
     }
 
+    /// A folder for a file of every partition.
+    ///
+    /// # Errors
+    /// Fails if there can be no such folder, or it has files in it.
+    pub fn open_folder(path: &Path) -> Result<Self, OutputError> {
+        OutputFolder::create(path).map(Self::Folder)
+    }
+
     /// Whether nothing stays behind if it is forgotten half written.
     #[must_use]
     pub const fn leaves_nothing(&self) -> bool {
         match self {
             Self::Stdout => true,
             Self::File { file, .. } => file.is_direct(),
+            Self::Folder(_) => false,
         }
     }
 
-    /// Has `print` write everything, through a buffer.
+    /// Has `print` write all parts together, or each into a file of its own, called `part-00000` and so on with this ending.
     ///
     /// # Errors
     /// Tells the destination's failures from those of `print` itself.
-    pub fn print(self, print: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<Printed, PrintError> {
+    pub fn print_parts<P>(
+        self,
+        ending: &str,
+        parts: Vec<P>,
+        mut print: impl FnMut(Vec<P>, &mut dyn Write) -> io::Result<()>,
+    ) -> Result<Printed, PrintError> {
+        let Self::Folder(folder) = self else { return self.print(|out| print(parts, out)) };
+        for (number, part) in parts.into_iter().enumerate() {
+            let name = format!("part-{number:05}.{ending}");
+            let file = Self::File { file: folder.file(&name)?, path: PathBuf::from(name) };
+            match file.print(|out| print(vec![part], out))? {
+                Printed::Whole | Printed::ReaderLeft => {}
+            }
+        }
+        Ok(folder.finish().map(|()| Printed::Whole)?)
+    }
+
+    fn print(self, print: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<Printed, PrintError> {
         match self {
+            Self::Folder(_) => unreachable!("its files are written one by one"),
             Self::Stdout => {
                 let out = BufWriter::with_capacity(BUFFER_BYTES, io::stdout().lock());
                 if io::stdout().is_terminal() { to_stream(Harmless::new(out), print) } else { to_stream(out, print) }
@@ -153,6 +182,27 @@ mod tests {
     fn a_full_disk_is_the_outputs_failure() {
         let full = Destination::open(Some(Path::new("/dev/full"))).unwrap().print(|out| out.write_all(&[0; 1 << 20]));
         assert!(matches!(&full, Err(PrintError::File(error)) if error.to_string().contains("/dev/full")), "{full:?}");
+    }
+
+    #[test]
+    fn a_folder_has_all_its_parts_or_is_not_there() {
+        let within = tempfile::TempDir::new().unwrap();
+        let path = within.path().join("parts");
+        let write = |fails: bool| {
+            Destination::open_folder(&path).unwrap().print_parts("tsv", vec!["a", "b"], |part, out| {
+                out.write_all(part[0].as_bytes())?;
+                if fails && part == ["b"] { Err(io::Error::other("the rest is gone")) } else { Ok(()) }
+            })
+        };
+        assert!(matches!(write(true), Err(PrintError::Result(_))));
+        assert_eq!(std::fs::read_dir(within.path()).unwrap().count(), 0, "nothing is left of it");
+        assert_eq!(write(false).unwrap(), Printed::Whole);
+        let read = |name: &str| std::fs::read_to_string(path.join(name)).unwrap();
+        assert_eq!((read("part-00000.tsv"), read("part-00001.tsv")), ("a".to_owned(), "b".to_owned()));
+        let again = Destination::open_folder(&path).unwrap_err().to_string();
+        assert!(again.contains("parts: it has files in it already"), "{again}");
+        std::fs::create_dir(within.path().join("empty")).unwrap();
+        assert!(Destination::open_folder(&within.path().join("empty")).is_ok());
     }
 
     #[test]

@@ -174,7 +174,8 @@ pub struct LogArgs {
 
 /// The long names of the flags that all programs take.
 pub(super) fn shared_flags() -> Vec<String> {
-    let command = <LogArgs as clap::Args>::augment_args(<BrokerArgs as clap::Args>::augment_args(clap::Command::new("all")));
+    let command =
+        <LogArgs as clap::Args>::augment_args(<BrokerArgs as clap::Args>::augment_args(clap::Command::new("all")));
     command.get_arguments().filter_map(clap::Arg::get_long).map(str::to_owned).collect()
 }
 

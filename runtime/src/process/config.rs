@@ -183,7 +183,9 @@ impl Applied<'_> {
             if let Value::Table(inner) = value {
                 let Some(named) = command.find_subcommand(key).map(|found| found.get_name().to_owned()) else {
                     let commands = command.get_subcommands().map(Command::get_name);
-                    return Err(self.wrong(&setting, format!("there is no such command{}", DidYouMean(nearest(key, commands)))));
+                    return Err(
+                        self.wrong(&setting, format!("there is no such command{}", DidYouMean(nearest(key, commands))))
+                    );
                 };
                 let mut failed = None;
                 command = command.mut_subcommand(named, |sub| match self.table(&setting, inner, sub.clone()) {

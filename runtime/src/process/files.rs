@@ -7,7 +7,7 @@ use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, TempDir};
 
 /// A new file is its owner's alone: an answer may tell what its input was.
 const NEW_FILE_MODE: u32 = 0o600;
@@ -97,6 +97,63 @@ impl Form {
                 File::open(folder_of(&target))?.sync_all()
             }
         }
+    }
+}
+
+/// A folder of files on its way; dropping it leaves what was there before.
+#[derive(Debug)]
+pub struct OutputFolder {
+    path: PathBuf,
+    target: PathBuf,
+    draft: TempDir,
+}
+
+impl OutputFolder {
+    /// Begins the folder; nothing is seen under its name yet.
+    ///
+    /// # Errors
+    /// Fails if there can be no folder beside it, or something is in it already.
+    pub fn create(path: &Path) -> Result<Self, OutputError> {
+        let failed = |source| OutputError { path: path.to_owned(), source };
+        let target = match fs::read_dir(path).map(|mut entries| entries.next().is_none()) {
+            Ok(true) => fs::canonicalize(path),
+            Ok(false) => Err(io::Error::new(
+                io::ErrorKind::DirectoryNotEmpty,
+                "it has files in it already: name a folder that is new or empty",
+            )),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => std::path::absolute(path),
+            Err(error) => Err(error),
+        };
+        let target = target.map_err(failed)?;
+        let draft =
+            tempfile::Builder::new().prefix(".rabbit-reduce-").tempdir_in(folder_of(&target)).map_err(failed)?;
+        Ok(Self { path: path.to_owned(), target, draft })
+    }
+
+    /// Begins a file in it.
+    ///
+    /// # Errors
+    /// Fails if there can be none.
+    pub fn file(&self, name: &str) -> Result<OutputFile, OutputError> {
+        let file = OutputFile::create(&self.draft.path().join(name));
+        file.map_err(|error| OutputError { path: self.path.join(name), ..error })
+    }
+
+    /// Makes the folder durable and gives it its name.
+    ///
+    /// # Errors
+    /// Fails if that cannot be done; then what was there before still is.
+    pub fn finish(self) -> Result<(), OutputError> {
+        let Self { path, target, draft } = self;
+        let finished = || {
+            File::open(draft.path())?.sync_all()?;
+            fs::rename(draft.path(), &target)?;
+            File::open(folder_of(&target))?.sync_all()
+        };
+        finished().map_err(|source| OutputError { path, source })?;
+        // It has another name now.
+        let _gone = draft.keep();
+        Ok(())
     }
 }
 

@@ -80,11 +80,23 @@ fn a_setting_is_the_default_of_its_flag_wherever_that_is() {
 
 #[test]
 fn what_is_no_setting_is_refused_by_name_with_what_may_be_meant() {
-    assert_eq!(refused("namespase = 'x'"), "the file: namespase: what not all programs take stands in the table of one: [producer], [worker] or [aggregator]; did you mean `namespace`?");
+    assert_eq!(
+        refused("namespase = 'x'"),
+        "the file: namespase: what not all programs take stands in the table of one: [producer], [worker] or [aggregator]; did you mean `namespace`?"
+    );
     assert!(refused("partitions = 3").contains("stands in the table of one"));
-    assert_eq!(refused("[producer]\npartitons = 3"), "the file: producer.partitons: there is no such flag; did you mean `partitions`?");
-    assert_eq!(refused("[producer.pusch]\npartitions = 3"), "the file: producer.pusch: there is no such command; did you mean `push`?");
-    assert_eq!(refused("[producer.clean]\npartitions = 3"), "the file: producer.clean.partitions: there is no such flag");
+    assert_eq!(
+        refused("[producer]\npartitons = 3"),
+        "the file: producer.partitons: there is no such flag; did you mean `partitions`?"
+    );
+    assert_eq!(
+        refused("[producer.pusch]\npartitions = 3"),
+        "the file: producer.pusch: there is no such command; did you mean `push`?"
+    );
+    assert_eq!(
+        refused("[producer.clean]\npartitions = 3"),
+        "the file: producer.clean.partitions: there is no such flag"
+    );
     assert!(refused("[worker_]\nthreads = 3").contains("did you mean `worker`?"));
     assert!(refused("[producer]\nyes = true").ends_with("there is no such flag"), "it is meant once");
     assert!(refused("config = 'x'").ends_with("there is no such flag"));
