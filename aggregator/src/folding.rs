@@ -125,14 +125,17 @@ impl Folding {
         jobs.filter_map(|job| Some((*job, self.progress(*job)?))).collect()
     }
 
-    /// How a job in memory stands: C, chunks folded in the partition that has the fewest, bytes, finished partitions.
+    /// How a job in memory stands.
     fn progress(&self, job: JobId) -> Option<Progress> {
         let state = self.jobs.get(&job)?;
         let folded: Vec<(u32, u64)> = state.shards.iter().map(Shard::progress).collect();
         let whole = folded.iter().map(|(chunks, _)| *chunks).min().unwrap_or(0);
         let bytes = folded.iter().map(|(_, bytes)| bytes).sum();
         let finished = state.shards.iter().filter(|shard| shard.seen.finished).count();
-        Some((state.chunks, whole, bytes, u32::try_from(finished).unwrap_or(u32::MAX)))
+        // What is lost is lost in every partition, but for a few chunks.
+        let losses = state.shards.iter().map(|shard| shard.seen.losses).max().unwrap_or(0);
+        let finished = u32::try_from(finished).unwrap_or(u32::MAX);
+        Some(Progress { whole, bytes, finished, losses })
     }
 
     /// Whether everything that was taken in is committed.

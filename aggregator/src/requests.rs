@@ -37,8 +37,18 @@ const RETRIED_AT_ONCE: usize = 1000;
 /// The longest page of a source list.
 const MAX_SOURCE_PAGE_BYTES: usize = 4 << 20;
 
-/// What memory knows of a job: C, chunks folded in the partition that has the fewest, bytes, finished partitions.
-pub(crate) type Progress = (Option<u32>, u32, u64, u32);
+/// What memory knows of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Progress {
+    /// Chunks folded, in the partition that has the fewest.
+    pub(crate) whole: u32,
+    /// Their bytes.
+    pub(crate) bytes: u64,
+    /// Finished partitions.
+    pub(crate) finished: u32,
+    /// Losses, in the partition that has the most.
+    pub(crate) losses: u64,
+}
 
 /// An answer, and what follows from it.
 pub(crate) struct Answered {
@@ -461,10 +471,11 @@ fn status_of(
         end,
     };
     match (&status.end, progress) {
-        (None, Some((_, covered, bytes, finished))) if !detail => {
+        (None, Some(Progress { whole, bytes, finished, losses })) if !detail => {
             // Folded is nearly counted, and a duplicate may be folded twice.
-            let covered = covered.min(status.chunks.unwrap_or(u32::MAX));
+            let covered = whole.min(status.chunks.unwrap_or(u32::MAX));
             (status.covered, status.covered_bytes, status.finished) = (covered, bytes, finished);
+            status.losses.count = losses;
         }
         (Some(end), _) if !detail => {
             (status.covered, status.covered_bytes) = (end.chunks, end.counters.get("bytes").copied().unwrap_or(0));

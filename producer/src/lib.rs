@@ -282,7 +282,7 @@ async fn drive(
         Ok((known, end)) => {
             let concluded = conclude(session, &known, &end, to, output).await;
             if !end.losses.is_empty() {
-                session.screen.say(&format!("what is lost is kept: see `producer dead ls {}`", known.spec.job));
+                session.screen.say(&format!("`producer dead ls {}` shows what is kept of it", known.spec.job));
             }
             concluded
         }
@@ -503,7 +503,13 @@ fn print_text(text: &str) -> Result<Exit, Failure> {
 
 fn failure(error: SessionError) -> Failure {
     let exit = match &error {
-        SessionError::Client(ClientError::Broker(_) | ClientError::Nobody | ClientError::Confused) => Exit::Broker,
+        SessionError::Client(
+            ClientError::Broker(_)
+            | ClientError::Nobody
+            | ClientError::Blocked(_)
+            | ClientError::Waits(_)
+            | ClientError::Confused,
+        ) => Exit::Broker,
         SessionError::Client(ClientError::Refused(_) | ClientError::Unknown) => Exit::Failed,
         SessionError::Publish(PublishError::Broker(_)) => Exit::Broker,
         SessionError::Publish(PublishError::Input(_)) => Exit::InputOutput,

@@ -147,7 +147,7 @@ impl Screen {
         let board =
             Board { width: usize::from(width), height: usize::from(height), colours: console::colors_enabled_stderr() };
         let lines = board.lines(seen);
-        self.write(&format!("{HOME}{}{CLEAR_BELOW}", lines.join(&format!("{CLEAR_LINE}\r\n")) + CLEAR_LINE));
+        self.write(&format!("{HOME}{}{CLEAR_BELOW}", lines.join(&format!("{CLEAR_LINE}\n")) + CLEAR_LINE));
     }
 
     /// Who cannot be written to is not there to be told.

@@ -34,6 +34,12 @@ pub enum ClientError {
     /// Nobody.
     #[error("no aggregator answers: start one with `aggregator`, with the same --broker-url and --namespace")]
     Nobody,
+    /// The question does not come through.
+    #[error("the broker takes no messages ({0}), so nobody can be asked: `producer doctor` says what it is short of")]
+    Blocked(String),
+    /// The aggregator cannot answer yet.
+    #[error("the aggregator waits: {0}")]
+    Waits(String),
     /// The aggregator says no.
     #[error("{0}")]
     Refused(String),
@@ -85,7 +91,8 @@ impl Client {
     /// Asks until there is an answer, at most for `patience` (for ever without). `notice` hears while nobody answers.
     ///
     /// # Errors
-    /// [`ClientError::Nobody`] when patience is over; what the broker refuses for good; the aggregator's own no.
+    /// When patience is over, [`ClientError::Waits`], [`ClientError::Blocked`] or [`ClientError::Nobody`]; what the broker refuses
+    /// for good; the aggregator's own no.
     pub async fn ask(
         &self,
         ask: Ask,
@@ -93,10 +100,14 @@ impl Client {
         patience: Option<Duration>,
         notice: &(dyn Fn(&str) + Sync),
     ) -> Result<(Answer, Bytes), ClientError> {
+        let waits = Mutex::new(None);
         let asking = async {
             loop {
                 match self.ask_until_answered(&ask, body, notice).await? {
-                    (Answer::Later(reason), _) => notice(&format!("the aggregator waits: {reason}")),
+                    (Answer::Later(reason), _) => {
+                        notice(&format!("the aggregator waits: {reason}"));
+                        *waits.lock().expect("nobody panics with it") = Some(reason);
+                    }
                     answer => return Ok(answer),
                 }
                 pause_before(9).await;
@@ -104,7 +115,11 @@ impl Client {
         };
         let answered = match patience {
             None => asking.await,
-            Some(patience) => tokio::time::timeout(patience, asking).await.unwrap_or(Err(ClientError::Nobody)),
+            Some(patience) => tokio::time::timeout(patience, asking).await.unwrap_or_else(|_| {
+                let waits = waits.lock().expect("nobody panics with it").take();
+                let blocked = || self.broker.blocked().map(ClientError::Blocked);
+                Err(waits.map(ClientError::Waits).or_else(blocked).unwrap_or(ClientError::Nobody))
+            }),
         };
         match answered? {
             (Answer::Refused(reason), _) => Err(ClientError::Refused(reason)),

@@ -90,7 +90,8 @@ impl Room {
         command
             .env("TMPDIR", self.path("tmp"))
             .env("HOME", self.path("home"))
-            .env("XDG_STATE_HOME", self.path("state"));
+            .env("XDG_STATE_HOME", self.path("state"))
+            .env_remove("XDG_CONFIG_HOME");
         command
     }
 

@@ -33,7 +33,12 @@ pub(crate) enum FetchError {
 impl FetchError {
     /// Whether nothing can be said but that it is not here now.
     pub(crate) const fn is_silence(&self) -> bool {
-        matches!(self, Self::Client(ClientError::Nobody | ClientError::Broker(_)))
+        matches!(
+            self,
+            Self::Client(
+                ClientError::Nobody | ClientError::Blocked(_) | ClientError::Waits(_) | ClientError::Broker(_)
+            )
+        )
     }
 }
 

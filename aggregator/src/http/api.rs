@@ -42,7 +42,9 @@ impl From<ClientError> for Failed {
         let status = match &error {
             ClientError::Unknown => StatusCode::NOT_FOUND,
             ClientError::Refused(_) => StatusCode::CONFLICT,
-            ClientError::Broker(_) | ClientError::Nobody => StatusCode::SERVICE_UNAVAILABLE,
+            ClientError::Broker(_) | ClientError::Nobody | ClientError::Blocked(_) | ClientError::Waits(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             ClientError::Confused => StatusCode::BAD_GATEWAY,
         };
         Self(status, error.to_string())

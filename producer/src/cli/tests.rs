@@ -35,6 +35,7 @@ fn help_groups_flags_and_keeps_inputs_apart() {
         "Options:",
         "Input options:",
         "Job options:",
+        "Records:",
         "Commands:",
         "Modules:",
         "Steps:",
@@ -42,6 +43,7 @@ fn help_groups_flags_and_keeps_inputs_apart() {
         "Output options:",
         "Broker:",
         "Logs:",
+        "Configuration:",
         "Examples:",
     ];
     assert_eq!(headings(&help("push")), push);
@@ -50,12 +52,14 @@ fn help_groups_flags_and_keeps_inputs_apart() {
         "Options:",
         "Input options:",
         "Job options:",
+        "Records:",
         "Commands:",
         "Modules:",
         "Steps:",
         "Resources:",
         "Output options:",
         "Logs:",
+        "Configuration:",
         "Examples:",
     ];
     assert_eq!(headings(&help("run")), run);

@@ -239,7 +239,16 @@ impl Letters {
         self.say_what_cannot_be(&wanted);
         let keys = may_lack_keys(losses(&before), selection);
         if wanted.lost.is_empty() && wanted.amending.is_empty() && !keys {
-            tell(&format!("job {job}: nothing of what was asked for is lost; nothing is sent again"));
+            let lost = losses(&before).count;
+            tell(&if lost == 0 {
+                format!("job {job}: nothing of what was asked for is lost; nothing is sent again")
+            } else {
+                let lost = count(lost, "loss", "losses");
+                format!(
+                    "job {job}: no letter holds what was asked for, of {lost}; nothing is sent again: mend the input, and push what \
+                     `producer status {job}` names as a job of its own"
+                )
+            });
             return Ok(exit(&before));
         }
         self.read_again(job, &before, &wanted.lost).await.map_err(failure)?;

@@ -15,7 +15,7 @@ const SKEWED_PAIRS: u64 = 10_000;
 /// A key that makes up so many percent of all pairs stands out.
 const HOT_PERCENT: u64 = 30;
 /// So few chunks that are open when nothing waits any more are stragglers.
-const STRAGGLERS: usize = 20;
+const STRAGGLERS: u32 = 20;
 
 /// What was seen.
 #[derive(Clone, Debug)]
@@ -57,11 +57,12 @@ fn helped(says: String, helps: impl Into<String>) -> Reason {
 #[must_use]
 pub fn reasons(seen: &Seen) -> Vec<Reason> {
     let Status { job, losses, alarms, end, .. } = &seen.status;
-    let mut reasons: Vec<Reason> = match end {
+    let mut reasons: Vec<Reason> =
+        alarms.iter().map(|alarm| helped(alarm.clone(), "see the aggregator's log")).collect();
+    reasons.extend(match end {
         Some(end) => vec![ended(end, &seen.status)],
         None => open(seen),
-    };
-    reasons.extend(alarms.iter().map(|alarm| helped(alarm.clone(), "see the aggregator's log")));
+    });
     let losses = end.as_ref().map_or(losses, |end| &end.losses);
     if losses.count > 0 {
         let says =
@@ -90,6 +91,8 @@ fn ended(end: &End, status: &Status) -> Reason {
 /// Why a job has not ended.
 fn open(seen: &Seen) -> Vec<Reason> {
     let Seen { status, map, reduce, .. } = seen;
+    // The list of those that are lacking is cut short; their number is not.
+    let missing = status.chunks.map_or(0, |chunks| chunks.saturating_sub(status.covered));
     let mut reasons = Vec::new();
     if let Some(reason) = &seen.blocked {
         reasons.push(helped(
@@ -119,8 +122,8 @@ fn open(seen: &Seen) -> Vec<Reason> {
         reasons.push(helped(says, "start more of `worker`, here or on other machines"));
     } else if status.chunks.is_none() {
         reasons.push(told("publishing is the slowest stage: nothing waits behind it".to_owned()));
-    } else if (1..=STRAGGLERS).contains(&status.lacking.len()) {
-        let says = format!("{} still mapped", count(status.lacking.len() as u64, "chunk is", "chunks are"));
+    } else if (1..=STRAGGLERS).contains(&missing) && status.alarms.is_empty() {
+        let says = format!("{} still mapped", count(missing.into(), "chunk is", "chunks are"));
         reasons.push(helped(says, "a worker may be slow or gone: `producer doctor` tells when each was heard last"));
     }
     if seen.apart > 0 {
@@ -239,7 +242,7 @@ mod tests {
     #[test]
     fn what_holds_a_job_up_is_told_with_what_helps() {
         let mut straggling = seen();
-        straggling.status.lacking = vec![(17, vec![0]), (90, vec![0, 1])];
+        straggling.status.covered = 98;
         says(&straggling, "2 chunks are still mapped", "`producer doctor`");
         says(&Seen { apart: 3, ..seen() }, "3 tasks are tried again", "logs of the workers");
         says(&Seen { blocked: Some("disk".to_owned()), ..seen() }, "takes no messages: disk", "`producer doctor`");

@@ -3,9 +3,10 @@
 use rabbit_reduce_tests::processes::Room;
 use std::path::Path;
 
-const PRODUCER: [&str; 16] = [
+const PRODUCER: [&str; 18] = [
     "run",
     "push",
+    "plan",
     "resume",
     "jobs",
     "status",
@@ -17,6 +18,7 @@ const PRODUCER: [&str; 16] = [
     "remove",
     "dead",
     "doctor",
+    "config",
     "completions",
     "set-up",
     "teardown",

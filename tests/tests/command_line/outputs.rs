@@ -36,6 +36,30 @@ fn what_is_no_text_and_what_would_break_a_row_is_escaped() {
 }
 
 #[test]
+fn every_partition_has_its_file_or_none_has() {
+    let (room, text) = (Room::default(), words(500));
+    room.write("in.txt", &text);
+    let run = |args: &[&str]| room.run("producer", &[&["run", "in.txt", "--partitions", "3"], args].concat());
+    assert_eq!(run(&["--parts", "out"]).text(0), "");
+    assert_eq!(room.names("out"), ["part-00000.tsv", "part-00001.tsv", "part-00002.tsv"]);
+    let read = |name: &String| fs::read_to_string(room.path("out").join(name)).unwrap();
+    let parts: Vec<String> = room.names("out").iter().map(read).collect();
+    assert!(parts.iter().all(|part| !part.is_empty() && part.lines().is_sorted()));
+    let mut lines: Vec<&str> = parts.iter().flat_map(|part| part.lines()).collect();
+    lines.sort_unstable();
+    assert_eq!(lines.join("\n") + "\n", counted(&text));
+    run(&["--parts", "out"]).refused(5, &["out", "name a folder that is new or empty"]);
+    assert_eq!(run(&["--parts", "csv", "--format", "csv"]).text(0), "");
+    assert_eq!(room.names("csv")[0], "part-00000.csv");
+    run(&["--parts", "x", "--top", "3"]).refused(2, &["--parts", "leave one out"]);
+    run(&["--parts", "x", "-o", "y"]).refused(2, &["cannot be used with"]);
+    run(&["--parts", "x", "--job", "sum"]).refused(2, &["`sum`", "leave out --parts"]);
+    run(&["--parts", "no/where/x"]).refused(5, &["no/where/x"]);
+    assert!(!room.path("x").exists());
+    assert!(room.is_clean());
+}
+
+#[test]
 fn a_file_takes_the_answer_and_stdout_stays_empty() {
     let (room, text) = (Room::default(), words(500));
     room.write("in.txt", &text);

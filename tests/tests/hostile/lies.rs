@@ -39,7 +39,7 @@ fn skips(count: usize, reason: &str) -> Option<SkipList> {
 }
 
 fn home(pairs: u64, counters: impl Iterator<Item = (String, u64)>) -> Option<Said> {
-    Some(Said { pairs, counters: counters.collect() })
+    Some(Said { pairs, counters: counters.collect(), release: None })
 }
 
 const LIES: [Lie; 18] = [
