@@ -90,16 +90,24 @@ fn pages() -> Vec<Page> {
             "CONTRIBUTING.md",
             "README.md",
             "SECURITY.md",
+            "docs/README.md",
+            "docs/comparison.md",
+            "docs/dead-letters.md",
             "docs/docker.md",
             "docs/faults.md",
+            "docs/how-it-works.md",
             "docs/http.md",
             "docs/machines.md",
+            "docs/operate.md",
             "docs/performance.md",
             "docs/programs.md",
             "docs/protocol.md",
+            "docs/reference.md",
             "docs/scale.md",
             "docs/security.md",
-            "docs/stores.md"
+            "docs/stores.md",
+            "docs/tour.md",
+            "docs/tuning.md"
         ],
         "a page came or went: tell this test"
     );
@@ -122,7 +130,9 @@ fn every_path_that_a_page_names_exists() {
             let plain = !name.contains([' ', '{', '<', '*', '…', '$']);
             // A path is what begins with something that lies at the top, or ends as our files do.
             let ends = [".rs", ".toml", ".md", ".yaml"].iter().any(|end| name.ends_with(end));
-            if plain && ((name.contains('/') && tops.contains(first)) || (ends && !name.starts_with('.'))) {
+            let of_reader = ["rabbit-reduce.toml", "rabbit-reduce/config.toml"].contains(&name);
+            if plain && !of_reader && ((name.contains('/') && tops.contains(first)) || (ends && !name.starts_with('.')))
+            {
                 assert!(root().join(name).exists(), "{} names `{span}`, which is not there", page.path.display());
                 seen += 1;
             }
@@ -256,7 +266,7 @@ fn every_flag_and_variable_that_the_text_names_is_one() {
 fn the_examples_print_what_the_jobs_print() {
     let page = page("README.md");
     let files: BTreeMap<String, Vec<u8>> = page.files().into_iter().collect();
-    assert_eq!(files.len(), 3);
+    assert_eq!(files.len(), 4);
     let mut jobs = BTreeSet::new();
     for (command, shown) in page.examples() {
         let run = parsed_run(&command);
@@ -264,6 +274,84 @@ fn the_examples_print_what_the_jobs_print() {
         assert_eq!(printed(&run, &files), shown, "what `{command}` prints is not what README.md shows");
     }
     assert_eq!(jobs.len(), rabbit_reduce_core::jobs::NAMES.len(), "a job has no example: {jobs:?}");
+}
+
+/// The flags of all commands, as a page.
+fn reference() -> String {
+    let mut page =
+        "# Commands and flags\n\nMade from the programs by the test `the_reference_is_what_the_programs_say`; \
+                    UPDATE_HELP=1 makes it anew. What all commands share stands at the end.\n"
+            .to_owned();
+    let (mut shared, all) = (Vec::new(), named_commands());
+    let is_shared = |flag: &clap::Arg| {
+        let heading = flag.get_help_heading().unwrap_or_default();
+        ["Broker", "Logs", "Configuration"].contains(&heading)
+    };
+    for (name, command) in &all {
+        let flags: Vec<&clap::Arg> = command
+            .get_arguments()
+            .filter(|flag| !flag.is_hide_set() && flag.get_id() != "help" && flag.get_id() != "version")
+            .collect();
+        shared.extend(flags.iter().filter(|flag| is_shared(flag)).map(|flag| row(flag)));
+        let own: Vec<String> = flags.into_iter().filter(|flag| !is_shared(flag)).map(row).collect();
+        let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+        page += &format!("\n## {name}\n\n{}.\n", about.replace('<', "\\<"));
+        page += &table(&own);
+    }
+    let mut kept: Vec<String> = Vec::new();
+    for row in shared {
+        if !kept.contains(&row) {
+            kept.push(row);
+        }
+    }
+    page + "\n## What all commands that need it share\n" + &table(&kept)
+}
+
+fn table(rows: &[String]) -> String {
+    if rows.is_empty() {
+        return String::new();
+    }
+    format!("\n| flag | variable | default | for |\n|---|---|---|---|\n{}", rows.concat())
+}
+
+/// A flag as a row of a table.
+fn row(flag: &clap::Arg) -> String {
+    let value = flag.get_value_names().map(|names| names.join(" ")).unwrap_or_default();
+    let takes = flag.get_action().takes_values();
+    let short = flag.get_short().map(|short| format!("-{short}, ")).unwrap_or_default();
+    let name = match flag.get_long() {
+        Some(long) if takes => format!("`{short}--{long} {value}`"),
+        Some(long) => format!("`{short}--{long}`"),
+        None => format!("`{value}`"),
+    };
+    let variable = flag.get_env().map(|env| format!("`{}`", env.to_string_lossy())).unwrap_or_default();
+    let default: Vec<String> =
+        flag.get_default_values().iter().map(|value| value.to_string_lossy().into_owned()).collect();
+    let secret = flag.is_hide_env_values_set() || !takes || default.is_empty();
+    let default = if secret { String::new() } else { format!("`{}`", default.join(",")) };
+    let mut help = flag.get_help().map(ToString::to_string).unwrap_or_default().replace('|', "\\|").replace('<', "\\<");
+    let possible: Vec<String> =
+        flag.get_possible_values().iter().map(|value| format!("`{}`", value.get_name())).collect();
+    if takes && !possible.is_empty() && !flag.is_hide_possible_values_set() {
+        help += &format!(": {}", possible.join(", "));
+    }
+    format!("| {name} | {variable} | {default} | {} |\n", help.replace('\n', " "))
+}
+
+#[test]
+fn the_reference_is_what_the_programs_say() {
+    let path = root().join("docs/reference.md");
+    let reference = reference();
+    if std::env::var_os("UPDATE_HELP").is_some() {
+        std::fs::write(&path, &reference).unwrap();
+    }
+    assert!(
+        std::fs::read_to_string(&path).unwrap_or_default() == reference,
+        "docs/reference.md is not what the programs say; UPDATE_HELP=1 writes it anew"
+    );
+    for flag in ["--records FORM", "--input-root DIR", "--store", "--broker-url URL", "RABBIT_REDUCE_CHUNK_SIZE"] {
+        assert!(reference.contains(flag), "no {flag}: is the search broken?");
+    }
 }
 
 #[test]
@@ -342,6 +430,24 @@ fn the_queues_are_those_of_the_table() {
 }
 
 /// Every command and subcommand of the three programs.
+/// Every command that does something, by its whole name.
+fn named_commands() -> Vec<(String, clap::Command)> {
+    fn below(name: &str, command: clap::Command, all: &mut Vec<(String, clap::Command)>) {
+        if command.has_subcommands() {
+            for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
+                below(&format!("{name} {}", sub.get_name()), sub.clone(), all);
+            }
+        } else {
+            all.push((name.to_owned(), command));
+        }
+    }
+    let mut all = Vec::new();
+    below("producer", rabbit_reduce_producer::cli::Cli::command(), &mut all);
+    below("worker", rabbit_reduce_worker::cli::Cli::command(), &mut all);
+    below("aggregator", rabbit_reduce_aggregator::cli::Cli::command(), &mut all);
+    all
+}
+
 fn commands() -> Vec<clap::Command> {
     let mut all = vec![
         rabbit_reduce_producer::cli::Cli::command(),
