@@ -176,14 +176,7 @@ async fn publish(
     let chunks = tokio::select! {
         biased;
         () = unwanted(&archive, job) => return Ok(Vec::new()),
-        ((), chunks) = async { tokio::join!(printing, publishing) } => match chunks {
-            // However often it is tried.
-            Err(PublishError::Column { cause, .. }) => {
-                let end = move || archive.end_without_result(job, Outcome::Failed(format!("the rows of the step before it: {cause}")));
-                return Ok(vec![Event::Ended(job, Ok(Some(blocking(end).await?)))]);
-            }
-            chunks => chunks?,
-        },
+        ((), chunks) = async { tokio::join!(printing, publishing) } => chunks?,
     };
     crash_point::reached("aggregator.step_published");
     if sealed.is_some() {

@@ -4,7 +4,11 @@
 //! all there is. What would surprise: which column of CSV a name means is told by the first record of each source, which only who
 //! reads that source's beginning can see; so pieces carry the [`Column`], and sources may order theirs differently.
 
+mod columns;
+mod json;
 pub mod quotes;
+
+pub use self::columns::{Column, ColumnError, MAX_HEADER_BYTES};
 
 use crate::boundary::Boundary;
 use crate::job::{Pair, Piece, Program, RecordError, Records, TakePair};
@@ -13,18 +17,11 @@ use crate::pairs::PairSource;
 use crate::records::{RecordIter, without_line_end};
 use crate::rows::RowSink;
 use crate::tokens::Whitespace;
+use columns::{cell, fields};
 use quotes::Quotes;
-use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::value::RawValue;
+use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
-use std::fmt;
 use std::io;
-
-/// The longest first record of a source of CSV, in bytes.
-pub const MAX_HEADER_BYTES: usize = 1 << 20;
-/// Columns that are named where one is not found.
-const NAMED_COLUMNS: usize = 20;
 
 /// How input falls into records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +38,8 @@ pub enum Form {
     Csv,
     /// A line that is a JSON object.
     Jsonl,
+    /// A line of fields between tabs, as this project writes it.
+    Tsv,
 }
 
 /// What is said of records; what is not said is not written.
@@ -74,77 +73,12 @@ enum Field {
     All,
     /// A run of anything but white space, from 0.
     Token(usize),
+    /// Of TSV, from 0.
+    Tab(usize),
     /// Of CSV.
     Column(String),
     /// Of JSON: the names that lead to it.
     Path(Vec<String>),
-}
-
-/// A column of a source of CSV.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "(u32, u32)", into = "(u32, u32)")]
-pub struct Column {
-    /// Which one, from 0.
-    pub at: u32,
-    /// How many there are.
-    pub of: u32,
-}
-
-impl From<(u32, u32)> for Column {
-    fn from((at, of): (u32, u32)) -> Self {
-        Self { at, of }
-    }
-}
-
-impl From<Column> for (u32, u32) {
-    fn from(Column { at, of }: Column) -> Self {
-        (at, of)
-    }
-}
-
-/// Why a source has no such column.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ColumnError {
-    /// None of that name or number.
-    #[error("it has no column {name:?}{}; {}", NearestName(.nearest.as_deref()), Columns(.columns))]
-    Missing {
-        /// As asked for.
-        name: String,
-        /// One that is called much like it.
-        nearest: Option<String>,
-        /// Those that it has, or how many if they have no names.
-        columns: Result<Vec<String>, usize>,
-    },
-    /// More than one of that name.
-    #[error("it has several columns {0:?}: ask for one by its number, counted from 1")]
-    Ambiguous(String),
-    /// It cannot be told.
-    #[error("its first record is longer than {MAX_HEADER_BYTES} bytes: are these the records that were meant?")]
-    TooLong,
-}
-
-struct NearestName<'n>(Option<&'n str>);
-
-impl fmt::Display for NearestName<'_> {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.map_or(Ok(()), |name| write!(out, ", did you mean {name:?}?"))
-    }
-}
-
-struct Columns<'c>(&'c Result<Vec<String>, usize>);
-
-impl fmt::Display for Columns<'_> {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Err(count) => write!(out, "without a header they have numbers, here from 1 to {count}"),
-            Ok(names) => {
-                let shown: Vec<_> = names.iter().take(NAMED_COLUMNS).map(|name| format!("{name:?}")).collect();
-                write!(out, "its columns are {}", shown.join(", "))?;
-                let more = names.len().saturating_sub(NAMED_COLUMNS);
-                if more > 0 { write!(out, " and {more} more") } else { Ok(()) }
-            }
-        }
-    }
 }
 
 impl RecordOptions {
@@ -170,7 +104,7 @@ impl RecordOptions {
             return Err("--no-header is for --records csv".to_owned());
         }
         let (records, boundary) = match self.form {
-            Form::Line | Form::Jsonl => (Records::Lines, Boundary::Line),
+            Form::Line | Form::Jsonl | Form::Tsv => (Records::Lines, Boundary::Line),
             Form::Paragraph => (Records::Paragraphs, Boundary::Paragraph),
             Form::Delimiter => (Records::Delimited(delimiter), Boundary::Byte(delimiter)),
             Form::Csv => (Records::Csv { delimiter, header: !self.no_header }, Boundary::Csv(delimiter)),
@@ -182,6 +116,9 @@ impl RecordOptions {
             }
             (Form::Csv, Some(name)) => Field::Column(name.clone()),
             (Form::Jsonl, Some(path)) => Field::Path(names(path)?),
+            (Form::Tsv, Some(field)) => Field::Tab(
+                number(field).ok_or("--field of tsv is a number, counted from 1 (a file with a header is csv with --delimiter \\t)")?,
+            ),
             (_, Some(field)) => Field::Token(number(field).ok_or(
                 "--field of a line, a paragraph or what is delimited is a number: fields lie between white space, counted from 1 (csv and jsonl have names: say --records)",
             )?),
@@ -285,7 +222,8 @@ impl Selection {
         match &self.field {
             Field::All => Ok(Some(Cow::Borrowed(bytes))),
             Field::Token(at) => Ok(Whitespace::new(bytes).nth(*at).map(Cow::Borrowed)),
-            Field::Path(names) => value(bytes, names),
+            Field::Tab(at) => tab(bytes, *at).map(Some),
+            Field::Path(names) => json::value(bytes, names),
             Field::Column(_) => {
                 let Records::Csv { delimiter, .. } = self.records else { unreachable!("columns are of CSV") };
                 let column = record.column.ok_or_else(|| RecordError::new("nobody told which column it is about"))?;
@@ -295,156 +233,32 @@ impl Selection {
     }
 }
 
-/// The fields of a record.
-fn fields(record: &[u8], delimiter: u8) -> Vec<Vec<u8>> {
-    let mut fields = vec![Vec::new()];
-    each_field(record, delimiter, |at, part| {
-        fields.resize(at + 1, Vec::new());
-        fields[at].extend_from_slice(part);
-    });
-    fields
-}
-
-/// A field of a record that has as many as its source's first.
-fn cell(record: &[u8], delimiter: u8, column: Column) -> Result<Cow<'_, [u8]>, RecordError> {
-    let (at, of) = (column.at as usize, column.of as usize);
-    let wrong = |count: usize| {
-        RecordError::new(format!("the number of its fields is {count}, that of the first record of its source {of}"))
+/// A field between tabs, without the backslashes that [`crate::rows::format::Format::Tsv`] writes.
+fn tab(line: &[u8], at: usize) -> Result<Cow<'_, [u8]>, RecordError> {
+    let Some(field) = line.split(|&byte| byte == b'\t').nth(at) else {
+        let count = memchr::memchr_iter(b'\t', line).count() + 1;
+        return Err(RecordError::new(format!(
+            "the number of its fields is {count}, and field {} is looked at",
+            at + 1
+        )));
     };
-    if memchr::memchr(b'"', record).is_none() {
-        let mut delimiters = memchr::memchr_iter(delimiter, record);
-        let begin = if at == 0 { Some(0) } else { delimiters.nth(at - 1).map(|before| before + 1) };
-        let end = delimiters.next();
-        let count = if begin.is_some() {
-            at + 1 + usize::from(end.is_some()) + delimiters.count()
-        } else {
-            memchr::memchr_iter(delimiter, record).count() + 1
-        };
-        return match begin {
-            Some(begin) if count == of => Ok(Cow::Borrowed(&record[begin..end.unwrap_or(record.len())])),
-            _ => Err(wrong(count)),
-        };
+    if memchr::memchr(b'\\', field).is_none() {
+        return Ok(Cow::Borrowed(field));
     }
-    let mut quotes = Quotes::new(delimiter);
-    if quotes.end(record).is_none() && quotes.is_open() {
-        return Err(RecordError::new("a quote is opened and not closed"));
-    }
-    let (mut content, mut count) = (Vec::new(), 1);
-    each_field(record, delimiter, |field, part| {
-        count = field + 1;
-        if field == at {
-            content.extend_from_slice(part);
-        }
-    });
-    if count == of { Ok(Cow::Owned(content)) } else { Err(wrong(count)) }
-}
-
-/// Hands over the fields of a record without their quotes: the number of each with a part of it, at least one.
-fn each_field(record: &[u8], delimiter: u8, mut take: impl FnMut(usize, &[u8])) {
-    let mut reader =
-        csv_core::ReaderBuilder::new().delimiter(delimiter).terminator(csv_core::Terminator::Any(b'\n')).build();
-    let (mut rest, mut at, mut room) = (record, 0, [0; 1024]);
-    // It would take a byte-order mark away before anything else, also where it is a part of a field.
-    reader.read_field(b"\n", &mut room);
-    loop {
-        let (outcome, read, written) = reader.read_field(rest, &mut room);
-        rest = &rest[read..];
-        take(at, &room[..written]);
-        match outcome {
-            csv_core::ReadFieldResult::Field { record_end: false } => at += 1,
-            csv_core::ReadFieldResult::Field { record_end: true } | csv_core::ReadFieldResult::End => return,
-            // Called once more with nothing left, it says that all is over.
-            csv_core::ReadFieldResult::InputEmpty | csv_core::ReadFieldResult::OutputFull => {}
+    let (mut plain, mut bytes) = (Vec::with_capacity(field.len()), field.iter().copied());
+    while let Some(byte) = bytes.next() {
+        let escaped = if byte == b'\\' { bytes.next() } else { None };
+        match escaped {
+            None => plain.push(byte),
+            Some(b't') => plain.push(b'\t'),
+            Some(b'n') => plain.push(b'\n'),
+            Some(b'r') => plain.push(b'\r'),
+            Some(b'\\') => plain.push(b'\\'),
+            // It escapes nothing, so it is what it is.
+            Some(other) => plain.extend([b'\\', other]),
         }
     }
-}
-
-/// The value behind names in a line of JSON: the text of a string, or else the JSON itself. `None` if it is not there, or null.
-fn value<'r>(line: &'r [u8], names: &[String]) -> Result<Option<Cow<'r, [u8]>>, RecordError> {
-    if line.iter().all(u8::is_ascii_whitespace) {
-        return Ok(None);
-    }
-    let refused = |error: serde_json::Error| RecordError::new(format!("it is no JSON object: {error}"));
-    let mut found: Option<&'r RawValue> = None;
-    for name in names {
-        let pick = Pick(name);
-        let picked = match found {
-            None => {
-                let mut json = serde_json::Deserializer::from_slice(line);
-                pick.deserialize(&mut json).and_then(|picked| json.end().map(|()| picked)).map_err(refused)?
-            }
-            // What is no object has no fields.
-            Some(raw) if !raw.get().starts_with('{') => return Ok(None),
-            Some(raw) => pick.deserialize(&mut serde_json::Deserializer::from_str(raw.get())).map_err(refused)?,
-        };
-        match picked {
-            None => return Ok(None),
-            picked => found = picked,
-        }
-    }
-    let Some(text) = found.map(RawValue::get).filter(|text| *text != "null") else { return Ok(None) };
-    let bytes = text.as_bytes();
-    Ok(Some(match text.strip_prefix('"').and_then(|text| text.strip_suffix('"')) {
-        None => Cow::Borrowed(bytes),
-        Some(inside) if !inside.contains('\\') => Cow::Borrowed(inside.as_bytes()),
-        Some(_) => Cow::Owned(serde_json::from_str::<String>(text).map_err(refused)?.into_bytes()),
-    }))
-}
-
-/// Picks the value of a name out of an object: the last, if there are several.
-struct Pick<'n>(&'n str);
-
-impl<'de> DeserializeSeed<'de> for Pick<'_> {
-    type Value = Option<&'de RawValue>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Pick<'_> {
-    type Value = Option<&'de RawValue>;
-
-    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut found = None;
-        while let Some(IsIt(wanted)) = map.next_key_seed(Name(self.0))? {
-            if wanted {
-                found = Some(map.next_value()?);
-            } else {
-                map.next_value::<IgnoredAny>()?;
-            }
-        }
-        Ok(found)
-    }
-}
-
-/// Compares a name, without keeping it.
-struct Name<'n>(&'n str);
-
-struct IsIt(bool);
-
-impl<'de> DeserializeSeed<'de> for Name<'_> {
-    type Value = IsIt;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<IsIt, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl Visitor<'_> for Name<'_> {
-    type Value = IsIt;
-
-    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("a name")
-    }
-
-    fn visit_str<E>(self, name: &str) -> Result<IsIt, E> {
-        Ok(IsIt(name == self.0))
-    }
+    Ok(Cow::Owned(plain))
 }
 
 /// A program that is given a part of each record as if it were all there is.

@@ -281,9 +281,9 @@ pub enum SpecError {
     /// Its input.
     #[error("a step after another has one source, the rows of the other's result, which travel by value")]
     Step,
-    /// Its input has no header.
-    #[error("the rows of a step have no header: say --no-header, and the column's number with --field")]
-    Header,
+    /// Its input is no CSV.
+    #[error("the rows of the step before it are TSV: say --records tsv, and the number of a column with --field")]
+    Rows,
     /// Its version.
     #[error(
         "the job was made for version {theirs} of the programs, this is version {PROGRAM_VERSION}: use the same release everywhere"
@@ -324,8 +324,8 @@ impl Spec {
         number("the most bytes of a chunk's pairs", self.output_bytes, 1, OUTPUT_BYTES)?;
         let program = programs.make(&self.program.name, &self.program.options)?;
         let records = program.selection().map(Selection::records);
-        if self.after.is_some() && matches!(records, Some(Records::Csv { header: true, .. })) {
-            return Err(SpecError::Header);
+        if self.after.is_some() && matches!(records, Some(Records::Csv { .. })) {
+            return Err(SpecError::Rows);
         }
         Ok(program)
     }

@@ -12,11 +12,13 @@ use rabbit_reduce_core::ledger::append::Record;
 use rabbit_reduce_core::ledger::{Commit, CommitChunk, Entry, Finish};
 use rabbit_reduce_core::message::{self, Kind, MessageError};
 use rabbit_reduce_core::message::{
-    Answer, Ask, Attempt, Failure, Home, News, Partial, Refused, RefusedRecord, Reply, Request, Status, Task, TaskPiece,
+    About, Answer, Ask, Attempt, Failure, Home, News, Partial, Refused, RefusedRecord, Reply, Request, SeenWorker,
+    Status, Task, TaskPiece, Top,
 };
 use rabbit_reduce_core::pairs::{PairReader, PairSource, PairWriter};
 use rabbit_reduce_core::partition;
 use rabbit_reduce_core::run::{RunReader, RunSize, RunWriter};
+use rabbit_reduce_core::selection::{Column, Form, RecordOptions};
 use rabbit_reduce_core::skip::Skip;
 use rabbit_reduce_core::skip::SkipList;
 use rabbit_reduce_core::spec::{By, ByteText, FileStamp, ProgramSpec, SourceList, Spec};
@@ -308,6 +310,44 @@ fn refused_records_have_these_bytes() {
         records: vec![kept.clone(), RefusedRecord { kept: false, ..kept }],
     };
     check_message("refused.bin", &refused, b"abc");
+}
+
+#[test]
+fn messages_about_a_column_of_csv_have_these_bytes() {
+    let column = Some(Column { at: 1, of: 3 });
+    let records = RecordOptions { form: Form::Csv, field: Some("city".into()), ..RecordOptions::default() };
+    let options = Options { records: Some(Box::new(records)), ..Options::default() };
+    let program = ProgramSpec { options, ..program() };
+    let task = Task { program, pieces: vec![TaskPiece { column, ..piece() }], ..task() };
+    check_message("task-of-a-column.bin", &task, b"to be");
+    let records = vec![RefusedRecord { skip: skip(), length: 3, kept: true, column }];
+    check_message("refused-of-a-column.bin", &Refused { job: job(), chunk: ChunkNumber(7), records }, b"a,b");
+    let home = Some(Home { release: Some("0.1.0".into()), ..home() });
+    check_message("partial-of-a-release.bin", &Partial { home, ..partial() }, b"");
+}
+
+#[test]
+fn questions_about_what_is_there_have_these_bytes() {
+    let request = |ask| Request { id: file(5), reply_to: "replies.1".into(), expires_ms: 1_700_000_010_000, ask };
+    let reply = |answer| Reply { id: file(5), answer };
+    check_message("request-about.bin", &request(Ask::About), b"");
+    let about = About { release: "0.1.0".into(), time_ms: 1_700_000_000_000 };
+    check_message("reply-about.bin", &reply(Answer::About(about)), b"");
+    check_message("request-workers.bin", &request(Ask::Workers), b"");
+    let worker = SeenWorker {
+        name: "host-1".into(),
+        chunks: 3,
+        bytes: 4096,
+        bytes_per_second: 512,
+        silent_ms: 1500,
+        release: Some("0.1.0".into()),
+    };
+    check_message("reply-workers.bin", &reply(Answer::Workers(vec![worker])), b"");
+    check_message("request-top.bin", &request(Ask::Top { job: job(), limit: 20 }), b"");
+    let rows = vec![(ByteText(b"the".to_vec()), 7), (ByteText(b"\xff".to_vec()), 1)];
+    let top = Top { rows, counted: 2, chunks: Some(5), whole: false };
+    check_message("reply-top.bin", &reply(Answer::Top(top)), b"");
+    check_message("request-jobs-before.bin", &request(Ask::JobsBefore { before: Some(job()), limit: 100 }), b"");
 }
 
 #[test]

@@ -57,8 +57,8 @@ pub enum Command {
     Push(Push),
     /// `plan`
     Plan(Plan),
-    /// `config check`
-    ConfigCheck,
+    /// `config check`, of the file that is named
+    ConfigCheck(Option<PathBuf>),
     /// `resume`
     Resume(Resume),
     /// `jobs`
@@ -514,7 +514,7 @@ impl Cli {
                 inputs: inputs(args.inputs, args.input, args.by)?,
                 json: args.format == StateFormat::Json,
             }),
-            CommandArgs::Config(ConfigCommand::Check(_)) => Command::ConfigCheck,
+            CommandArgs::Config(ConfigCommand::Check(args)) => Command::ConfigCheck(args.log.config.config),
             CommandArgs::Resume(args) => Command::Resume(Resume {
                 broker: args.broker,
                 job: args.job,

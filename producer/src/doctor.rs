@@ -12,7 +12,7 @@ use crate::{failure, print_text};
 use rabbit_reduce_core::message::{Answer, Ask};
 use rabbit_reduce_core::topology::{QUEUE_BYTES, Topology};
 use rabbit_reduce_runtime::broker::Broker;
-use rabbit_reduce_runtime::broker::rabbit::Management;
+use rabbit_reduce_runtime::broker::rabbit::{Management, ManagementError};
 use rabbit_reduce_runtime::client::Client;
 use rabbit_reduce_runtime::process::broker::{connect, failure as broker_failure, url};
 use rabbit_reduce_runtime::process::clock;
@@ -21,7 +21,7 @@ use rabbit_reduce_runtime::process::shutdown::Shutdown;
 use rabbit_reduce_runtime::process::start::{Failure, chain};
 use rabbit_reduce_runtime::shown::Shown;
 use rabbit_reduce_runtime::standing::json::pretty;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -41,7 +41,15 @@ pub(crate) async fn execute(doctor: Doctor, shutdown: Shutdown) -> Result<Exit, 
         Ok(observed) => {
             let findings = judge(&observed);
             let bad = findings.iter().any(|finding| finding.health == Health::Bad);
-            (findings, if bad { Exit::Failed } else { Exit::Done })
+            let unseen = matches!(observed.inside, Some(Err(_)));
+            let exit = if unseen {
+                Exit::Broker
+            } else if bad {
+                Exit::Failed
+            } else {
+                Exit::Done
+            };
+            (findings, exit)
         }
         // Without a broker there is nothing else to look at.
         Err(Failure { exit: Exit::Broker, error }) => (vec![unreachable_broker(chain(&*error))], Exit::Broker),
@@ -78,13 +86,19 @@ async fn observe(doctor: &Doctor) -> Result<Observed, Failure> {
     let namespace = doctor.broker.namespace.clone();
     let mut observed = Observed { namespace, queues, workers, aggregator, inside: None };
     if let Some(management) = management {
-        let overview = management.get(&["overview"]).await.map_err(refused)?;
-        let nodes = management.get(&["nodes"]).await.map_err(refused)?;
-        let policies = management.get_of_host("policies").await.map_err(refused)?;
-        let declared = management.get_of_host("queues").await.map_err(refused)?;
-        observed.inside = Some([overview, nodes, policies, declared]);
+        observed.inside = Some(inside(&management).await.map_err(|error| chain(&error)));
     }
     Ok(observed)
+}
+
+/// What the management API tells: overview, nodes, policies, queues.
+async fn inside(management: &Management) -> Result<[Value; 4], ManagementError> {
+    Ok([
+        management.get(&["overview"]).await?,
+        management.get(&["nodes"]).await?,
+        management.get_of_host("policies").await?,
+        management.get_of_host("queues").await?,
+    ])
 }
 
 fn findings_text(findings: &[Finding]) -> String {

@@ -29,6 +29,7 @@ use crate::screen::Screen;
 use crate::session::{Known, Session, SessionError};
 use rabbit_reduce_core::id::JobId;
 use rabbit_reduce_core::message::{Answer, Ask, End, Losses, Outcome, Status};
+use rabbit_reduce_core::output::check_parts;
 use rabbit_reduce_core::program::Programs;
 use rabbit_reduce_core::spec::{By, MAX_CHUNKS, Mappers, SEGMENT_BYTES};
 use rabbit_reduce_runtime::broker::Broker;
@@ -85,8 +86,8 @@ pub async fn execute(command: Command, programs: Programs, quiet: bool, shutdown
     match command {
         Command::Run(run) => run_here(run, programs, Screen::new(quiet), shutdown).await,
         Command::Push(push) => push_out(push, programs, quiet, shutdown).await,
-        Command::Plan(plan) => plan::execute(plan, programs, quiet).await,
-        Command::ConfigCheck => config_check::execute(),
+        Command::Plan(plan) => plan::execute(plan, programs, quiet, shutdown).await,
+        Command::ConfigCheck(named) => config_check::execute(named),
         Command::Resume(resume) => take_up(resume, programs, quiet, shutdown).await,
         Command::Jobs(jobs) => {
             let session = session(&jobs.broker, programs, quiet, shutdown).await?;
@@ -227,7 +228,11 @@ async fn take_up(resume: cli::Resume, programs: Programs, quiet: bool, shutdown:
         steps.push(session.find(status.job).await.map_err(failure)?);
     }
     let last = steps.len() - 1;
-    resume.output.options.selection.check(&steps[last].job).map_err(|error| Failure::new(Exit::Usage, error))?;
+    let output = &resume.output;
+    output.options.selection.check(&steps[last].job).map_err(|error| Failure::new(Exit::Usage, error))?;
+    if output.parts.is_some() {
+        check_parts(&steps[last].job).map_err(|error| Failure::new(Exit::Usage, error))?;
+    }
     let to = open(&resume.output)?;
     if let Some(end) = &found[last].end {
         return conclude(&session, &steps[last], end, to, &resume.output).await;

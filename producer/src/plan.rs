@@ -4,20 +4,22 @@
 //! rest. What would surprise: commands and modules are not run for it; of what they map to nothing is told.
 
 use crate::cli::Plan;
-use crate::session::{Step, check_columns};
+use crate::session::{SessionError, Step, check_columns};
 use crate::{collect, failure, print_text, printing};
 use rabbit_reduce_core::id::JobId;
 use rabbit_reduce_core::job::Piece;
 use rabbit_reduce_core::map::{LeftOut, Limits, Mapped};
 use rabbit_reduce_core::message;
 use rabbit_reduce_core::program::{MapPlace, NamedProgram, Programs};
+use rabbit_reduce_core::selection::Column;
 use rabbit_reduce_core::spec::{By, SEGMENT_BYTES, Source, SourceList, Spec};
 use rabbit_reduce_core::split::{ChunkPlan, PieceRange, Splitter};
 use rabbit_reduce_runtime::figures::{count, size, span};
 use rabbit_reduce_runtime::process::exit::Exit;
+use rabbit_reduce_runtime::process::shutdown::Shutdown;
 use rabbit_reduce_runtime::process::start::Failure;
 use rabbit_reduce_runtime::process::{chance, clock, compute};
-use rabbit_reduce_runtime::publishing::{Packing, column_of};
+use rabbit_reduce_runtime::publishing::{Columns, Packing, PublishError};
 use rabbit_reduce_runtime::reader::Reader;
 use rabbit_reduce_runtime::scratch::ScratchFolder;
 use rabbit_reduce_runtime::shown::Shown;
@@ -52,6 +54,8 @@ struct Planned {
     too_long: u64,
     /// Of tasks, headers included.
     task_bytes: u64,
+    /// It can be mapped here.
+    maps_here: bool,
     sample: Option<Sample>,
 }
 
@@ -71,16 +75,23 @@ struct Sample {
 ///
 /// # Errors
 /// With the exit code that the failure means: the input cannot be read, or no such job can be.
-pub(crate) async fn execute(plan: Plan, programs: Programs, quiet: bool) -> Result<Exit, Failure> {
+pub(crate) async fn execute(plan: Plan, programs: Programs, quiet: bool, shutdown: Shutdown) -> Result<Exit, Failure> {
     let sources = collect(&plan.inputs, &crate::screen::Screen::new(quiet))?;
     let (list, _) = SourceList::of(&sources);
     let spec = Step::alone(JobId(chance::dated_id())).spec(&plan.job, plan.by, SEGMENT_BYTES, None, list);
     let program = spec.check(&printing(programs)).map_err(|error| failure(error.into()))?;
-    check_columns(program.clone(), sources.clone()).await.map_err(|error| failure(error.into()))?;
+    check_columns(program.clone(), sources.clone(), plan.inputs.choice.as_is)
+        .await
+        .map_err(|error| failure(error.into()))?;
     let (json, packing, as_is) = (plan.json, plan.packing, plan.inputs.choice.as_is);
     let maps_here = plan.job.files.is_empty() && plan.job.options.streaming.is_none();
     let planning = move || planned(&spec, &program, sources.into(), maps_here, packing, as_is);
-    let planned = compute::blocking(planning).await.map_err(|error| Failure::new(Exit::InputOutput, error))?;
+    let planned = tokio::select! {
+        biased;
+        planned = compute::blocking(planning) => planned.map_err(|error| Failure::new(Exit::InputOutput, error))?,
+        // Whoever reads on ends with the process.
+        () = shutdown.graceful() => return Err(failure(SessionError::Interrupted)),
+    };
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     print_text(&if json { planned.json() } else { planned.text(threads) })
 }
@@ -102,11 +113,17 @@ fn planned(
         sources: sources.len(),
         partitions: spec.partitions,
         chunk_bytes: spec.chunk_bytes,
+        maps_here,
         ..Planned::default()
     };
     let mut sample = maps_here.then(Sample::default);
     // Spread over an input of which it is known how many there will be, or else the first.
     let apart = spec.sources.bytes.map_or(1, |bytes| (bytes / spec.chunk_bytes / u64::from(SAMPLED_CHUNKS)).max(1));
+    let mut columns = Columns::default();
+    let told = |error: PublishError| match error {
+        PublishError::Input(error) => error,
+        error => io::Error::other(error),
+    };
     while let Some(chunk) = splitter.next(&mut reader)? {
         let names = |piece: &PieceRange| {
             let source = &sources[piece.source.index()];
@@ -118,9 +135,10 @@ fn planned(
         planned.task_bytes += HEADER_BYTES.0 + header + if by_value { chunk.bytes() } else { 0 };
         planned.too_long += chunk.too_long.len() as u64;
         planned.bytes += chunk.bytes();
+        let of_chunk = columns.of(&chunk, program, &sources, &mut reader).map_err(told)?;
         match &mut sample {
             Some(sample) if planned.chunks.is_multiple_of(apart) && sample.chunks < u64::from(SAMPLED_CHUNKS) => {
-                sample.add(spec, program, &sources, &chunk, &mut reader)?;
+                sample.add(spec, program, &sources, &chunk, &of_chunk, &mut reader)?;
             }
             _ => reader.pass(&chunk.pieces),
         }
@@ -146,14 +164,11 @@ impl Sample {
         program: &NamedProgram,
         sources: &Arc<[Source]>,
         chunk: &ChunkPlan,
+        columns: &[Option<Column>],
         reader: &mut Reader,
     ) -> io::Result<()> {
-        let selection = program.selection().filter(|selection| selection.needs_column());
-        let mut read = Vec::new();
-        for piece in &chunk.pieces {
-            let column = selection.map(|selection| column_of(selection, sources, piece.source, reader)).transpose();
-            read.push((piece, column.map_err(io::Error::other)?.flatten(), Vec::new()));
-        }
+        let mut read: Vec<_> =
+            chunk.pieces.iter().zip(columns).map(|(piece, column)| (piece, *column, Vec::new())).collect();
         for (piece, _, bytes) in &mut read {
             bytes.resize(usize::try_from(piece.length).expect("a piece is no longer than a chunk"), 0);
             reader.read_piece(**piece, bytes)?;
@@ -183,18 +198,18 @@ impl Sample {
             .map_chunk(&at, &pieces, left_out, limits, &ScratchFolder(std::env::temp_dir()), &mut ())
             .map_err(|error| io::Error::other(format!("chunk {} cannot be mapped: {error}", chunk.number)))?;
         self.time += clock::since(began);
-        self.take(&mapped);
+        self.take(&mapped, chunk);
         self.chunks += 1;
         self.bytes += chunk.bytes();
         self.packed_bytes += packed_bytes(&pieces);
         Ok(())
     }
 
-    fn take(&mut self, mapped: &Mapped) {
+    fn take(&mut self, mapped: &Mapped, chunk: &ChunkPlan) {
         let segments = || mapped.partials.iter().flatten();
         self.partials += segments().count() as u64;
         self.partial_bytes += segments().map(|segment| segment.bytes() + PARTIAL_HEADER_BYTES).sum::<u64>();
-        self.skipped += mapped.skips.count();
+        self.skipped += mapped.skips.count() - chunk.too_long.len() as u64;
     }
 }
 
@@ -239,6 +254,7 @@ impl Planned {
                 let parts = count(self.partitions.into(), "partition", "partitions");
                 field("partials", format!("about {number} for {parts}: {} {network}", size(bytes)));
             }
+            None if self.maps_here => field("partials", "none: there is nothing to map".to_owned()),
             None => {
                 field("partials", "not known before it runs: commands and modules are not run for a plan".to_owned())
             }

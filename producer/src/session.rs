@@ -145,17 +145,27 @@ impl Step {
     }
 }
 
-/// Looks into files for what the job looks at in them, before anything is sent. Of streams it is told when they are read.
-pub(crate) async fn check_columns(program: NamedProgram, sources: Vec<Source>) -> Result<(), PublishError> {
+/// Looks into files, packed ones too, for what the job looks at in them, before anything is sent. Of streams it is told when they
+/// are read.
+pub(crate) async fn check_columns(
+    program: NamedProgram,
+    sources: Vec<Source>,
+    as_is: bool,
+) -> Result<(), PublishError> {
     if !program.selection().is_some_and(Selection::needs_column) {
         return Ok(());
     }
     let check = move || {
         let selection = program.selection().expect("it was looked at");
         let sources: Arc<[Source]> = sources.into();
-        let mut reader = Reader::new(Arc::clone(&sources));
-        let files = (0..).map(SourceNumber).zip(&*sources).filter(|(_, source)| source.file.is_some());
-        files.map(|(number, _)| column_of(selection, &sources, number, &mut reader).map(drop)).collect()
+        let files = (0..).map(SourceNumber).zip(&*sources);
+        let mut files = files.filter(|(_, source)| source.file.is_some() || source.packed.is_some());
+        files.try_for_each(|(number, _)| {
+            // One for each, so that none of them stays open.
+            let of = Arc::clone(&sources);
+            let mut reader = if as_is { Reader::as_is(of) } else { Reader::new(of) };
+            column_of(selection, &sources, number, &mut reader).map(drop)
+        })
     };
     compute::blocking(check).await
 }
@@ -249,7 +259,7 @@ impl Session {
         let (list, pages) = SourceList::of(&sources);
         let (job, spec) = (step.job, step.spec(config, by, segment_bytes, mappers, list));
         let program = spec.check(&self.programs)?;
-        check_columns(program.clone(), sources.clone()).await?;
+        check_columns(program.clone(), sources.clone(), self.as_is).await?;
         for (page, bytes) in (0..).zip(&pages) {
             self.ask(Ask::PutSources { job, page }, bytes).await?;
             crash_point::reached("producer.sources_put");

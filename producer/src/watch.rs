@@ -12,9 +12,10 @@ use crate::session::{Session, SessionError};
 use crate::{failure, named, report, session, tell};
 use console::Term;
 use rabbit_reduce_core::id::JobId;
-use rabbit_reduce_core::message::{Answer, Ask, Outcome, Status};
+use rabbit_reduce_core::message::{Answer, Ask, Outcome, SeenWorker, Status, Top};
 use rabbit_reduce_core::program::Programs;
 use rabbit_reduce_core::topology::queue;
+use rabbit_reduce_runtime::broker::Depth;
 use rabbit_reduce_runtime::process::clock;
 use rabbit_reduce_runtime::process::exit::Exit;
 use rabbit_reduce_runtime::process::shutdown::Shutdown;
@@ -24,6 +25,8 @@ use std::time::Duration;
 
 /// How often the screen is drawn.
 const REDRAWN: Duration = Duration::from_secs(1);
+/// How long what is shown beside the job may take.
+const AT_ONCE: Duration = Duration::from_secs(2);
 /// Keys that are asked for; fewer where the screen is low.
 const KEYS: u32 = 50;
 /// The terminal's other screen without a cursor, and back.
@@ -48,26 +51,20 @@ pub(crate) async fn execute(
     let job = named(watch.job, &watch.broker)?;
     let steps = session.steps(job).await.map_err(failure)?;
     let until = steps.iter().take_while(|step| step.job != job).count();
-    let screen = (!quiet && io::stderr().is_terminal()).then(Screen::enter);
+    let on_terminal = !quiet && io::stderr().is_terminal();
     let mut ended = None;
-    let mut told = Vec::new();
     for step in &steps[..=until.min(steps.len() - 1)] {
-        let end = match &screen {
-            Some(screen) => on_screen(&session, screen, &watch.broker.namespace, step.job).await,
-            None => session.watch(step.job).await,
+        // A screen for each: how it ended stays on the terminal's own.
+        let end = if on_terminal {
+            on_screen(&session, &Screen::enter(), &watch.broker.namespace, step.job).await
+        } else {
+            session.watch(step.job).await
         };
         let end = end.map_err(failure)?;
         session.screen.finish();
-        let line = format!("job {}: {}", step.job, report::end_text(&end, step.created_ms));
-        if screen.is_some() {
-            told.push(line)
-        } else {
-            tell(&line)
-        }
+        tell(&format!("job {}: {}", step.job, report::end_text(&end, step.created_ms)));
         ended = Some(end.outcome);
     }
-    drop(screen);
-    told.iter().for_each(|line| tell(line));
     Ok(match ended {
         Some(Outcome::Done) | None => Exit::Done,
         Some(Outcome::DoneWithLosses) => Exit::Losses,
@@ -83,42 +80,53 @@ async fn on_screen(
     namespace: &str,
     job: JobId,
 ) -> Result<rabbit_reduce_core::message::End, SessionError> {
-    let (began, mut rate) = (clock::instant(), Rate::default());
+    let (began, mut rate, mut top) = (clock::instant(), Rate::default(), None);
     loop {
-        let status = status(session, job).await?;
+        let looking = look(session, job, &mut top);
+        let (status, workers, waiting) = tokio::select! {
+            biased;
+            () = session.shutdown.graceful() => return Err(SessionError::Interrupted),
+            looked = looking => looked?,
+        };
         if let Some(end) = status.end {
             return Ok(end);
         }
         rate.take(status.covered_bytes, clock::since(began));
-        let workers = match session.ask(Ask::Workers, &[]).await? {
-            (Answer::Workers(workers), _) => workers,
-            _ => Vec::new(),
-        };
-        // Of a job that counts nothing there are none, which is an answer too.
-        let top = match session.ask(Ask::Top { job, limit: KEYS }, &[]).await {
-            Ok((Answer::Top(top), _)) => Some(top),
-            Err(SessionError::Interrupted) => return Err(SessionError::Interrupted),
-            _ => None,
-        };
-        let broker = &session.client.broker;
-        let waiting = broker.depth(queue::MAP).await.ok().flatten();
-        let seen = Seen {
+        screen.draw(&Seen {
             namespace,
             status: &status,
             rate: rate.bytes_per_second(),
             workers: &workers,
             waiting,
-            blocked: broker.blocked(),
+            blocked: session.client.broker.blocked(),
             top: top.as_ref(),
             now_ms: clock::now_ms(),
-        };
-        screen.draw(&seen);
+        });
         tokio::select! {
             biased;
             () = session.shutdown.graceful() => return Err(SessionError::Interrupted),
             () = tokio::time::sleep(REDRAWN) => {}
         }
     }
+}
+
+/// How a job stands, who works on it, and what waits. Keys that do not come at once stay what they were.
+async fn look(
+    session: &Session,
+    job: JobId,
+    top: &mut Option<Top>,
+) -> Result<(Status, Vec<SeenWorker>, Option<Depth>), SessionError> {
+    let status = status(session, job).await?;
+    let quietly = |text: &str| tracing::debug!("{text}");
+    let ask = |ask| session.client.ask(ask, &[], Some(AT_ONCE), &quietly);
+    let workers = match ask(Ask::Workers).await {
+        Ok((Answer::Workers(workers), _)) => workers,
+        _ => Vec::new(),
+    };
+    if let Ok((Answer::Top(found), _)) = ask(Ask::Top { job, limit: KEYS }).await {
+        *top = Some(found);
+    }
+    Ok((status, workers, session.client.broker.depth(queue::MAP).await.ok().flatten()))
 }
 
 async fn status(session: &Session, job: JobId) -> Result<Status, SessionError> {
@@ -146,8 +154,8 @@ impl Screen {
         let (height, width) = self.terminal.size();
         let board =
             Board { width: usize::from(width), height: usize::from(height), colours: console::colors_enabled_stderr() };
-        let lines = board.lines(seen);
-        self.write(&format!("{HOME}{}{CLEAR_BELOW}", lines.join(&format!("{CLEAR_LINE}\n")) + CLEAR_LINE));
+        let lines: Vec<String> = board.lines(seen).into_iter().map(|line| format!("{CLEAR_LINE}{line}")).collect();
+        self.write(&format!("{HOME}{}{CLEAR_BELOW}", lines.join("\n")));
     }
 
     /// Who cannot be written to is not there to be told.

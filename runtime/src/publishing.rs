@@ -245,16 +245,20 @@ impl Publishing {
     }
 }
 
-/// Which columns sources have that a job looks at.
+/// Which columns sources have that a job looks at. It is asked about every chunk, in order, before the beginnings of streams are
+/// let go.
 #[derive(Default)]
-struct Columns {
+pub struct Columns {
     /// Of the source that was split last.
     last: Option<(SourceNumber, Option<Column>)>,
 }
 
 impl Columns {
     /// Those of a chunk's pieces.
-    fn of(
+    ///
+    /// # Errors
+    /// If a source cannot be read, or has no such column.
+    pub fn of(
         &mut self,
         plan: &ChunkPlan,
         program: &NamedProgram,
@@ -288,7 +292,11 @@ pub fn column_of(
 ) -> Result<Option<Column>, PublishError> {
     let mut column = Err(ColumnError::TooLong);
     for length in [HEADER_BYTES, MAX_HEADER_BYTES + 1] {
-        let beginning = reader.window(source, 0, length)?;
+        let beginning = match reader.window(source, 0, length) {
+            // It was passed over, as a record too long to travel.
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => break,
+            beginning => beginning?,
+        };
         column = selection.column(beginning, beginning.len() < length);
         if column != Err(ColumnError::TooLong) {
             break;

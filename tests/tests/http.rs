@@ -109,6 +109,21 @@ async fn the_description_of_the_api_names_what_there_is() {
 }
 
 #[tokio::test]
+async fn what_is_asked_wrongly_is_answered_in_json() {
+    let namespace = Namespace::default();
+    let (_aggregator, _worker, site) = served(&namespace);
+    let said = async |path: &str, status| site.get(path).await.json(status)["error"].as_str().unwrap().to_owned();
+    assert!(said("/api/v1/nothing", 404).await.contains("there is no /api/v1/nothing: see /api/v1/openapi.json"));
+    assert!(said("/api/v1/jobs?limit=many", 400).await.contains("limit"));
+    assert!(said("/api/v1/jobs/none", 404).await.contains("`none` is no job"));
+    let posted = site.post("/api/v1/jobs", "").await.json(405);
+    assert!(posted["error"].as_str().unwrap().contains("another method"), "{posted}");
+    let id = "01a22959-c3ac-76f0-be1c-782e39730fd9";
+    let body = site.post(&format!("/api/v1/jobs/{id}/letters/drop"), "{\"names\":7}").await.json(422);
+    assert!(body["error"].as_str().unwrap().contains("names"), "{body}");
+}
+
+#[tokio::test]
 async fn jobs_are_cancelled_retried_and_removed_by_their_page() {
     let namespace = Namespace::default();
     let (_aggregator, worker, site) = served(&namespace);
@@ -130,6 +145,13 @@ async fn jobs_are_cancelled_retried_and_removed_by_their_page() {
     assert_eq!(site.post(&format!("/api/v1/jobs/{job}/letters/drop"), &names).await.json(200), json!({}));
     let letters = site.get(&format!("/api/v1/jobs/{job}/letters")).await.json(200);
     assert!(letters["letters"].as_array().unwrap().iter().all(|left| left["name"] != letter["name"]), "{letters}");
+    let names: Vec<&serde_json::Value> =
+        letters["letters"].as_array().unwrap().iter().map(|left| &left["name"]).collect();
+    let names = json!({ "names": names }).to_string();
+    assert_eq!(site.post(&format!("/api/v1/jobs/{job}/letters/drop"), &names).await.json(200), json!({}));
+    let gone = site.post(&format!("/api/v1/jobs/{job}/retry"), "").await.json(200);
+    assert_eq!((&gone["sent"], gone["refused"].as_array().unwrap().len()), (&0.into(), 1), "{gone}");
+    assert!(gone["refused"][0].as_str().unwrap().contains("no letter has its bytes"), "{gone}");
     worker.kill();
     assert_eq!(namespace.ask(&["push", "--quiet", "--detach", "sums.txt"]).code, Some(0));
     let open = newest(&site).await;

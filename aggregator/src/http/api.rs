@@ -207,8 +207,7 @@ pub(super) async fn retry(State(desk): State<Desk>, Path(job): Path<String>) -> 
     let status = status(&desk, job).await?;
     let losses = status.end.as_ref().map_or(&status.losses, |end| &end.losses);
     let chunks: Vec<ChunkNumber> = losses.chunks.iter().map(|lost| lost.chunk).collect();
-    let records = lost_records(&desk, job).await?;
-    let kept: BTreeSet<Place> = records.iter().map(|(_, place)| *place).collect();
+    let KeptRecords { lost: records, kept } = kept_records(&desk, job).await?;
     let gone = losses.records.iter().filter(|skip| !kept.contains(&skip.place()));
     let (mut sent, mut under_way) = (0, 0);
     let mut refused: Vec<String> = gone.map(not_kept).collect();
@@ -258,12 +257,20 @@ fn not_kept(skip: &Skip) -> String {
 }
 
 /// Records that were not counted with their chunks, and have a letter.
-async fn lost_records(desk: &Desk, job: JobId) -> Result<Vec<(ChunkNumber, Place)>, Failed> {
-    let (mut records, mut after) = (Vec::new(), String::new());
+struct KeptRecords {
+    /// Those that are lost.
+    lost: Vec<(ChunkNumber, Place)>,
+    /// All of them, also what is sent again or counted by now.
+    kept: BTreeSet<Place>,
+}
+
+async fn kept_records(desk: &Desk, job: JobId) -> Result<KeptRecords, Failed> {
+    let (mut records, mut kept, mut after) = (Vec::new(), BTreeSet::new(), String::new());
     for _ in 0..LETTER_PAGES {
         let (letters, more) = letters_after(desk, job, after).await?;
         for letter in &letters {
             let (Some(chunk), LetterKind::Records(skips)) = (letter.chunk, &letter.kind) else { continue };
+            kept.extend(skips.iter().map(Skip::place));
             let lost = skips.iter().zip(&letter.records).filter(|(_, state)| **state == RecordState::Lost);
             records.extend(lost.map(|(skip, _)| (chunk, skip.place())));
         }
@@ -272,7 +279,7 @@ async fn lost_records(desk: &Desk, job: JobId) -> Result<Vec<(ChunkNumber, Place
     }
     records.sort();
     records.dedup();
-    Ok(records)
+    Ok(KeptRecords { lost: records, kept })
 }
 
 pub(super) async fn broker(State(desk): State<Desk>) -> Answered {

@@ -39,7 +39,9 @@ impl Quotes {
 
     /// Reads up to the end of a record: how many bytes, its line feed included. `None`: all of them, and the record goes on.
     pub fn end(&mut self, bytes: &[u8]) -> Option<usize> {
-        let mut at = 0;
+        // The line feed that was found last; it is looked for anew only once it is passed, or a line of many fields would be read
+        // once for each.
+        let (mut at, mut feed) = (0, None);
         while at < bytes.len() {
             let rest = &bytes[at..];
             match self.place {
@@ -51,13 +53,17 @@ impl Quotes {
                 Place::Begins if rest[0] == b'"' => (at, self.place) = (at + 1, Place::Quoted),
                 // No quote matters before the next field, so what lies between is passed over at once.
                 Place::Begins | Place::Plain | Place::Ended => {
-                    let feed = memchr::memchr(b'\n', rest);
-                    let line = &rest[..feed.unwrap_or(rest.len())];
+                    let next = match feed {
+                        Some(next) if next >= at => next,
+                        _ => memchr::memchr(b'\n', rest).map_or(bytes.len(), |feed| at + feed),
+                    };
+                    feed = Some(next);
+                    let line = &bytes[at..next];
                     if let Some(quote) = opening(line, self.delimiter) {
                         (at, self.place) = (at + quote, Place::Begins);
-                    } else if let Some(feed) = feed {
+                    } else if next < bytes.len() {
                         self.place = Place::Begins;
-                        return Some(at + feed + 1);
+                        return Some(next + 1);
                     } else {
                         self.place = if line.last() == Some(&self.delimiter) { Place::Begins } else { Place::Plain };
                         return None;
@@ -124,6 +130,13 @@ mod tests {
             }
             prop_assert_eq!(ends, Quotes::new(b',').ends(text.as_bytes()).collect::<Vec<_>>());
         }
+    }
+
+    #[test]
+    fn a_line_of_very_many_fields_is_read_once() {
+        // Read once for each of its fields, it would take hours.
+        let line = [b"\"a\",".repeat(2_000_000).as_slice(), b"\n"].concat();
+        assert_eq!(Quotes::new(b',').end(&line), Some(line.len()));
     }
 
     #[test]

@@ -125,6 +125,17 @@ fn a_value_of_json_is_its_text_or_the_json_itself() {
 }
 
 #[test]
+fn a_field_between_tabs_is_what_was_escaped_in_it() {
+    let at = |field, record| content(&selection(Form::Tsv, Some(field)), record, None);
+    assert_eq!(at("2", "a\tb c\t"), some("b c"));
+    assert_eq!(at("3", "a\tb\t"), some(""));
+    assert_eq!(at("1", "\"a\\t\\n\\r\\\\ \\x\\\tb"), some("\"a\t\n\r\\ \\x\\"));
+    assert_eq!(at("3", "a\tb"), Err("the number of its fields is 2, and field 3 is looked at".into()));
+    let named = RecordOptions { form: Form::Tsv, field: Some("city".into()), ..RecordOptions::default() };
+    assert!(refused(named).contains("csv with --delimiter \\t"));
+}
+
+#[test]
 fn a_field_of_a_line_is_a_word_of_it() {
     assert_eq!(content(&selection(Form::Line, Some("2")), " GET  /index ", None), some("/index"));
     assert_eq!(content(&selection(Form::Line, Some("3")), "GET /index", None), Ok(None));

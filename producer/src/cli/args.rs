@@ -447,7 +447,7 @@ pub(super) struct JobArgs {
     /// What a record is (all but count): the first record of a file of csv names its columns [default: line]
     #[arg(long, env = "RABBIT_REDUCE_RECORDS", help_heading = "Records", value_name = "FORM", value_parser = form())]
     pub(super) records: Option<Form>,
-    /// Look at this field of a record alone: a column of csv, a name in jsonl as a.b, or else the number of a word
+    /// Look at this field of a record alone: a column of csv, the number of one of tsv, a name in jsonl as a.b, or else the number of a word
     #[arg(
         long,
         env = "RABBIT_REDUCE_FIELD",
@@ -637,7 +637,8 @@ fn tokens() -> impl TypedValueParser<Value = TokensName> {
 }
 
 fn form() -> impl TypedValueParser<Value = Form> {
-    PossibleValuesParser::new(["line", "paragraph", "delimiter", "csv", "jsonl"]).map(|name| match &*name {
+    PossibleValuesParser::new(["line", "paragraph", "delimiter", "csv", "tsv", "jsonl"]).map(|name| match &*name {
+        "tsv" => Form::Tsv,
         "paragraph" => Form::Paragraph,
         "delimiter" => Form::Delimiter,
         "csv" => Form::Csv,

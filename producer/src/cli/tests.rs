@@ -63,7 +63,8 @@ fn help_groups_flags_and_keeps_inputs_apart() {
         "Examples:",
     ];
     assert_eq!(headings(&help("run")), run);
-    assert_eq!(headings(&help("status")), ["Arguments:", "Options:", "Broker:", "Logs:"]);
+    let status = ["Arguments:", "Options:", "Broker:", "Logs:", "Configuration:"];
+    assert_eq!(headings(&help("status")), status);
 }
 
 #[test]

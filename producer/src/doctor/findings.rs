@@ -54,8 +54,8 @@ pub struct Observed {
     pub workers: Result<Vec<SeenWorker>, String>,
     /// An aggregator, if one answers, and the time here when it did, in milliseconds since 1970.
     pub aggregator: Option<(About, u64)>,
-    /// What the management API tells: overview, nodes, policies, queues.
-    pub inside: Option<[Value; 4]>,
+    /// What the management API tells: overview, nodes, policies, queues; or why it does not.
+    pub inside: Option<Result<[Value; 4], String>>,
 }
 
 fn good(what: &'static str, says: String) -> Finding {
@@ -85,13 +85,18 @@ pub fn unreachable_broker(reason: String) -> Finding {
 pub fn judge(observed: &Observed) -> Vec<Finding> {
     let mut findings = vec![good("broker", "it lets us in".to_owned())];
     match &observed.inside {
-        Some([overview, nodes, policies, declared]) => {
+        Some(Ok([overview, nodes, policies, declared])) => {
             findings.push(version(overview));
             findings.extend(disks(nodes));
             findings.extend(alarms(nodes));
             findings.extend(meddling(policies, observed));
             findings.extend(otherwise(declared, &observed.namespace));
         }
+        Some(Err(reason)) => findings.push(bad(
+            "broker",
+            format!("its management API cannot be asked: {reason}"),
+            "see that the plug-in rabbitmq_management is on, that --management-url is right, and that the user may ask it",
+        )),
         None => findings.push(odd(
             "broker",
             "its version, alarms and policies were not looked at".to_owned(),
@@ -280,7 +285,7 @@ mod tests {
             queues,
             workers: Ok(vec![worker]),
             aggregator: Some((About { release, time_ms: 1_000_000 }, 1_002_000)),
-            inside: Some([overview, nodes, json!([]), json!([])]),
+            inside: Some(Ok([overview, nodes, json!([]), json!([])])),
         }
     }
 
@@ -324,28 +329,30 @@ mod tests {
         let silent = Observed { workers: Err("nobody".to_owned()), ..observed() };
         complains(&silent, "aggregator", Health::Bad, &["nobody", "`aggregator`"]);
         let mut alarmed = observed();
-        alarmed.inside.as_mut().expect("it is there")[1][0]["mem_alarm"] = true.into();
+        alarmed.inside.as_mut().expect("it is there").as_mut().expect("it was asked")[1][0]["mem_alarm"] = true.into();
         complains(&alarmed, "alarm", Health::Bad, &["rabbit@a is short of memory", "vm_memory_high_watermark"]);
         let mut declared = observed();
         let arguments = json!({ "x-overflow": "drop-head", "x-delivery-limit": 20 });
-        declared.inside.as_mut().expect("it is there")[3] =
+        declared.inside.as_mut().expect("it is there").as_mut().expect("it was asked")[3] =
             json!([{ "name": "ns.map", "type": "quorum", "arguments": arguments }]);
         complains(&declared, "queues", Health::Bad, &["ns.map", "teardown"]);
         let mut old = observed();
-        old.inside.as_mut().expect("it is there")[0] = json!({ "rabbitmq_version": "3.9.29" });
+        old.inside.as_mut().expect("it is there").as_mut().expect("it was asked")[0] =
+            json!({ "rabbitmq_version": "3.9.29" });
         complains(&old, "version", Health::Bad, &["3.9.29", "3.10"]);
     }
 
     #[test]
     fn what_is_worth_a_look_is_told_as_that() {
         let mut older = observed();
-        older.inside.as_mut().expect("it is there")[0] = json!({ "rabbitmq_version": "3.13.7" });
+        older.inside.as_mut().expect("it is there").as_mut().expect("it was asked")[0] =
+            json!({ "rabbitmq_version": "3.13.7" });
         complains(&older, "version", Health::Odd, &["4.2"]);
         let mut full = observed();
-        full.inside.as_mut().expect("it is there")[1][0]["disk_free"] = json!(1 << 30);
+        full.inside.as_mut().expect("it is there").as_mut().expect("it was asked")[1][0]["disk_free"] = json!(1 << 30);
         complains(&full, "disk", Health::Odd, &["1.0 GiB free"]);
         let mut meddled = observed();
-        meddled.inside.as_mut().expect("it is there")[2] = json!([{ "name": "ttl", "pattern": "^ns\\.", "definition": { "message-ttl": 1 } }, { "pattern": "^other" }]);
+        meddled.inside.as_mut().expect("it is there").as_mut().expect("it was asked")[2] = json!([{ "name": "ttl", "pattern": "^ns\\.", "definition": { "message-ttl": 1 } }, { "pattern": "^other" }]);
         complains(&meddled, "policy", Health::Odd, &["\"ttl\"", "message-ttl"]);
         complains(&Observed { inside: None, ..observed() }, "broker", Health::Odd, &["--management-url"]);
         let mut unread = observed();

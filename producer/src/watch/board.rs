@@ -13,8 +13,8 @@ use std::time::Duration;
 
 /// The widest bar, in characters.
 const WIDEST_BAR: usize = 40;
-/// The smallest screen that is drawn for; a smaller one shows what fits.
-const LEAST: (usize, usize) = (20, 8);
+/// The smallest screen that there is.
+const LEAST: (usize, usize) = (1, 1);
 /// Who was not heard for so long is no part of it any more, in milliseconds.
 const SILENT_MS: u64 = 60_000;
 
@@ -74,7 +74,7 @@ impl Board {
         ];
         let chunks = match status.chunks {
             Some(chunks) => format!("{} of {}", status.covered, count(chunks.into(), "chunk", "chunks")),
-            None => format!("{}, the input is still being published", count(status.covered.into(), "chunk", "chunks")),
+            None => format!("{}, more to come", count(status.covered.into(), "chunk", "chunks")),
         };
         let whole = status.chunks.map(u64::from);
         lines.push(format!("map     {}  {chunks}", self.bar(status.covered.into(), whole)));
@@ -239,14 +239,14 @@ mod tests {
         let lines = drawn(BOARD, &status(), &[worker("old", 9, 70_000), worker("b", 1 << 20, 900)], Some(&top()));
         let text = lines.join("\n");
         for wanted in [
-            "word-count  running  1:02",
+            "word-count  counting  1:02",
             "namespace words",
             "75%  6 of 8 chunks",
             "0%  0 of 8 partitions",
             "75.0 MiB of 100.0 MiB, 5.0 MiB/s, 0:05 left",
             "lost    nothing",
             "2 tasks in the queue for 1 worker",
-            "1.0 MiB       5.0 MiB/s  0 s ago",
+            "1.0 MiB     5.0 MiB/s  0 s ago",
             "LARGEST KEYS, exact for at least 75 % of the chunks",
             "12  the",
             "Ctrl-C leaves",
@@ -273,7 +273,7 @@ mod tests {
     fn no_screen_is_too_small() {
         let workers: Vec<_> =
             (0..50).map(|number| worker(&format!("a-worker-with-a-long-name-{number}"), 1, 0)).collect();
-        for (width, height) in [(0, 0), (20, 8), (40, 12), (79, 24), (200, 60)] {
+        for (width, height) in [(0, 0), (3, 2), (20, 8), (40, 12), (79, 24), (200, 60)] {
             let board = Board { width, height, colours: false };
             let lines = drawn(board, &status(), &workers, Some(&top()));
             assert!(lines.len() <= height.max(LEAST.1), "{} lines in {height}", lines.len());
@@ -286,7 +286,7 @@ mod tests {
         let mut status = status();
         (status.chunks, status.input_bytes) = (None, None);
         let text = drawn(BOARD, &status, &[], None).join("\n");
-        assert!(text.contains("6 chunks, the input is still being published"), "{text}");
+        assert!(text.contains("6 chunks, more to come"), "{text}");
         assert!(text.contains("input   75.0 MiB, 5.0 MiB/s\n"), "{text}");
     }
 }

@@ -180,7 +180,7 @@ impl<'c, P: Valued> Mapping<'_, 'c, P> {
         match self.chunk.map(&mut self.guest, record, self.lines)? {
             Ok(()) => self.take_pairs(record),
             Err(reason) => {
-                self.building.skip(Skip::new(record.source, record.offset, reason), &record);
+                self.building.skip(Skip::new(record.source, record.offset, reason), record);
                 Ok(())
             }
         }

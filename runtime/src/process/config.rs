@@ -2,15 +2,14 @@
 //!
 //! What is read is what the flags are called. Shared flags may stand at the top, all others in the table of their program, or of
 //! a command of it. A flag given, or its variable, comes before the file; the file before the default. What would surprise: a
-//! setting becomes the default of its flag, so the flag's own parser judges it.
+//! setting is put into the command line, where nobody has said otherwise, so that the flag's own parser judges it.
 
 use super::exit::Exit;
 use super::{args, complain};
-use clap::builder::OsStr;
 use clap::error::ErrorKind;
-use clap::{Args, Command, CommandFactory, FromArgMatches};
+use clap::parser::ValueSource;
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, CommandFactory, FromArgMatches};
 use rabbit_reduce_core::jobs::nearest;
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -20,24 +19,45 @@ use toml::{Table, Value};
 
 /// The flag that names the file.
 const FLAG: &str = "config";
-/// Its variable.
-const VARIABLE: &str = "RABBIT_REDUCE_CONFIG";
 /// The file where the process stands.
 const HERE: &str = "rabbit-reduce.toml";
 /// The file beneath the folder of a person's configuration.
 const OF_PERSON: &str = "rabbit-reduce/config.toml";
 /// The programs: each may have a table.
-pub const PROGRAMS: [&str; 3] = ["producer", "worker", "aggregator"];
+const PROGRAMS: [&str; 3] = ["producer", "worker", "aggregator"];
 /// Flags that a file cannot give: what they do is meant once.
 const NOT_IN_FILES: [&str; 5] = [FLAG, "yes", "help", "version", "then"];
-/// Flags that mean nothing without each other.
-const PAIRS: [(&str, &str); 2] = [("broker-cert", "broker-key"), ("http-cert", "http-key")];
+/// Flags that run something, or say where passwords go to: not from a file that only happened to lie in the current folder.
+const NOT_IN_FOUND_FILES: [&str; 15] = [
+    "mapper",
+    "combiner",
+    "reducer",
+    "program",
+    "file",
+    "allow-commands",
+    "broker-url",
+    "broker-password-file",
+    "broker-ca",
+    "broker-cert",
+    "broker-key",
+    "management-url",
+    "passwords",
+    "http",
+    "store",
+];
+/// Flags of which one at most is meant: who gives one takes back what the file says of the others.
+const EXCLUSIVE: [&[&str]; 4] =
+    [&["output", "parts"], &["tokens", "token-regex"], &["sort", "top", "parts"], &["verbose", "quiet"]];
+/// Flags that may tell what is not for everybody, beside those whose variables are not shown.
+const SECRET: [&str; 1] = ["set"];
 
 /// A file with settings.
 #[derive(Debug)]
 pub struct Config {
     /// Where it is.
     pub path: PathBuf,
+    /// Nobody named it: it lies in the current folder.
+    found_here: bool,
     table: Table,
 }
 
@@ -53,12 +73,14 @@ pub enum ConfigError {
         cause: io::Error,
     },
     /// Its form.
-    #[error("{}: {}", .path.display(), said(.cause))]
+    #[error("{}, line {line}: {reason}", .path.display())]
     Malformed {
         /// Which.
         path: PathBuf,
-        /// Where and why.
-        cause: Box<toml::de::Error>,
+        /// Where.
+        line: usize,
+        /// Why; without what stands there, which may be a password.
+        reason: String,
     },
     /// A setting.
     #[error("{}: {setting}: {reason}", .path.display())]
@@ -72,38 +94,36 @@ pub enum ConfigError {
     },
 }
 
-/// The library's message, in one line.
-fn said(error: &toml::de::Error) -> String {
-    error.to_string().lines().map(str::trim_end).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
-}
-
 /// A setting.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Setting {
     /// Its name, with its tables.
     pub name: String,
     /// What it is set to; not what may hold a password.
-    pub value: String,
+    pub shown: String,
+    flag: String,
+    values: Vec<String>,
+    /// The commands that it is for, from the program's on: all beneath these.
+    commands: Vec<String>,
 }
 
 impl Config {
-    /// The file that the command line names, or else the environment, or else the one that is found.
+    /// The file of this name, or else the one that is found.
     ///
     /// # Errors
     /// If one that is named cannot be read, or any is no TOML.
-    pub fn find(line: &[OsString]) -> Result<Option<Self>, ConfigError> {
-        let named = named(line).or_else(|| env::var_os(VARIABLE).filter(|name| !name.is_empty()));
+    pub fn find(named: Option<PathBuf>) -> Result<Option<Self>, ConfigError> {
         if let Some(path) = named {
-            return Self::read(path.into()).map(Some);
+            return Self::read(path).map(Some);
         }
         let home = || env::var_os("HOME").map(|home| Path::new(&home).join(".config"));
         let folder = env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).filter(|folder| folder.is_absolute());
-        let of_person = folder.or_else(home).map(|folder| folder.join(OF_PERSON));
-        for path in [Some(PathBuf::from(HERE)), of_person].into_iter().flatten() {
+        let of_person = folder.or_else(home).map(|folder| (folder.join(OF_PERSON), false));
+        for (path, found_here) in [Some((PathBuf::from(HERE), true)), of_person].into_iter().flatten() {
             match Self::read(path) {
                 Err(ConfigError::Unreadable { cause, .. })
                     if matches!(cause.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {}
-                read => return read.map(Some),
+                read => return read.map(|config| Some(Self { found_here, ..config })),
             }
         }
         Ok(None)
@@ -118,41 +138,114 @@ impl Config {
             Ok(text) => text,
             Err(cause) => return Err(ConfigError::Unreadable { path, cause }),
         };
-        match text.parse::<Table>() {
-            Ok(table) => Ok(Self { path, table }),
-            Err(cause) => Err(ConfigError::Malformed { path, cause: Box::new(cause) }),
-        }
+        text.parse::<Table>().map(|table| Self { path: path.clone(), found_here: false, table }).map_err(|error| {
+            let at = error.span().map_or(0, |span| span.start.min(text.len()));
+            let line = text.as_bytes()[..at].iter().filter(|&&byte| byte == b'\n').count() + 1;
+            ConfigError::Malformed { path, line, reason: error.message().lines().collect::<Vec<_>>().join(" ") }
+        })
     }
 
-    /// Makes what is set the defaults of a program's flags, and tells what that is.
+    /// What it sets for a program.
     ///
     /// # Errors
     /// Names a setting that is no flag, or has no form of one.
-    pub fn apply(&self, program: &str, command: Command) -> Result<(Command, Vec<Setting>), ConfigError> {
-        let (mut top, mut own) = (Table::new(), Table::new());
+    pub fn settings(&self, program: &str, command: &Command) -> Result<Vec<Setting>, ConfigError> {
+        let shared = args::shared_flags();
+        let (mut top, mut own) = (Table::new(), None);
         for (key, value) in &self.table {
             match value {
                 Value::Table(table) if PROGRAMS.contains(&key.as_str()) => {
-                    if key == program {
-                        own = table.clone();
-                    }
+                    own = own.or_else(|| (key == program).then_some(table));
                 }
-                _ => drop(top.insert(key.clone(), value.clone())),
+                _ if shared.contains(key) => drop(top.insert(key.clone(), value.clone())),
+                _ => {
+                    let known = shared.iter().map(String::as_str).chain(PROGRAMS);
+                    let reason = format!(
+                        "what not all programs take stands in the table of one: [producer], [worker] or [aggregator]{}",
+                        DidYouMean(nearest(key, known))
+                    );
+                    return Err(self.wrong(key, reason));
+                }
             }
         }
-        let mut applied = Applied { path: &self.path, settings: Vec::new() };
-        let shared = args::shared_flags();
-        for key in top.keys().filter(|key| !shared.contains(key)) {
-            let known = shared.iter().map(String::as_str).chain(PROGRAMS);
-            let reason = format!(
-                "what not all programs take stands in the table of one: [producer], [worker] or [aggregator]{}",
-                DidYouMean(nearest(key, known))
-            );
-            return Err(applied.wrong(key, reason));
+        let mut settings = Vec::new();
+        self.take("", &top, command, &[], &mut settings)?;
+        if let Some(own) = own {
+            self.take(program, own, command, &[], &mut settings)?;
         }
-        let command = applied.table("", &top, command)?;
-        let command = applied.table(program, &own, command)?;
-        Ok((command, applied.settings))
+        Ok(settings)
+    }
+
+    fn wrong(&self, setting: &str, reason: impl Into<String>) -> ConfigError {
+        ConfigError::Setting { path: self.path.clone(), setting: setting.to_owned(), reason: reason.into() }
+    }
+
+    /// Takes a table, and the tables of commands in it.
+    fn take(
+        &self,
+        name: &str,
+        table: &Table,
+        command: &Command,
+        commands: &[String],
+        settings: &mut Vec<Setting>,
+    ) -> Result<(), ConfigError> {
+        // What is set for one command comes after what is set for all.
+        let (tables, flags): (Vec<_>, Vec<_>) = table.iter().partition(|(_, value)| value.is_table());
+        let whole = |key: &str| if name.is_empty() { key.to_owned() } else { format!("{name}.{key}") };
+        for (key, value) in flags {
+            let wrong = |reason: String| self.wrong(&whole(key), reason);
+            let mut known = Vec::new();
+            collect_flags(command, &mut known);
+            known.retain(|flag| !NOT_IN_FILES.contains(&flag.get_long().unwrap_or_default()));
+            let Some(flag) = known.iter().find(|flag| flag.get_long() == Some(key)) else {
+                let names = known.iter().filter_map(|flag| flag.get_long());
+                return Err(wrong(format!("there is no such flag{}", DidYouMean(nearest(key, names)))));
+            };
+            if self.found_here && NOT_IN_FOUND_FILES.contains(&key.as_str()) {
+                let reason =
+                    "it is not taken from a file that only lies in the current folder: name that with --config";
+                return Err(wrong(reason.to_owned()));
+            }
+            let values = values(value, flag).map_err(wrong)?;
+            let secret = flag.is_hide_env_values_set() || SECRET.contains(&key.as_str());
+            let shown = if secret { "…".to_owned() } else { values.join(", ") };
+            let (name, flag, commands) = (whole(key), key.clone(), commands.to_vec());
+            settings.push(Setting { name, shown, flag, values, commands });
+        }
+        for (key, value) in tables {
+            let Some(sub) = command.find_subcommand(key) else {
+                let known = command.get_subcommands().map(Command::get_name);
+                return Err(
+                    self.wrong(&whole(key), format!("there is no such command{}", DidYouMean(nearest(key, known))))
+                );
+            };
+            let commands = [commands, std::slice::from_ref(key)].concat();
+            self.take(&whole(key), value.as_table().expect("it is one"), sub, &commands, settings)?;
+        }
+        Ok(())
+    }
+
+    /// Tries what it sets with the parsers of a program's flags, command by command, whatever the environment says.
+    ///
+    /// # Errors
+    /// The first thing that a parser says, in a line.
+    pub fn check(&self, command: &Command, settings: &[Setting]) -> Result<(), String> {
+        let mut leaves = Vec::new();
+        collect_leaves(command, &[], &mut leaves);
+        for (path, leaf) in leaves {
+            let given = given(settings, &path, leaf, |_| false);
+            let alone = leaf.clone().mut_args(|flag| flag.env(None));
+            let line = std::iter::once(OsString::from(leaf.get_name())).chain(given);
+            if let Err(error) = alone.try_get_matches_from(line)
+                && error.kind() != ErrorKind::MissingRequiredArgument
+                && error.use_stderr()
+            {
+                let text = error.render().to_string();
+                let first = text.lines().next().unwrap_or_default();
+                return Err(first.strip_prefix("error: ").unwrap_or(first).to_owned());
+            }
+        }
+        Ok(())
     }
 }
 
@@ -164,128 +257,95 @@ impl fmt::Display for DidYouMean<'_> {
     }
 }
 
-struct Applied<'c> {
-    path: &'c Path,
-    settings: Vec<Setting>,
-}
-
-impl Applied<'_> {
-    fn wrong(&self, setting: &str, reason: impl Into<String>) -> ConfigError {
-        ConfigError::Setting { path: self.path.to_owned(), setting: setting.to_owned(), reason: reason.into() }
-    }
-
-    /// A table, and the tables of commands in it.
-    fn table(&mut self, name: &str, table: &Table, mut command: Command) -> Result<Command, ConfigError> {
-        // What is set for one command comes after what is set for all.
-        let (tables, flags): (Vec<_>, Vec<_>) = table.iter().partition(|(_, value)| value.is_table());
-        for (key, value) in flags.into_iter().chain(tables) {
-            let setting = if name.is_empty() { key.clone() } else { format!("{name}.{key}") };
-            if let Value::Table(inner) = value {
-                let Some(named) = command.find_subcommand(key).map(|found| found.get_name().to_owned()) else {
-                    let commands = command.get_subcommands().map(Command::get_name);
-                    return Err(
-                        self.wrong(&setting, format!("there is no such command{}", DidYouMean(nearest(key, commands))))
-                    );
-                };
-                let mut failed = None;
-                command = command.mut_subcommand(named, |sub| match self.table(&setting, inner, sub.clone()) {
-                    Ok(sub) => sub,
-                    Err(error) => {
-                        failed = Some(error);
-                        sub
-                    }
-                });
-                if let Some(error) = failed {
-                    return Err(error);
-                }
-                continue;
-            }
-            let values = values(value).map_err(|reason| self.wrong(&setting, reason))?;
-            let mut flags = BTreeMap::new();
-            collect_flags(&command, &mut flags);
-            let Some(&secret) = flags.get(key).filter(|_| !NOT_IN_FILES.contains(&key.as_str())) else {
-                let known = flags.keys().map(String::as_str).filter(|flag| !NOT_IN_FILES.contains(flag));
-                return Err(self.wrong(&setting, format!("there is no such flag{}", DidYouMean(nearest(key, known)))));
-            };
-            command = with_default(command, key, &values);
-            let value = if secret { "…".to_owned() } else { values.join(", ") };
-            self.settings.push(Setting { name: setting, value });
-        }
-        for (one, other) in PAIRS {
-            if table.contains_key(one) != table.contains_key(other) {
-                let (there, missing) = if table.contains_key(one) { (one, other) } else { (other, one) };
-                return Err(self.wrong(there, format!("it means nothing without {missing}")));
-            }
-        }
-        Ok(command)
-    }
-}
-
-/// The long names of a command's flags, and of those of its commands, each with whether its value is not for everybody's eyes.
-fn collect_flags(command: &Command, flags: &mut BTreeMap<String, bool>) {
-    for flag in command.get_arguments().filter(|flag| !flag.is_hide_set()) {
-        if let Some(name) = flag.get_long() {
-            flags.insert(name.to_owned(), flag.is_hide_env_values_set());
-        }
-    }
+/// The flags of a command, and of those beneath it.
+fn collect_flags<'c>(command: &'c Command, flags: &mut Vec<&'c Arg>) {
+    flags.extend(command.get_arguments().filter(|flag| !flag.is_hide_set() && flag.get_long().is_some()));
     command.get_subcommands().for_each(|sub| collect_flags(sub, flags));
 }
 
-/// Wherever the flag is.
-fn with_default(command: Command, name: &str, values: &[String]) -> Command {
-    let names: Vec<String> = command.get_subcommands().map(|sub| sub.get_name().to_owned()).collect();
-    let command = command.mut_args(|flag| {
-        if flag.get_long() != Some(name) {
-            return flag;
-        }
-        flag.default_values(values.iter().cloned().map(OsStr::from))
-    });
-    names.into_iter().fold(command, |command, sub| command.mut_subcommand(sub, |sub| with_default(sub, name, values)))
+/// The commands that do something, each with its way from the program's.
+fn collect_leaves<'c>(command: &'c Command, path: &[String], leaves: &mut Vec<(Vec<String>, &'c Command)>) {
+    if !command.has_subcommands() {
+        leaves.push((path.to_vec(), command));
+    }
+    for sub in command.get_subcommands() {
+        collect_leaves(sub, &[path, &[sub.get_name().to_owned()]].concat(), leaves);
+    }
 }
 
-/// A value as a command line would have it.
-fn values(value: &Value) -> Result<Vec<String>, String> {
+/// A value as a command line would have it: several only where a flag may be given again, or takes a list.
+fn values(value: &Value, flag: &Arg) -> Result<Vec<String>, String> {
+    let one = |value: &Value| match value {
+        Value::String(text) => Ok(text.clone()),
+        Value::Integer(number) => Ok(number.to_string()),
+        Value::Float(number) => Ok(number.to_string()),
+        Value::Boolean(truth) => Ok(truth.to_string()),
+        _ => Err("it is text, a number, true, false, or a list of these".to_owned()),
+    };
+    let is_switch = !flag.get_action().takes_values();
     match value {
-        Value::String(text) => Ok(vec![text.clone()]),
-        Value::Integer(number) => Ok(vec![number.to_string()]),
-        Value::Float(number) => Ok(vec![number.to_string()]),
-        Value::Boolean(truth) => Ok(vec![truth.to_string()]),
-        Value::Array(items) if !items.is_empty() => {
-            let items: Vec<Vec<String>> = items.iter().map(values).collect::<Result<_, _>>()?;
-            Ok(items.concat())
-        }
-        Value::Array(_) => Err("it is empty: leave it out".to_owned()),
-        Value::Datetime(_) | Value::Table(_) => Err("it is text, a number, true, false, or a list of these".to_owned()),
+        Value::Array(items) if items.is_empty() => Err("it is empty: leave it out".to_owned()),
+        Value::Array(_) if !matches!(flag.get_action(), ArgAction::Append) => Err("it takes one value".to_owned()),
+        Value::Array(items) => items.iter().map(one).collect(),
+        Value::Boolean(_) if is_switch => Ok(vec![one(value)?]),
+        _ if is_switch => Err("it is true or false".to_owned()),
+        value => Ok(vec![one(value)?]),
     }
 }
 
-/// What `--config` says on a command line.
-fn named(line: &[OsString]) -> Option<OsString> {
-    let mut words = line.iter().take_while(|word| *word != "--");
-    while let Some(word) = words.next() {
-        if word == "--config" {
-            return words.next().cloned();
+/// The flags that settings give a command, but for those that are `said` otherwise; the last setting of a flag counts.
+fn given(settings: &[Setting], path: &[String], leaf: &Command, said: impl Fn(&Arg) -> bool) -> Vec<OsString> {
+    let mut given = Vec::new();
+    let is_said = |name: &str| leaf.get_arguments().any(|flag| flag.get_long() == Some(name) && said(flag));
+    for flag in leaf.get_arguments() {
+        let Some(name) = flag.get_long() else { continue };
+        let of_flag = |setting: &&Setting| setting.flag == name && path.starts_with(&setting.commands);
+        let Some(setting) = settings.iter().rfind(of_flag) else { continue };
+        let others = EXCLUSIVE.iter().filter(|group| group.contains(&name)).copied().flatten();
+        if is_said(name) || others.into_iter().any(|other| is_said(other)) {
+            continue;
         }
-        if let Some(path) = word.to_str().and_then(|word| word.strip_prefix("--config=")) {
-            return Some(path.into());
+        for value in &setting.values {
+            match (flag.get_action().takes_values(), value.as_str()) {
+                (true, value) => given.push(format!("--{name}={value}").into()),
+                (false, "true") => given.push(format!("--{name}").into()),
+                (false, _) => {}
+            }
         }
     }
-    None
+    given
 }
 
-/// What a setting is wrong in, by the parsers of the flags, if it is.
-///
-/// # Errors
-/// The first thing that a parser says.
-pub fn check_values(command: &Command) -> Result<(), String> {
-    let all = command.get_subcommands().next().is_none();
-    let tried = command.clone().try_get_matches_from([command.get_name()]);
-    match tried {
-        Err(error) if all && matches!(error.kind(), ErrorKind::InvalidValue | ErrorKind::ValueValidation) => {
-            Err(error.render().to_string())
-        }
-        _ => command.get_subcommands().try_for_each(check_values),
+/// The command line with what the file gives, and that file; as it is, if it gives nothing.
+fn filled(
+    program: &str,
+    command: &Command,
+    line: Vec<OsString>,
+) -> Result<(Vec<OsString>, Option<PathBuf>), ConfigError> {
+    // Once over it, whatever is wrong with it: which command it is, which file it names, what it says.
+    let Ok(matches) = command.clone().ignore_errors(true).try_get_matches_from(&line) else { return Ok((line, None)) };
+    let (mut leaf, mut found, mut path) = (command, &matches, Vec::new());
+    while let Some((name, sub)) = found.subcommand()
+        && let Some(next) = leaf.find_subcommand(name)
+    {
+        (leaf, found) = (next, sub);
+        path.push(name.to_owned());
     }
+    let named = |found: &ArgMatches| found.try_get_one::<PathBuf>(FLAG).ok().flatten().cloned();
+    let Some(config) = Config::find(named(found))? else { return Ok((line, None)) };
+    let settings = config.settings(program, command)?;
+    let said = |flag: &Arg| {
+        let source = found.value_source(flag.get_id().as_str());
+        matches!(source, Some(ValueSource::CommandLine | ValueSource::EnvVariable))
+    };
+    let given = given(&settings, &path, leaf, said);
+    if given.is_empty() {
+        return Ok((line, None));
+    }
+    // Behind the names of the commands, which come first: no flag stands before them.
+    let before = (1 + path.len()).min(line.len());
+    let filled = [&line[..before], &given, &line[before..]].concat();
+    Ok((filled, Some(config.path)))
 }
 
 /// A program's flags: of its command line, its environment, and the file.
@@ -296,15 +356,8 @@ pub fn parse<C: CommandFactory + FromArgMatches>(
     program: &str,
     line: impl IntoIterator<Item = OsString>,
 ) -> Result<C, ExitCode> {
-    let line: Vec<OsString> = line.into_iter().collect();
-    let applied = Config::find(&line).and_then(|config| match config {
-        None => Ok((C::command(), None)),
-        Some(config) => {
-            let (command, settings) = config.apply(program, C::command())?;
-            Ok((command, (!settings.is_empty()).then_some(config.path)))
-        }
-    });
-    let (command, from) = applied.map_err(|error| {
+    let command = C::command();
+    let (line, from) = filled(program, &command, line.into_iter().collect()).map_err(|error| {
         complain(&error.to_string());
         ExitCode::from(Exit::Usage)
     })?;

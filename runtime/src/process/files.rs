@@ -5,7 +5,7 @@
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use tempfile::{NamedTempFile, TempDir};
 
@@ -116,7 +116,10 @@ impl OutputFolder {
     pub fn create(path: &Path) -> Result<Self, OutputError> {
         let failed = |source| OutputError { path: path.to_owned(), source };
         let target = match fs::read_dir(path).map(|mut entries| entries.next().is_none()) {
-            Ok(true) => fs::canonicalize(path),
+            Ok(true) => fs::canonicalize(path).and_then(|target| match is_mounted(&target)? {
+                true => Err(io::Error::other("a file system is mounted there: name a folder within it that is new")),
+                false => Ok(target),
+            }),
             Ok(false) => Err(io::Error::new(
                 io::ErrorKind::DirectoryNotEmpty,
                 "it has files in it already: name a folder that is new or empty",
@@ -127,6 +130,9 @@ impl OutputFolder {
         let target = target.map_err(failed)?;
         let draft =
             tempfile::Builder::new().prefix(".rabbit-reduce-").tempdir_in(folder_of(&target)).map_err(failed)?;
+        if let Ok(found) = fs::metadata(path) {
+            fs::set_permissions(draft.path(), found.permissions()).map_err(failed)?;
+        }
         Ok(Self { path: path.to_owned(), target, draft })
     }
 
@@ -155,6 +161,11 @@ impl OutputFolder {
         let _gone = draft.keep();
         Ok(())
     }
+}
+
+/// Whether something else than in the folder around it is there: it cannot be replaced.
+fn is_mounted(target: &Path) -> io::Result<bool> {
+    Ok(fs::metadata(target)?.dev() != fs::metadata(folder_of(target))?.dev())
 }
 
 /// The folder of an absolute path.

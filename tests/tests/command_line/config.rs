@@ -38,6 +38,10 @@ fn the_file_of_a_person_is_read_where_none_is_nearer() {
     assert_eq!(run(&room), "b\t2\n");
     room.write("rabbit-reduce.toml", "");
     assert_eq!(run(&room), "a\t1\nb\t2\n");
+    room.write("rabbit-reduce.toml", "[producer.run]\nmapper = \"touch pwned\"\n");
+    room.run("producer", &["run", "in.txt"]).refused(2, &["producer.run.mapper", "name that with --config"]);
+    assert!(!room.path("pwned").exists());
+    assert!(room.run("producer", &["--help"]).text(0).contains("Usage"), "help is had whatever the file says");
 }
 
 #[test]
@@ -49,7 +53,7 @@ fn a_file_that_is_wrong_is_told_of_with_the_place() {
         room.run("producer", &["run", "in.txt"]).refused(2, &[&["rabbit-reduce.toml"], said].concat());
         room.run("producer", &["config", "check"]).refused(2, &[&["rabbit-reduce.toml"], said].concat());
     };
-    refused("namespace = \n", &["TOML parse error at line 1"]);
+    refused("namespace = \n", &["line 1: ", "quoted"]);
     refused("namespase = \"x\"\n", &["namespase", "did you mean `namespace`?"]);
     refused("[producer]\nmin-cuont = 2\n", &["producer.min-cuont", "did you mean `min-count`?"]);
     refused("[producer]\nmin-count = \"many\"\n", &["many", "--min-count"]);
@@ -67,7 +71,10 @@ fn what_a_file_sets_is_listed_without_passwords() {
     assert!(room.run("producer", &["config", "check"]).text(0).contains("there is no file"));
     let text = "namespace = \"logs\"\nbroker-url = \"amqp://u:hunter2@h\"\n[worker]\nthreads = 2\n[producer.push]\ncompress = \"lz4\"\n";
     room.write("rabbit-reduce.toml", text);
-    let listed = room.run("producer", &["config", "check"]).text(0);
+    let reason = "not taken from a file that only lies in the current folder";
+    room.run("producer", &["config", "check"]).refused(2, &["broker-url", reason]);
+    room.run("worker", &[]).refused(2, &["broker-url", reason]);
+    let listed = room.run("producer", &["config", "check", "--config", "rabbit-reduce.toml"]).text(0);
     for line in ["namespace", "logs (all programs)", "worker.threads", "2 (worker)", "lz4 (producer)"] {
         assert!(listed.contains(line), "no `{line}` in {listed}");
     }

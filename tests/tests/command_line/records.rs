@@ -135,11 +135,17 @@ fn what_does_not_fit_is_refused_with_what_would() {
     refused(&[&csv[..], &["--mapper", "cat"]].concat(), &["`command` does not use --records"]);
     refused(&["--records", "yaml", "v.csv"], &["'yaml'", "paragraph"]);
     let steps = ["v.csv", "--then", "--records", "csv", "--field", "1"];
-    refused(&steps, &["the rows of a step have no header", "--no-header"]);
-    let steps = ["run", "v.csv", "--then", "--records", "csv", "--delimiter", "\\t", "--no-header", "--field", "2"];
+    refused(&steps, &["the rows of the step before it are TSV", "--records tsv"]);
+    let steps = ["run", "v.csv", "--then", "--records", "tsv", "--field", "2"];
     assert_eq!(room.run("producer", &steps).text(0), "1\t2\n", "of `name,city 1` and `x,y 1`");
-    let beyond = ["run", "v.csv", "--then", "--records", "csv", "--no-header", "--field", "9"];
-    room.run("producer", &beyond).refused(1, &["the rows of the step before it", "no column \"9\""]);
+    // What looks like quotes is none, and what was escaped is what it was.
+    room.write("quotes", "he said \"hello there\nfine \\day \"x\n");
+    let steps = ["run", "quotes", "--then", "--records", "tsv", "--field", "1"];
+    let words = room.run("producer", &steps).text(0);
+    assert_eq!(words, "\"hello\t1\n\"x\t1\n\\\\day\t1\nfine\t1\nhe\t1\nsaid\t1\nthere\t1\n");
+    let beyond = room.run("producer", &["run", "v.csv", "--then", "--records", "tsv", "--field", "9"]);
+    assert!(beyond.stderr.contains("the number of its fields is 2, and field 9 is looked at"), "{}", beyond.stderr);
+    assert_eq!(beyond.text(3), "");
     let fed =
         Running::fed(room.command("producer").args(["run", "--records", "csv", "--field", "z", "-"]), b"a,b\n1,2\n");
     fed.ended().refused(2, &["-: it has no column \"z\"", "\"a\", \"b\""]);

@@ -1,8 +1,10 @@
 //! Jobs that are left alone and asked about later.
 
+use rabbit_reduce_tests::binaries::binary;
 use rabbit_reduce_tests::namespaces::Namespace;
 use rabbit_reduce_tests::node::{Node, free_port};
-use rabbit_reduce_tests::processes::until;
+use rabbit_reduce_tests::processes::{Running, until};
+use std::path::Path;
 
 #[test]
 fn a_detached_job_is_listed_read_and_removed() {
@@ -77,12 +79,15 @@ fn the_doctor_finds_what_is_missing_and_says_what_to_do() {
     let well = namespace.ask(&["doctor", "--format", "json"]).text(0);
     let findings: serde_json::Value = serde_json::from_str(&well).expect("it is JSON");
     assert!(findings.as_array().expect("it is a list").iter().all(|finding| finding["health"] != "bad"), "{well}");
+    assert!(well.contains("the aggregator's agrees with this one"), "its clock is this one: {well}");
     aggregator.kill();
     let silent = namespace.ask(&["doctor"]).text(1);
     assert!(silent.contains("BAD   aggregator"), "{silent}");
-    // Without a broker there is nothing to look at, and nobody at the management API is told of.
-    namespace.ask(&["doctor", "--broker-url", "amqp://127.0.0.1:1"]).refused(4, &["cannot be reached"]);
-    namespace.ask(&["doctor", "--management-url", "http://127.0.0.1:1"]).refused(4, &["rabbitmq_management"]);
+    // Without a broker there is nothing to look at, and nobody at the management API is told of; both are findings, too.
+    let alone = namespace.ask(&["doctor", "--broker-url", "amqp://127.0.0.1:1"]).text(4);
+    assert!(alone.contains("BAD   broker") && alone.contains("cannot be reached") && alone.contains("→ "), "{alone}");
+    let unseen = namespace.ask(&["doctor", "--management-url", "http://127.0.0.1:1"]).text(4);
+    assert!(unseen.contains("BAD   broker") && unseen.contains("rabbitmq_management"), "{unseen}");
 }
 
 #[test]
@@ -129,6 +134,31 @@ fn the_largest_keys_are_told_with_what_they_are_of() {
     assert_eq!((&told["rows"][0]["key"], &told["exact"]), (&"a".into(), &true.into()));
     assert_eq!(namespace.ask(&["push", "--quiet", "--job", "index", "in.txt"]).code, Some(0));
     namespace.ask(&["top"]).refused(1, &["index have no count"]);
+}
+
+#[test]
+fn on_a_terminal_a_job_is_followed_on_a_screen_of_its_own() {
+    let namespace = Namespace::default();
+    namespace.room.write("in.txt", "the end the\n".repeat(2000));
+    let _aggregator = namespace.aggregator();
+    assert_eq!(namespace.ask(&["push", "--detach", "--quiet", "--chunk-size", "1KiB", "in.txt"]).code, Some(0));
+    let command = format!("stty cols 100 rows 30; {} watch", binary("producer").display());
+    let watch = Running::collecting(&mut namespace.command_of(Path::new("script"), &["-qec", &command, "/dev/null"]));
+    until("the job is on it", || watch.written().contains("0 of 8 partitions").then_some(()));
+    let _worker = namespace.worker(&[]);
+    let shown = String::from_utf8_lossy(&watch.ended().stdout).into_owned();
+    let (on, rest) = shown.split_once("\u{1b}[?1049h").expect("it goes to the other screen");
+    let (board, after) = rest.rsplit_once("\u{1b}[?1049l").expect("it comes back");
+    assert_eq!(on, "", "nothing is written before");
+    for wanted in
+        ["word-count", "map     ", "reduce  ", "input   ", "lost    nothing", "in the queue for", "Ctrl-C leaves"]
+    {
+        assert!(board.contains(wanted), "no `{wanted}` in {board}");
+    }
+    assert!(
+        after.contains("done; ") && after.contains("0 losses"),
+        "how it ended stays on the screen that comes back: {after}"
+    );
 }
 
 #[test]

@@ -10,7 +10,7 @@ struct Flags {
 
 #[derive(Debug, Subcommand)]
 enum Commands {
-    Push(Push),
+    Push(Box<Push>),
     Clean {
         #[arg(long)]
         yes: bool,
@@ -28,6 +28,10 @@ struct Push {
     detach: bool,
     #[arg(long)]
     include: Vec<String>,
+    #[arg(long, conflicts_with = "output")]
+    parts: Option<String>,
+    #[arg(long)]
+    output: Option<String>,
     #[command(flatten)]
     broker: BrokerArgs,
     #[command(flatten)]
@@ -35,25 +39,28 @@ struct Push {
 }
 
 fn config(text: &str) -> Config {
-    Config { path: "the file".into(), table: text.parse().unwrap() }
+    Config { path: "the file".into(), found_here: false, table: text.parse().unwrap() }
 }
 
 fn pushed(text: &str, line: &[&str]) -> Push {
-    let (command, _) = config(text).apply("producer", Flags::command()).unwrap();
-    let words = ["producer", "push", "-"].iter().chain(line);
-    let matches = command.try_get_matches_from(words).unwrap();
-    match Flags::from_arg_matches(&matches).unwrap().command {
-        Commands::Push(push) => push,
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("flags.toml");
+    fs::write(&file, text).unwrap();
+    let words: Vec<OsString> = ["producer", "push", "-", "--config"].iter().map(OsString::from).collect();
+    let words = [words, vec![file.into()], line.iter().map(OsString::from).collect()].concat();
+    let (line, _) = filled("producer", &Flags::command(), words).unwrap();
+    match Flags::try_parse_from(line).unwrap().command {
+        Commands::Push(push) => *push,
         Commands::Clean { yes } => panic!("{yes}"),
     }
 }
 
 fn refused(text: &str) -> String {
-    config(text).apply("producer", Flags::command()).unwrap_err().to_string()
+    config(text).settings("producer", &Flags::command()).unwrap_err().to_string()
 }
 
 #[test]
-fn a_setting_is_the_default_of_its_flag_wherever_that_is() {
+fn a_setting_is_given_wherever_its_flag_is_unless_somebody_says_otherwise() {
     let text = "
         namespace = 'words'
         log-format = 'json'
@@ -73,58 +80,79 @@ fn a_setting_is_the_default_of_its_flag_wherever_that_is() {
     assert_eq!((given.broker.namespace.as_str(), given.partitions), ("mine", 9), "what is given comes first");
     assert_eq!(given.include, ["*"]);
     assert_eq!(pushed("", &[]).partitions, 8);
-    assert_eq!(pushed("[producer]\ndetach = false", &[]).chunk_size, None);
+    let off = pushed("[producer]\ndetach = false", &[]);
+    assert_eq!((off.detach, off.chunk_size), (false, None));
     // The command's own table comes before that of its program.
     assert_eq!(pushed("[producer]\npush = { partitions = 4 }\npartitions = 5", &[]).partitions, 4);
 }
 
 #[test]
+fn of_flags_that_exclude_each_other_the_one_that_is_given_counts() {
+    let text = "[producer]\nparts = 'folder'";
+    assert_eq!(pushed(text, &[]).parts.as_deref(), Some("folder"));
+    let given = pushed(text, &["--output", "file"]);
+    assert_eq!((given.parts, given.output.as_deref()), (None, Some("file")));
+    let flags = "broker-cert = 'a'\nbroker-key = 'b'";
+    assert_eq!(pushed(flags, &["--broker-cert", "c"]).broker.broker_key.as_deref(), Some(Path::new("b")));
+}
+
+#[test]
 fn what_is_no_setting_is_refused_by_name_with_what_may_be_meant() {
-    assert_eq!(
-        refused("namespase = 'x'"),
-        "the file: namespase: what not all programs take stands in the table of one: [producer], [worker] or [aggregator]; did you mean `namespace`?"
-    );
+    let reason = "what not all programs take stands in the table of one: [producer], [worker] or [aggregator]";
+    assert_eq!(refused("namespase = 'x'"), format!("the file: namespase: {reason}; did you mean `namespace`?"));
     assert!(refused("partitions = 3").contains("stands in the table of one"));
+    let flag = "there is no such flag";
     assert_eq!(
         refused("[producer]\npartitons = 3"),
-        "the file: producer.partitons: there is no such flag; did you mean `partitions`?"
+        format!("the file: producer.partitons: {flag}; did you mean `partitions`?")
     );
-    assert_eq!(
-        refused("[producer.pusch]\npartitions = 3"),
-        "the file: producer.pusch: there is no such command; did you mean `push`?"
-    );
-    assert_eq!(
-        refused("[producer.clean]\npartitions = 3"),
-        "the file: producer.clean.partitions: there is no such flag"
-    );
+    let command = "the file: producer.pusch: there is no such command; did you mean `push`?";
+    assert_eq!(refused("[producer.pusch]\npartitions = 3"), command);
+    assert_eq!(refused("[producer.clean]\npartitions = 3"), format!("the file: producer.clean.partitions: {flag}"));
     assert!(refused("[worker_]\nthreads = 3").contains("did you mean `worker`?"));
-    assert!(refused("[producer]\nyes = true").ends_with("there is no such flag"), "it is meant once");
-    assert!(refused("config = 'x'").ends_with("there is no such flag"));
+    assert!(refused("[producer]\nyes = true").ends_with(flag), "it is meant once");
+    assert!(refused("config = 'x'").ends_with(flag));
     assert!(refused("[producer]\npartitions = 1979-05-27").ends_with("or a list of these"));
     assert_eq!(refused("[producer]\ninclude = []"), "the file: producer.include: it is empty: leave it out");
-    assert_eq!(refused("broker-cert = 'x'"), "the file: broker-cert: it means nothing without broker-key");
+    assert_eq!(refused("[producer]\npartitions = [3, 4]"), "the file: producer.partitions: it takes one value");
+    assert_eq!(refused("[producer]\ndetach = 'yes'"), "the file: producer.detach: it is true or false");
+}
+
+#[test]
+fn a_file_that_was_only_found_runs_nothing_and_names_no_broker() {
+    let found = |text| Config { found_here: true, ..config(text) }.settings("producer", &Flags::command());
+    assert!(found("namespace = 'x'").is_ok());
+    let refused = found("broker-url = 'amqp://elsewhere'").unwrap_err().to_string();
+    assert!(
+        refused.contains("broker-url: it is not taken from a file that only lies in the current folder"),
+        "{refused}"
+    );
 }
 
 #[test]
 fn a_value_is_judged_by_the_parser_of_its_flag() {
     let check = |text| {
-        let (command, _) = config(text).apply("producer", Flags::command()).unwrap();
-        check_values(&command)
+        let (config, command) = (config(text), Flags::command());
+        config.check(&command, &config.settings("producer", &command).unwrap())
     };
     assert_eq!(check("namespace = 'words'\n[producer]\npartitions = 3"), Ok(()));
     let wrong = check("[producer]\npartitions = 'many'").unwrap_err();
     assert!(wrong.contains("'many'") && wrong.contains("--partitions"), "{wrong}");
     let wrong = check("namespace = 'A B'").unwrap_err();
     assert!(wrong.contains("--namespace"), "{wrong}");
+    let wrong = check("[producer]\nparts = 'x'\noutput = 'y'").unwrap_err();
+    assert!(wrong.contains("cannot be used with"), "{wrong}");
 }
 
 #[test]
-fn the_file_is_named_on_the_line_wherever_that_stands() {
-    let named = |line: &[&str]| named(&line.iter().map(OsString::from).collect::<Vec<_>>());
-    assert_eq!(named(&["producer", "push", "--config", "a.toml", "-"]), Some("a.toml".into()));
-    assert_eq!(named(&["producer", "--config=b.toml"]), Some("b.toml".into()));
-    assert_eq!(named(&["producer", "push", "--", "--config", "a.toml"]), None);
-    assert_eq!(named(&["producer", "--config"]), None);
+fn what_may_be_a_password_is_not_shown() {
+    let settings = config("broker-url = 'amqp://u:hunter2@h'").settings("producer", &Flags::command()).unwrap();
+    assert_eq!(settings[0].shown, "…");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("c.toml");
+    fs::write(&path, "\nbroker-url = \"amqp://u:hunter2@h\n").unwrap();
+    let error = Config::read(path).unwrap_err().to_string();
+    assert!(error.contains("c.toml, line 2: ") && !error.contains("hunter2"), "{error}");
 }
 
 #[test]
@@ -135,5 +163,5 @@ fn a_file_that_is_no_toml_or_not_there_is_told_by_name() {
     assert!(error.contains("c.toml cannot be read: No such file"), "{error}");
     fs::write(&path, "namespace = \n").unwrap();
     let error = Config::read(path).unwrap_err().to_string();
-    assert!(error.contains("c.toml: TOML parse error at line 1") && !error.contains('\n'), "{error}");
+    assert!(error.contains("c.toml, line 1: ") && !error.contains('\n'), "{error}");
 }
