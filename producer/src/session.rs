@@ -463,7 +463,11 @@ impl Session {
         }));
         tokio::select! {
             biased;
-            printed = &mut printing => Ok(printed?),
+            printed = &mut printing => match printed {
+                // A part that was cut short because we were asked to stop is no failure of the part.
+                Err(_) if self.shutdown.is_asked() => Err(SessionError::Interrupted),
+                printed => Ok(printed?),
+            },
             () = self.shutdown.graceful() => {
                 // The unfinished file goes with the thread that writes it, which has nothing more to read.
                 tokio::select! {

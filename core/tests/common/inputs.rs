@@ -55,6 +55,7 @@ pub(crate) fn named_jobs() -> Vec<(&'static str, String)> {
         ("word-count", r#"{"records":{"form":"line"},"tokens":"whole"}"#),
         ("word-count", r#"{"records":{"form":"csv","field":"1"},"lowercase":true}"#),
         ("word-count", r#"{"records":{"form":"delimiter","delimiter":",","field":"2"}}"#),
+        ("word-count", r#"{"records":{"form":"tsv","field":"1"}}"#),
         ("letter-count", r#"{"records":{"form":"paragraph"}}"#),
         ("index", r#"{"records":{"form":"csv","delimiter":":","no_header":true,"field":"1"},"tokens":"letters"}"#),
         ("sum", r#"{"records":{"form":"line","field":"1"}}"#),

@@ -240,7 +240,7 @@ impl Letters {
         let keys = may_lack_keys(losses(&before), selection);
         if wanted.lost.is_empty() && wanted.amending.is_empty() && !keys {
             let lost = losses(&before).count;
-            tell(&if lost == 0 {
+            tell(&if lost == 0 || !selection.is_everything() {
                 format!("job {job}: nothing of what was asked for is lost; nothing is sent again")
             } else {
                 let lost = count(lost, "loss", "losses");
