@@ -78,9 +78,13 @@ async fn observe(doctor: &Doctor) -> Result<Observed, Failure> {
         Ok(_) => Err("the aggregator answers something else than was asked".to_owned()),
         Err(error) => Err(chain(&error)),
     };
-    let about = client.ask(Ask::About, &[], Some(PATIENCE), &|text| tracing::debug!("{text}")).await;
+    let about = match &workers {
+        Ok(_) => client.ask(Ask::About, &[], Some(PATIENCE), &|text| tracing::debug!("{text}")).await.ok(),
+        // Who does not answer one question does not answer two.
+        Err(_) => None,
+    };
     let aggregator = match about {
-        Ok((Answer::About(about), _)) => Some((about, clock::now_ms())),
+        Some((Answer::About(about), _)) => Some((about, clock::now_ms())),
         _ => None,
     };
     let namespace = doctor.broker.namespace.clone();

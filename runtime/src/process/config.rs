@@ -27,8 +27,9 @@ const OF_PERSON: &str = "rabbit-reduce/config.toml";
 const PROGRAMS: [&str; 3] = ["producer", "worker", "aggregator"];
 /// Flags that a file cannot give: what they do is meant once.
 const NOT_IN_FILES: [&str; 5] = [FLAG, "yes", "help", "version", "then"];
-/// Flags that run something, or say where passwords go to: not from a file that only happened to lie in the current folder.
-const NOT_IN_FOUND_FILES: [&str; 15] = [
+/// Flags that run something, open something up, write or delete files, or say where passwords go to: not from a file that only
+/// happened to lie in the current folder.
+const NOT_IN_FOUND_FILES: [&str; 22] = [
     "mapper",
     "combiner",
     "reducer",
@@ -43,7 +44,14 @@ const NOT_IN_FOUND_FILES: [&str; 15] = [
     "management-url",
     "passwords",
     "http",
+    "http-host",
     "store",
+    "input-root",
+    "files-from",
+    "output",
+    "parts",
+    "keep",
+    "all",
 ];
 /// Flags of which one at most is meant: who gives one takes back what the file says of the others.
 const EXCLUSIVE: [&[&str]; 4] =
