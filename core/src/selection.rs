@@ -157,6 +157,12 @@ impl Selection {
         self.boundary
     }
 
+    /// Whether it is about a field of a record, and not about all of it.
+    #[must_use]
+    pub const fn has_field(&self) -> bool {
+        !matches!(self.field, Field::All)
+    }
+
     /// Whether pieces need a [`Column`].
     #[must_use]
     pub const fn needs_column(&self) -> bool {
@@ -273,7 +279,11 @@ pub struct Selected<P> {
 impl<P: Program> Selected<P> {
     /// The pairs of what a record holds.
     fn pairs<'s>(&'s self, content: Piece<'s>) -> impl Iterator<Item = Result<Pair<'s, P::Value>, RecordError>> + 's {
-        RecordIter::new(self.program.records(), content).flat_map(|part| self.program.map(part))
+        // A field is one value, or nothing if it is empty, where all of a record may hold several.
+        let one = self.program.records() == Records::Tokens && self.selection.has_field();
+        let bytes = if one { content.bytes.trim_ascii() } else { content.bytes };
+        let records = if one && !bytes.is_empty() { Records::Piece } else { self.program.records() };
+        RecordIter::new(records, Piece { bytes, ..content }).flat_map(|part| self.program.map(part))
     }
 }
 

@@ -514,7 +514,9 @@ impl Cli {
                 inputs: inputs(args.inputs, args.input, args.by)?,
                 json: args.format == StateFormat::Json,
             }),
-            CommandArgs::Config(ConfigCommand::Check(args)) => Command::ConfigCheck(args.log.config.config),
+            CommandArgs::Config(ConfigCommand::Check(args)) => {
+                Command::ConfigCheck(args.log.config.config.filter(|path| !path.is_empty()).map(PathBuf::from))
+            }
             CommandArgs::Resume(args) => Command::Resume(Resume {
                 broker: args.broker,
                 job: args.job,

@@ -39,7 +39,7 @@ use rabbit_reduce_runtime::module::with_modules;
 use rabbit_reduce_runtime::process::args::BrokerArgs;
 use rabbit_reduce_runtime::process::broker::{connect, connect_and_declare, failure as broker_failure, topology};
 use rabbit_reduce_runtime::process::clock;
-use rabbit_reduce_runtime::process::config;
+use rabbit_reduce_runtime::process::config::{self, Parsed};
 use rabbit_reduce_runtime::process::exit::Exit;
 use rabbit_reduce_runtime::process::shutdown::Shutdown;
 use rabbit_reduce_runtime::process::start::{self, Failure};
@@ -63,8 +63,8 @@ const FAILED_LOSSES: usize = 100;
 /// A producer that knows these programs, from its command line (with a name first) to its exit code.
 #[must_use]
 pub fn main_with(programs: Programs, line: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let cli: Cli = match config::parse("producer", line) {
-        Ok(cli) => cli,
+    let Parsed { flags: cli, from }: Parsed<Cli> = match config::parse("producer", line) {
+        Ok(parsed) => parsed,
         Err(exit) => return exit,
     };
     let printing = printing(programs.clone());
@@ -73,6 +73,7 @@ pub fn main_with(programs: Programs, line: impl IntoIterator<Item = OsString>) -
         Ok(command) => start::run(&logs, |shutdown| execute(command, programs, logs.quiet, shutdown)),
         Err(error) => {
             complain(&one_line(&error));
+            config::tell_of(from.as_deref());
             Exit::Usage.into()
         }
     }

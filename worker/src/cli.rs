@@ -8,7 +8,7 @@ use rabbit_reduce_runtime::command::with_commands;
 use rabbit_reduce_runtime::module::with_modules;
 use rabbit_reduce_runtime::process::args::{AllowArgs, BrokerArgs, ByteSize, LogArgs, ModuleArgs, memory_default};
 use rabbit_reduce_runtime::process::broker::{connect_and_declare, failure};
-use rabbit_reduce_runtime::process::config;
+use rabbit_reduce_runtime::process::config::{self, Parsed};
 use rabbit_reduce_runtime::process::exit::Exit;
 use rabbit_reduce_runtime::process::http::HttpArgs;
 use rabbit_reduce_runtime::process::identity;
@@ -63,8 +63,8 @@ pub struct Cli {
 /// A worker that knows these programs, from its command line (with a name first) to its exit code.
 #[must_use]
 pub fn main(programs: Programs, line: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let cli: Cli = match config::parse("worker", line) {
-        Ok(cli) => cli,
+    let Parsed { flags: cli, .. }: Parsed<Cli> = match config::parse("worker", line) {
+        Ok(parsed) => parsed,
         Err(exit) => return exit,
     };
     let logs = cli.logs.clone();

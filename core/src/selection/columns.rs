@@ -119,7 +119,7 @@ pub(super) fn cell(record: &[u8], delimiter: u8, column: Column) -> Result<Cow<'
     }
     let mut quotes = Quotes::new(delimiter);
     if quotes.end(record).is_none() && quotes.is_open() {
-        return Err(RecordError::new("a quote is opened and not closed"));
+        return Err(RecordError::new(format!("a quote is opened and not closed in {} bytes", record.len())));
     }
     let (mut content, mut count) = (Vec::new(), 1);
     each_field(record, delimiter, |field, part| {

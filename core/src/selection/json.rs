@@ -2,7 +2,7 @@
 
 use crate::job::RecordError;
 use serde::Deserializer;
-use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor};
+use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
@@ -12,7 +12,12 @@ pub(super) fn value<'r>(line: &'r [u8], names: &[String]) -> Result<Option<Cow<'
     if line.iter().all(u8::is_ascii_whitespace) {
         return Ok(None);
     }
-    let refused = |error: serde_json::Error| RecordError::new(format!("it is no JSON object: {error}"));
+    let refused = |error: serde_json::Error| {
+        // Which line it is of all input, only the place of the record tells.
+        let told = error.to_string();
+        let told = told.split(" at line ").next().unwrap_or_default();
+        RecordError::new(format!("it is no JSON object: {told}, at its byte {}", error.column()))
+    };
     let mut found: Option<&'r RawValue> = None;
     for name in names {
         let pick = Pick(name);
@@ -21,9 +26,16 @@ pub(super) fn value<'r>(line: &'r [u8], names: &[String]) -> Result<Option<Cow<'
                 let mut json = serde_json::Deserializer::from_slice(line);
                 pick.deserialize(&mut json).and_then(|picked| json.end().map(|()| picked)).map_err(refused)?
             }
-            // What is no object has no fields.
-            Some(raw) if !raw.get().starts_with('{') => return Ok(None),
-            Some(raw) => pick.deserialize(&mut serde_json::Deserializer::from_str(raw.get())).map_err(refused)?,
+            Some(raw) => {
+                let mut json = serde_json::Deserializer::from_str(raw.get());
+                match (raw.get().as_bytes().first(), name.parse()) {
+                    (Some(b'{'), _) => pick.deserialize(&mut json),
+                    (Some(b'['), Ok(at)) => json.deserialize_seq(Nth(at)),
+                    // What is neither an object nor a list has no fields.
+                    _ => return Ok(None),
+                }
+                .map_err(refused)?
+            }
         };
         match picked {
             None => return Ok(None),
@@ -65,6 +77,28 @@ impl<'de> Visitor<'de> for Pick<'_> {
             } else {
                 map.next_value::<IgnoredAny>()?;
             }
+        }
+        Ok(found)
+    }
+}
+
+/// Picks the value at a place of a list.
+struct Nth(usize);
+
+impl<'de> Visitor<'de> for Nth {
+    type Value = Option<&'de RawValue>;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("a list")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+        let (mut at, mut found) = (0, None);
+        while let Some(value) = list.next_element::<&RawValue>()? {
+            if at == self.0 {
+                found = Some(value);
+            }
+            at += 1;
         }
         Ok(found)
     }

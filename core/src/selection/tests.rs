@@ -101,7 +101,7 @@ fn a_record_of_another_shape_is_refused() {
         cell("\"a\",b,c"),
         Err("the number of its fields is 3, that of the first record of its source 2".into())
     );
-    assert_eq!(cell("a,\"b"), Err("a quote is opened and not closed".into()));
+    assert_eq!(cell("a,\"b"), Err("a quote is opened and not closed in 4 bytes".into()));
     assert_eq!(content(&csv, "a,b", None), Err("nobody told which column it is about".into()));
 }
 
@@ -115,6 +115,9 @@ fn a_value_of_json_is_its_text_or_the_json_itself() {
     assert_eq!(at("a.b", r#"{"a":{"b":true}}"#), some("true"));
     assert_eq!(at("/a.b/c~1d", r#"{"a.b":{"c/d":"x"}}"#), some("x"));
     assert_eq!(at("a", r#"{"a":1,"a":2}"#), some("2"), "the last of them stands");
+    let list = r#"{"u":[{"n":"x"},["y", 7]]}"#;
+    assert_eq!((at("/u/0/n", list), at("u.1.1", list)), (some("x"), some("7")));
+    assert_eq!((at("u.2", list), at("u.n", list), at("u.0.0", list)), (Ok(None), Ok(None), Ok(None)));
     for none in [r#"{"b":1}"#, r#"{"a":null}"#, "", "  ", "{}"] {
         assert_eq!(at("a", none), Ok(None), "{none}");
     }
@@ -122,6 +125,8 @@ fn a_value_of_json_is_its_text_or_the_json_itself() {
     for bad in ["[1]", "x", r#"{"a":1"#, r#"{"a":1} x"#, r#"{"a":tru}"#, r#"{"a":"\ud800"}"#] {
         assert!(at("a", bad).unwrap_err().starts_with("it is no JSON object: "), "{bad}");
     }
+    let told = at("a", "[1]").unwrap_err();
+    assert_eq!(told, "it is no JSON object: invalid type: sequence, expected an object, at its byte 0");
 }
 
 #[test]
@@ -133,6 +138,22 @@ fn a_field_between_tabs_is_what_was_escaped_in_it() {
     assert_eq!(at("3", "a\tb"), Err("the number of its fields is 2, and field 3 is looked at".into()));
     let named = RecordOptions { form: Form::Tsv, field: Some("city".into()), ..RecordOptions::default() };
     assert!(refused(named).contains("csv with --delimiter \\t"));
+}
+
+#[test]
+fn a_field_is_one_number_or_none() {
+    let options = |form: &str| -> crate::jobs::Options {
+        serde_json::from_str(&format!(r#"{{"records":{{"form":"{form}","field":"1","no_header":true}}}}"#)).unwrap()
+    };
+    let crate::jobs::Job::SelectedSum(sum) = crate::jobs::Job::new("sum", &options("csv")).unwrap() else { panic!() };
+    let numbers = |cell: &str| {
+        let (source, bytes, column) = (SourceNumber(0), cell.as_bytes(), Some(Column { at: 0, of: 1 }));
+        let record = Piece { source, name: b"-", offset: 0, bytes, continues: false, ends: true, column };
+        sum.map(record).map(|pair| pair.map(|pair| pair.key.into_owned())).collect::<Result<Vec<_>, _>>()
+    };
+    assert_eq!(numbers(" 12.5 ").unwrap().len(), 4, "count, sum, least and largest");
+    assert_eq!((numbers(""), numbers("  ")), (Ok(vec![]), Ok(vec![])), "an empty cell is nothing");
+    assert_eq!(numbers("1 200").unwrap_err().reason, "`1 200` is no number");
 }
 
 #[test]
@@ -160,7 +181,7 @@ proptest! {
         match found {
             Err(reason) => {
                 prop_assert!(open);
-                prop_assert_eq!(reason, "a quote is opened and not closed");
+                prop_assert!(reason.starts_with("a quote is opened and not closed in "));
             }
             Ok(found) => {
                 prop_assert!(!open);

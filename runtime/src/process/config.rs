@@ -56,6 +56,8 @@ const NOT_IN_FOUND_FILES: [&str; 22] = [
 /// Flags of which one at most is meant: who gives one takes back what the file says of the others.
 const EXCLUSIVE: [&[&str]; 4] =
     [&["output", "parts"], &["tokens", "token-regex"], &["sort", "top", "parts"], &["verbose", "quiet"]];
+/// Commands that have no use for a file, and are asked by shells as they start.
+const NO_FILE: [&str; 1] = ["completions"];
 /// Flags that may tell what is not for everybody, beside those whose variables are not shown.
 const SECRET: [&str; 1] = ["set"];
 
@@ -339,7 +341,14 @@ fn filled(
         (leaf, found) = (next, sub);
         path.push(name.to_owned());
     }
-    let named = |found: &ArgMatches| found.try_get_one::<PathBuf>(FLAG).ok().flatten().cloned();
+    if path.last().is_some_and(|command| NO_FILE.contains(&command.as_str())) {
+        return Ok((line, None));
+    }
+    // A variable that is set to nothing names nothing.
+    let named = |found: &ArgMatches| {
+        let named = found.try_get_one::<OsString>(FLAG).ok().flatten();
+        named.filter(|path| !path.is_empty()).map(PathBuf::from)
+    };
     let Some(config) = Config::find(named(found))? else { return Ok((line, None)) };
     let settings = config.settings(program, command)?;
     let said = |flag: &Arg| {
@@ -356,6 +365,22 @@ fn filled(
     Ok((filled, Some(config.path)))
 }
 
+/// Flags, and the file that gave some of them.
+#[derive(Debug)]
+pub struct Parsed<C> {
+    /// All of them.
+    pub flags: C,
+    /// Where some come from.
+    pub from: Option<PathBuf>,
+}
+
+/// Tells whoever gave flags that do not go together that some come from a file.
+pub fn tell_of(file: Option<&Path>) {
+    if let Some(path) = file {
+        complain(&format!("flags also come from {}", path.display()));
+    }
+}
+
 /// A program's flags: of its command line, its environment, and the file.
 ///
 /// # Errors
@@ -363,18 +388,19 @@ fn filled(
 pub fn parse<C: CommandFactory + FromArgMatches>(
     program: &str,
     line: impl IntoIterator<Item = OsString>,
-) -> Result<C, ExitCode> {
+) -> Result<Parsed<C>, ExitCode> {
     let command = C::command();
     let (line, from) = filled(program, &command, line.into_iter().collect()).map_err(|error| {
         complain(&error.to_string());
         ExitCode::from(Exit::Usage)
     })?;
     let matches = command.try_get_matches_from(line);
-    matches.and_then(|mut matches| C::from_arg_matches_mut(&mut matches)).map_err(|error| {
+    let parsed = matches.and_then(|mut matches| C::from_arg_matches_mut(&mut matches));
+    parsed.map(|flags| Parsed { flags, from: from.clone() }).map_err(|error| {
         // Who closed what it is written to has read enough.
         drop(error.print());
-        if let Some(path) = from.filter(|_| error.use_stderr()) {
-            complain(&format!("flags also come from {}", path.display()));
+        if error.use_stderr() {
+            tell_of(from.as_deref());
         }
         if error.use_stderr() { Exit::Usage.into() } else { Exit::Done.into() }
     })
@@ -386,7 +412,7 @@ pub fn parse<C: CommandFactory + FromArgMatches>(
 pub struct ConfigArgs {
     /// File with flags, in TOML [default: ./rabbit-reduce.toml, or rabbit-reduce/config.toml beneath XDG_CONFIG_HOME]
     #[arg(long, env = "RABBIT_REDUCE_CONFIG", value_name = "FILE")]
-    pub config: Option<PathBuf>,
+    pub config: Option<OsString>,
 }
 
 #[cfg(test)]

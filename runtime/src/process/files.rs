@@ -128,6 +128,7 @@ impl OutputFolder {
             Err(error) => Err(error),
         };
         let target = target.map_err(failed)?;
+        fs::metadata(folder_of(&target)).map_err(failed)?;
         let draft =
             tempfile::Builder::new().prefix(".rabbit-reduce-").tempdir_in(folder_of(&target)).map_err(failed)?;
         if let Ok(found) = fs::metadata(path) {

@@ -41,6 +41,13 @@ fn the_file_of_a_person_is_read_where_none_is_nearer() {
     room.write("rabbit-reduce.toml", "[producer.run]\nmapper = \"touch pwned\"\n");
     room.run("producer", &["run", "in.txt"]).refused(2, &["producer.run.mapper", "name that with --config"]);
     assert!(!room.path("pwned").exists());
+    assert!(
+        room.run("producer", &["completions", "bash"]).text(0).contains("complete"),
+        "shells ask for it as they start"
+    );
+    room.write("rabbit-reduce.toml", "[producer]\nsort = \"value\"\n");
+    let clash = room.run("producer", &["run", "in.txt", "--job", "sum"]);
+    clash.refused(2, &["--sort value", "flags also come from rabbit-reduce.toml"]);
     assert!(room.run("producer", &["--help"]).text(0).contains("Usage"), "help is had whatever the file says");
 }
 

@@ -25,6 +25,11 @@ fn values_of_a_column_of_csv_are_counted_summed_found_and_indexed() {
     assert_eq!(found, "visits.csv:36\tbob,Rome,2.5\nvisits.csv:67\tdan,\"a\\r\\nb \"\"c\"\"\",7\n");
     assert_eq!(run(&["--job", "index", "--field", "city", "--prefix", "R"]).text(0), "Rome\tvisits.csv\n");
     assert_eq!(run(&["--job", "letter-count", "--field", "name", "--top", "1"]).text(0), "n\t3\n");
+    room.write("fr.csv", "what;sum\nrent;1 200\nbread; 3 \n");
+    let french = ["run", "--records", "csv", "--delimiter", ";", "--field", "sum", "--job", "sum", "fr.csv"];
+    let french = room.run("producer", &french);
+    assert!(french.stderr.contains("lost: fr.csv, byte 9: `1 200` is no number"), "{}", french.stderr);
+    assert!(french.text(3).starts_with("count\t1\nsum\t3\n"), "a cell is one number, or none");
     // Without a field, all of a record but the header is looked at.
     assert_eq!(run(&["--tokens", "whole", "--prefix", "bob"]).text(0), "bob,Rome,2.5\t1\n");
 }
@@ -111,7 +116,7 @@ fn a_record_of_another_shape_is_lost_and_named() {
     for said in [
         "lost: bad.csv, byte 8: the number of its fields is 1, that of the first record of its source 2",
         "lost: bad.csv, byte 10: the number of its fields is 3",
-        "lost: bad.csv, byte 16: a quote is opened and not closed",
+        "lost: bad.csv, byte 16: a quote is opened and not closed in 5 bytes",
     ] {
         assert!(outcome.stderr.contains(said), "no `{said}` in {}", outcome.stderr);
     }
