@@ -143,7 +143,7 @@ fn on_a_terminal_a_job_is_followed_on_a_screen_of_its_own() {
     let _aggregator = namespace.aggregator();
     assert_eq!(namespace.ask(&["push", "--detach", "--quiet", "--chunk-size", "1KiB", "in.txt"]).code, Some(0));
     let command = format!("stty cols 100 rows 30; {} watch", binary("producer").display());
-    let watch = Running::collecting(&mut namespace.command_of(Path::new("script"), &["-qec", &command, "/dev/null"]));
+    let watch = Running::start(&mut namespace.command_of(Path::new("script"), &["-qec", &command, "/dev/null"]));
     until("the job is on it", || watch.written().contains("0 of 8 partitions").then_some(()));
     let _worker = namespace.worker(&[]);
     let shown = String::from_utf8_lossy(&watch.ended().stdout).into_owned();
