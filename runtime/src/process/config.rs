@@ -131,8 +131,12 @@ impl Config {
         let of_person = folder.or_else(home).map(|folder| (folder.join(OF_PERSON), false));
         for (path, found_here) in [Some((PathBuf::from(HERE), true)), of_person].into_iter().flatten() {
             match Self::read(path) {
+                // A folder that we may not look into has nothing for us: a service has no home.
                 Err(ConfigError::Unreadable { cause, .. })
-                    if matches!(cause.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {}
+                    if matches!(
+                        cause.kind(),
+                        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::PermissionDenied
+                    ) => {}
                 read => return read.map(|config| Some(Self { found_here, ..config })),
             }
         }
