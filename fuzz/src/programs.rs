@@ -21,14 +21,27 @@ fn job(name: u8, options: u8) -> Job {
     let name = NAMES[usize::from(name) % NAMES.len()];
     let tokens = ["whitespace", "letters", "words"][usize::from(options % 3)];
     let lowercase = options & 4 > 0;
-    let options = match name {
+    let said = match name {
         "word-count" | "index" => format!(r#"{{"tokens":"{tokens}","lowercase":{lowercase}}}"#),
         "letter-count" => format!(r#"{{"lowercase":{lowercase}}}"#),
         "count" => format!(r#"{{"by_source":{lowercase}}}"#),
         "grep" => r#"{"pattern":"a|\\d"}"#.to_owned(),
         _ => "{}".to_owned(),
     };
-    let options: Options = serde_json::from_str(&options).expect("these are options");
+    let records = match options >> 3 & 7 {
+        1 => r#"{"form":"csv","field":"1"}"#,
+        2 => r#"{"form":"csv","no_header":true,"delimiter":";","field":"2"}"#,
+        3 => r#"{"form":"jsonl","field":"a.0"}"#,
+        4 => r#"{"form":"paragraph"}"#,
+        5 => r#"{"form":"tsv","field":"1"}"#,
+        6 => r#"{"form":"delimiter","delimiter":"b"}"#,
+        7 => r#"{"form":"line","field":"2"}"#,
+        _ => "null",
+    };
+    let mut options: Options = serde_json::from_str(&said).expect("these are options");
+    if name != "count" {
+        options.records = serde_json::from_str(records).expect("these are too");
+    }
     Job::new(name, &options).expect("these are jobs")
 }
 
@@ -101,7 +114,7 @@ fn combined<P: Program>(program: &P, sources: &[LocalSource], chunk_bytes: u64) 
                 bytes: &source.bytes[start..end],
                 continues: range.continues,
                 ends: range.ends,
-                column: None,
+                column: local::column_of(program, &source.bytes),
             }
         };
         let pieces: Vec<Piece<'_>> = plan.pieces.iter().map(piece).collect();
