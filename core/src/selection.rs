@@ -11,7 +11,7 @@ pub mod quotes;
 pub use self::columns::{Column, ColumnError, MAX_HEADER_BYTES};
 
 use crate::boundary::Boundary;
-use crate::job::{Pair, Piece, Program, RecordError, Records, TakePair};
+use crate::job::{Pair, Piece, Program, RecordError, Records};
 use crate::jobs::nearest;
 use crate::pairs::PairSource;
 use crate::records::{RecordIter, without_line_end};
@@ -331,10 +331,6 @@ impl<P: Program> Program for Selected<P> {
             }
             Err(error) => held(vec![Err(error)]),
         }
-    }
-
-    fn map_all<T: TakePair<P::Value>>(&self, _: Piece<'_>, _: &mut T) -> Option<Result<(), T::Error>> {
-        None
     }
 
     fn merge(&self, key: &[u8], total: &mut P::Value, other: P::Value) {
