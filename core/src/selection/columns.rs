@@ -1,7 +1,7 @@
 //! Columns of CSV: which one a name means, and what stands in it.
 //!
-//! The `csv` library reads a record; where records end is [`super::quotes`]'. What would surprise: a record must have as many fields
-//! as the first of its source, or it is refused.
+//! It reads one record; where records end is [`super::quotes`]'. What would surprise: a record must have as many fields as the first
+//! of its source, or it is refused.
 
 use super::quotes::Quotes;
 use crate::job::RecordError;
@@ -133,20 +133,22 @@ pub(super) fn cell(record: &[u8], delimiter: u8, column: Column) -> Result<Cow<'
 
 /// Hands over the fields of a record without their quotes: the number of each with a part of it, at least one.
 fn each_field(record: &[u8], delimiter: u8, mut take: impl FnMut(usize, &[u8])) {
-    let mut reader =
-        csv_core::ReaderBuilder::new().delimiter(delimiter).terminator(csv_core::Terminator::Any(b'\n')).build();
-    let (mut rest, mut at, mut room) = (record, 0, [0; 1024]);
-    // It would take a byte-order mark away before anything else, also where it is a part of a field.
-    reader.read_field(b"\n", &mut room);
+    let (mut rest, mut number) = (record, 0);
     loop {
-        let (outcome, read, written) = reader.read_field(rest, &mut room);
-        rest = &rest[read..];
-        take(at, &room[..written]);
-        match outcome {
-            csv_core::ReadFieldResult::Field { record_end: false } => at += 1,
-            csv_core::ReadFieldResult::Field { record_end: true } | csv_core::ReadFieldResult::End => return,
-            // Called once more with nothing left, it says that all is over.
-            csv_core::ReadFieldResult::InputEmpty | csv_core::ReadFieldResult::OutputFull => {}
+        let mut quoted = rest.strip_prefix(b"\"");
+        while let Some(within) = quoted {
+            let end = memchr::memchr(b'"', within).unwrap_or(within.len());
+            take(number, &within[..end]);
+            rest = within.get(end + 1..).unwrap_or_default();
+            // Two quotes are one that belongs to the field.
+            quoted = rest.strip_prefix(b"\"");
+            if quoted.is_some() {
+                take(number, b"\"");
+            }
         }
+        // What follows a quote up to the next field belongs to this one, as the `csv` library has it.
+        let Some(end) = memchr::memchr(delimiter, rest) else { return take(number, rest) };
+        take(number, &rest[..end]);
+        (rest, number) = (&rest[end + 1..], number + 1);
     }
 }
