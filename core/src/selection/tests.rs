@@ -174,7 +174,7 @@ proptest! {
             None => vec![String::new()],
         };
         let of = fields.len() as u32;
-        prop_assume!(at < of);
+        let at = at % of;
         let found = content(&selection(Form::Csv, Some("x")), &record, Some(Column { at, of }));
         let mut quotes = Quotes::new(b',');
         let open = quotes.end(record.as_bytes()).is_none() && quotes.is_open();
