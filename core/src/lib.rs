@@ -20,6 +20,7 @@ pub mod map_reduce;
 pub mod merge;
 pub mod message;
 pub mod mistake;
+pub mod nearest;
 pub mod ordered;
 pub mod output;
 pub mod pairs;

@@ -12,10 +12,11 @@ pub use self::columns::{Column, ColumnError, MAX_HEADER_BYTES};
 
 use crate::boundary::Boundary;
 use crate::job::{Pair, Piece, Program, RecordError, Records};
-use crate::jobs::nearest;
+use crate::nearest::nearest;
 use crate::pairs::PairSource;
 use crate::records::{RecordIter, without_line_end};
 use crate::rows::RowSink;
+use crate::rows::format::unescape;
 use crate::tokens::Whitespace;
 use columns::{cell, fields};
 use quotes::Quotes;
@@ -239,7 +240,7 @@ impl Selection {
     }
 }
 
-/// A field between tabs, without the backslashes that [`crate::rows::format::Format::Tsv`] writes.
+/// A field between tabs, as it was before it was written.
 fn tab(line: &[u8], at: usize) -> Result<Cow<'_, [u8]>, RecordError> {
     let Some(field) = line.split(|&byte| byte == b'\t').nth(at) else {
         let count = memchr::memchr_iter(b'\t', line).count() + 1;
@@ -248,23 +249,7 @@ fn tab(line: &[u8], at: usize) -> Result<Cow<'_, [u8]>, RecordError> {
             at + 1
         )));
     };
-    if memchr::memchr(b'\\', field).is_none() {
-        return Ok(Cow::Borrowed(field));
-    }
-    let (mut plain, mut bytes) = (Vec::with_capacity(field.len()), field.iter().copied());
-    while let Some(byte) = bytes.next() {
-        let escaped = if byte == b'\\' { bytes.next() } else { None };
-        match escaped {
-            None => plain.push(byte),
-            Some(b't') => plain.push(b'\t'),
-            Some(b'n') => plain.push(b'\n'),
-            Some(b'r') => plain.push(b'\r'),
-            Some(b'\\') => plain.push(b'\\'),
-            // It escapes nothing, so it is what it is.
-            Some(other) => plain.extend([b'\\', other]),
-        }
-    }
-    Ok(Cow::Owned(plain))
+    Ok(unescape(field))
 }
 
 /// A program that is given a part of each record as if it were all there is.

@@ -496,22 +496,22 @@ impl Cli {
                 })
             }
             CommandArgs::Push(args) => {
-                let steps = steps(args.job, args.by, args.steps.then.as_deref(), programs)?;
+                let steps = steps(args.job, args.sending.by, args.steps.then.as_deref(), programs)?;
                 Command::Push(Push {
                     broker: args.broker,
                     output: args.output.check(steps.last().map(|step| &step.job))?,
                     steps,
-                    by: args.by,
-                    packing: args.packing,
+                    by: args.sending.by,
+                    packing: args.sending.packing,
                     detach: args.detach,
-                    inputs: inputs(args.inputs, args.input, args.by)?,
+                    inputs: inputs(args.inputs, args.input, args.sending.by)?,
                 })
             }
             CommandArgs::Plan(args) => Command::Plan(Plan {
-                job: args.job.check(args.by, programs)?,
-                by: args.by,
-                packing: args.packing,
-                inputs: inputs(args.inputs, args.input, args.by)?,
+                job: args.job.check(args.sending.by, programs)?,
+                by: args.sending.by,
+                packing: args.sending.packing,
+                inputs: inputs(args.inputs, args.input, args.sending.by)?,
                 json: args.format == StateFormat::Json,
             }),
             CommandArgs::Config(ConfigCommand::Check(args)) => {

@@ -179,4 +179,4 @@ fn line(text: &mut String, what: std::fmt::Arguments<'_>) {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

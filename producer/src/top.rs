@@ -35,7 +35,7 @@ pub(crate) async fn execute(top: Top, programs: Programs, quiet: bool, shutdown:
 }
 
 /// What the keys are of.
-fn label(top: &message::Top) -> String {
+pub(crate) fn label(top: &message::Top) -> String {
     match top.chunks {
         _ if top.whole => "this is the result".to_owned(),
         Some(chunks) => {

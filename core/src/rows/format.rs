@@ -7,6 +7,8 @@ mod csv;
 mod json;
 mod tsv;
 
+pub use self::tsv::unescape;
+
 use super::RowSink;
 use std::borrow::Cow;
 use std::io;

@@ -193,12 +193,8 @@ pub(super) struct PushArgs {
     pub(super) job: JobArgs,
     #[command(flatten)]
     pub(super) steps: ThenArgs,
-    /// Send the bytes of chunks, or the places of files that workers can read
-    #[arg(long, env = "RABBIT_REDUCE_BY", default_value = "value", help_heading = "Push options", value_parser = by())]
-    pub(super) by: By,
-    /// Pack the bytes of chunks that are sent, for a network of a gigabit or less
-    #[arg(long = "compress", env = "RABBIT_REDUCE_COMPRESS", default_value = "none", help_heading = "Push options", value_parser = packing())]
-    pub(super) packing: Packing,
+    #[command(flatten)]
+    pub(super) sending: SendArgs,
     #[command(flatten)]
     pub(super) output: OutputArgs,
     /// Leave once the input is published; `producer results` prints the result later
@@ -210,6 +206,18 @@ pub(super) struct PushArgs {
     pub(super) log: LogArgs,
 }
 
+/// How chunks travel.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Push options")]
+pub(super) struct SendArgs {
+    /// Send the bytes of chunks, or the places of files that workers can read
+    #[arg(long, env = "RABBIT_REDUCE_BY", default_value = "value", value_parser = by())]
+    pub(super) by: By,
+    /// Pack the bytes of chunks that are sent, for a network of a gigabit or less
+    #[arg(long = "compress", env = "RABBIT_REDUCE_COMPRESS", default_value = "none", value_parser = packing())]
+    pub(super) packing: Packing,
+}
+
 #[derive(Clone, Debug, Args)]
 pub(super) struct PlanArgs {
     /// Files, folders (all files in them, in byte order of their names), patterns of files, or - for standard input
@@ -219,14 +227,10 @@ pub(super) struct PlanArgs {
     pub(super) input: InputArgs,
     #[command(flatten)]
     pub(super) job: JobArgs,
-    /// Send the bytes of chunks, or the places of files that workers can read
-    #[arg(long, env = "RABBIT_REDUCE_BY", default_value = "value", help_heading = "Push options", value_parser = by())]
-    pub(super) by: By,
-    /// Pack the bytes of chunks that are sent, for a network of a gigabit or less
-    #[arg(long = "compress", env = "RABBIT_REDUCE_COMPRESS", default_value = "none", help_heading = "Push options", value_parser = packing())]
-    pub(super) packing: Packing,
+    #[command(flatten)]
+    pub(super) sending: SendArgs,
     /// What the plan looks like
-    #[arg(long, env = "RABBIT_REDUCE_STATUS_FORMAT", value_enum, default_value_t)]
+    #[arg(long, env = "RABBIT_REDUCE_STATUS_FORMAT", value_enum, default_value_t, help_heading = None)]
     pub(super) format: StateFormat,
     #[command(flatten)]
     pub(super) log: LogArgs,

@@ -165,6 +165,7 @@ fn hot(end: &End, top: Option<&Top>) -> Option<Reason> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::tests::counting;
     use rabbit_reduce_core::id::JobId;
     use rabbit_reduce_core::message::{Losses, Part};
     use rabbit_reduce_core::spec::ByteText;
@@ -172,26 +173,9 @@ mod tests {
 
     /// A job of a hundred chunks, half of which are mapped.
     fn seen() -> Seen {
-        let status = Status {
-            job: JobId(Uuid::nil()),
-            program: "word-count".to_owned(),
-            created_ms: 1000,
-            input_bytes: Some(1 << 30),
-            chunks: Some(100),
-            covered: 50,
-            covered_bytes: 1 << 29,
-            finished: 0,
-            partitions: 4,
-            lacking: Vec::new(),
-            retrying: Vec::new(),
-            retrying_records: Vec::new(),
-            losses: Losses::default(),
-            alarms: Vec::new(),
-            after: None,
-            then: None,
-            late: 0,
-            end: None,
-        };
+        let (job, lacking) = (JobId(Uuid::nil()), Vec::new());
+        let (input_bytes, covered_bytes) = (Some(1 << 30), 1 << 29);
+        let status = Status { job, covered: 50, input_bytes, covered_bytes, lacking, ..counting() };
         let one = Depth { messages: 0, consumers: 1 };
         Seen { status, blocked: None, map: one, reduce: one, apart: 0, workers: Vec::new(), top: None }
     }
@@ -251,6 +235,7 @@ mod tests {
         says(&losing, "1 chunk, record or key is not counted", "`producer dead ls 0000");
         losing.status.alarms.push("the store is full".to_owned());
         says(&losing, "the store is full", "log");
+        assert_eq!(reasons(&losing)[0].says, "the store is full", "nothing else helps before that is mended");
     }
 
     #[test]

@@ -7,7 +7,8 @@ use rabbit_reduce_runtime::standing::json::{jobs_json, status_json};
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
-fn counting() -> Status {
+/// A job of a hundred chunks, of which two are missing.
+pub(crate) fn counting() -> Status {
     Status {
         job: JobId(Uuid::from_u128(7)),
         program: "word-count".to_owned(),

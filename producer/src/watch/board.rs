@@ -3,6 +3,7 @@
 //! What would surprise: nothing that comes from input or a worker has power over the terminal, and no line is wider than it is, so
 //! nothing moves that stands still.
 
+use crate::top::label;
 use console::{measure_text_width, style, truncate_str};
 use rabbit_reduce_core::message::{SeenWorker, Status, Top};
 use rabbit_reduce_runtime::broker::Depth;
@@ -139,15 +140,8 @@ impl Board {
 
     fn keys(self, seen: &Seen<'_>) -> Vec<String> {
         let Some(top) = seen.top.filter(|top| !top.rows.is_empty()) else { return Vec::new() };
-        let of = match top.chunks {
-            _ if top.whole => "the result".to_owned(),
-            Some(chunks) => {
-                format!("exact for at least {} % of the chunks", percent(top.counted.into(), chunks.into()))
-            }
-            None => format!("exact for at least {}", count(top.counted.into(), "chunk", "chunks")),
-        };
         let widest = top.rows.iter().map(|(_, count)| count.to_string().len()).max().unwrap_or_default();
-        let mut lines = vec![self.dim(&format!("LARGEST KEYS, {of}"))];
+        let mut lines = vec![self.dim(&format!("LARGEST KEYS, {}", label(top)))];
         lines.extend(top.rows.iter().map(|(key, count)| format!("{count:>widest$}  {}", Shown(&key.0))));
         lines
     }
@@ -182,31 +176,12 @@ fn padded(name: &str, columns: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rabbit_reduce_core::id::JobId;
-    use rabbit_reduce_core::message::Losses;
+    use crate::report::tests::counting;
     use rabbit_reduce_core::spec::ByteText;
 
     fn status() -> Status {
-        Status {
-            job: JobId(uuid::Uuid::nil()),
-            program: "word-count".to_owned(),
-            created_ms: 1000,
-            input_bytes: Some(100 << 20),
-            chunks: Some(8),
-            covered: 6,
-            covered_bytes: 75 << 20,
-            finished: 0,
-            partitions: 8,
-            lacking: Vec::new(),
-            retrying: Vec::new(),
-            retrying_records: Vec::new(),
-            losses: Losses::default(),
-            alarms: Vec::new(),
-            after: None,
-            then: None,
-            late: 0,
-            end: None,
-        }
+        let (input_bytes, covered_bytes) = (Some(100 << 20), 75 << 20);
+        Status { chunks: Some(8), covered: 6, partitions: 8, input_bytes, covered_bytes, ..counting() }
     }
 
     fn worker(name: &str, bytes: u64, silent_ms: u64) -> SeenWorker {
@@ -247,7 +222,7 @@ mod tests {
             "lost    nothing",
             "2 tasks in the queue for 1 worker",
             "1.0 MiB     5.0 MiB/s  0 s ago",
-            "LARGEST KEYS, exact for at least 75 % of the chunks",
+            "LARGEST KEYS, so far: exact for at least 75 % of the chunks (6 of 8,",
             "12  the",
             "Ctrl-C leaves",
         ] {

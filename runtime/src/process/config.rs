@@ -9,9 +9,8 @@ use super::{args, complain};
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, CommandFactory, FromArgMatches};
-use rabbit_reduce_core::jobs::nearest;
+use rabbit_reduce_core::nearest::{DidYouMean, nearest};
 use std::ffi::OsString;
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::{env, fs, io};
@@ -29,7 +28,7 @@ const PROGRAMS: [&str; 3] = ["producer", "worker", "aggregator"];
 const NOT_IN_FILES: [&str; 5] = [FLAG, "yes", "help", "version", "then"];
 /// Flags that run something, open something up, write or delete files, or say where passwords go to: not from a file that only
 /// happened to lie in the current folder.
-const NOT_IN_FOUND_FILES: [&str; 22] = [
+const NOT_IN_FOUND_FILES: [&str; 26] = [
     "mapper",
     "combiner",
     "reducer",
@@ -45,7 +44,11 @@ const NOT_IN_FOUND_FILES: [&str; 22] = [
     "passwords",
     "http",
     "http-host",
+    "http-token-file",
+    "http-cert",
+    "http-key",
     "store",
+    "temporary",
     "input-root",
     "files-from",
     "output",
@@ -260,14 +263,6 @@ impl Config {
             }
         }
         Ok(())
-    }
-}
-
-struct DidYouMean<'n>(Option<&'n str>);
-
-impl fmt::Display for DidYouMean<'_> {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.map_or(Ok(()), |name| write!(out, "; did you mean `{name}`?"))
     }
 }
 

@@ -72,6 +72,37 @@ fn a_file_that_is_wrong_is_told_of_with_the_place() {
     room.run("producer", &["run", "--config", "none.toml", "in.txt"]).refused(2, &["none.toml cannot be read"]);
 }
 
+/// Whatever names a place, an address or something to run: a flag that is added is judged here, too.
+#[test]
+fn a_file_that_was_only_found_names_no_place_address_or_command() {
+    const PLACES: [&str; 9] = ["FILE", "DIR", "DIR|s3://…", "URL", "HOST", "COMMAND", "ADDRESS", "LIST", "DURATION"];
+    let room = Room::default();
+    let reference = include_str!("../../../docs/reference.md");
+    let (mut program, mut judged) = ("", 0);
+    for line in reference.lines() {
+        if let Some(heading) = line.strip_prefix("## ") {
+            program = heading.split(' ').next().unwrap();
+        }
+        let named =
+            line.strip_prefix("| `").and_then(|row| row.split('`').next()?.rsplit_once("--")?.1.split_once(' '));
+        let Some((flag, value)) = named else { continue };
+        let harmless = ["config", "module-silence", "command-silence", "max-job-time"].contains(&flag);
+        if harmless || !PLACES.contains(&value.replace('\\', "").as_str()) {
+            continue;
+        }
+        let of_one = ["producer", "worker", "aggregator"].contains(&program);
+        let table = if of_one { format!("[{program}]\n") } else { String::new() };
+        room.write("rabbit-reduce.toml", format!("{table}{flag} = \"x\"\n"));
+        let said = room.run("producer", &["config", "check"]).stderr;
+        assert!(
+            said.contains("not taken from a file that only lies in the current folder"),
+            "{program} --{flag}: {said}"
+        );
+        judged += 1;
+    }
+    assert!(judged > 25, "only {judged} flags were found: is the search broken?");
+}
+
 #[test]
 fn what_a_file_sets_is_listed_without_passwords() {
     let room = Room::default();

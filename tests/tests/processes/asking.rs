@@ -4,7 +4,9 @@ use rabbit_reduce_tests::binaries::binary;
 use rabbit_reduce_tests::namespaces::Namespace;
 use rabbit_reduce_tests::node::{Node, free_port};
 use rabbit_reduce_tests::processes::{Running, until};
+use std::io::Write;
 use std::path::Path;
+use std::process::Stdio;
 
 #[test]
 fn a_detached_job_is_listed_read_and_removed() {
@@ -116,6 +118,7 @@ fn the_doctor_looks_inside_the_broker_where_it_may() {
     node.control(&["set_disk_free_limit", "9000GB"]);
     until("the alarm is seen", || (doctor().code == Some(1)).then_some(()));
     assert!(doctor().text(1).contains("short of disk: it takes no messages"));
+    namespace.ask(&["jobs"]).refused(4, &["the broker takes no messages", "`producer doctor`"]);
     node.control(&["set_disk_free_limit", "50MB"]);
     until("the alarm is over", || (doctor().code == Some(0)).then_some(()));
 }
@@ -134,6 +137,23 @@ fn the_largest_keys_are_told_with_what_they_are_of() {
     assert_eq!((&told["rows"][0]["key"], &told["exact"]), (&"a".into(), &true.into()));
     assert_eq!(namespace.ask(&["push", "--quiet", "--job", "index", "in.txt"]).code, Some(0));
     namespace.ask(&["top"]).refused(1, &["index have no count"]);
+}
+
+#[test]
+fn losses_of_a_job_that_is_still_open_are_counted_in_the_list() {
+    let namespace = Namespace::default();
+    let (_aggregator, _worker) = (namespace.aggregator(), namespace.worker(&[]));
+    let mut command = namespace.command("producer", &["push", "--quiet", "--job", "sum", "--chunk-size", "64", "-"]);
+    let mut push = Running::collecting(command.stdin(Stdio::piped()).stdout(Stdio::piped()));
+    let mut input = push.input();
+    input.write_all(format!("none\n{}", "1\n".repeat(20_000)).as_bytes()).expect("it reads");
+    let listed = || -> serde_json::Value {
+        serde_json::from_str(&namespace.ask(&["jobs", "--format", "json"]).text(0)).expect("it is JSON")
+    };
+    let losing = until("the loss is listed", || Some(listed()).filter(|jobs| jobs[0]["losses"]["count"] == 1));
+    assert_eq!(losing[0]["end"], serde_json::Value::Null, "it is still open: {losing}");
+    drop(input);
+    assert!(push.ended().text(3).starts_with("count\t20000\n"));
 }
 
 #[test]

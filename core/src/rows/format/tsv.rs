@@ -4,6 +4,7 @@
 
 use super::{Formatter, in_list};
 use crate::rows::{Cell, RowSink};
+use std::borrow::Cow;
 use std::io::{self, Write};
 
 /// Writes TSV.
@@ -42,6 +43,26 @@ const fn escape(byte: u8) -> Option<u8> {
         b'\\' => Some(b'\\'),
         _ => None,
     }
+}
+
+/// A field as it was before it was written. A `\` that escapes nothing is what it is.
+#[must_use]
+pub fn unescape(field: &[u8]) -> Cow<'_, [u8]> {
+    if memchr::memchr(b'\\', field).is_none() {
+        return Cow::Borrowed(field);
+    }
+    let (mut plain, mut bytes) = (Vec::with_capacity(field.len()), field.iter().copied());
+    while let Some(byte) = bytes.next() {
+        match if byte == b'\\' { bytes.next() } else { None } {
+            None => plain.push(byte),
+            Some(b't') => plain.push(b'\t'),
+            Some(b'n') => plain.push(b'\n'),
+            Some(b'r') => plain.push(b'\r'),
+            Some(b'\\') => plain.push(b'\\'),
+            Some(other) => plain.extend([b'\\', other]),
+        }
+    }
+    Cow::Owned(plain)
 }
 
 impl RowSink for Tsv<'_> {
@@ -83,29 +104,10 @@ impl Formatter for Tsv<'_> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use std::borrow::Cow;
 
     /// Any bytes, mostly those that are escaped.
     fn field() -> impl Strategy<Value = Vec<u8>> {
         prop::collection::vec(prop_oneof![prop::sample::select(b"\t\n\r\\,:tnr".to_vec()), any::<u8>()], 0..12)
-    }
-
-    /// Reads a field back.
-    fn unescape(field: &[u8]) -> Vec<u8> {
-        let (mut bytes, mut plain) = (field.iter(), Vec::new());
-        while let Some(&byte) = bytes.next() {
-            plain.push(match byte {
-                b'\\' => match bytes.next().unwrap() {
-                    b't' => b'\t',
-                    b'n' => b'\n',
-                    b'r' => b'\r',
-                    b'\\' => b'\\',
-                    other => panic!("no escape: {other}"),
-                },
-                byte => byte,
-            });
-        }
-        plain
     }
 
     /// Reads a list of at least one element back.
@@ -132,7 +134,7 @@ mod tests {
             writer.row(&cells).unwrap();
             let lines: Vec<_> = out.split_inclusive(|&byte| byte == b'\n').collect();
             prop_assert_eq!(lines.len(), 2);
-            let fields: Vec<_> = lines[1].strip_suffix(b"\n").unwrap().split(|&byte| byte == b'\t').map(unescape).collect();
+            let fields: Vec<_> = lines[1].strip_suffix(b"\n").unwrap().split(|&byte| byte == b'\t').map(|field| unescape(field).into_owned()).collect();
             prop_assert_eq!(fields.len(), 3);
             prop_assert_eq!(&fields[0], &text);
             prop_assert_eq!(&fields[1], &[label.as_slice(), b":", number.to_string().as_bytes()].concat());
