@@ -1,5 +1,5 @@
 # All three binaries in one small image; what runs is said where the container is started: producer, worker, aggregator.
-ARG BUILD_IMAGE=rust:1-trixie
+ARG BUILD_IMAGE=rust:1.95-trixie
 ARG RUN_IMAGE=debian:trixie-slim
 
 FROM ${BUILD_IMAGE} AS chef
@@ -15,16 +15,21 @@ FROM chef AS build
 COPY --from=plan /source/recipe.json recipe.json
 RUN cargo chef cook --release --locked --recipe-path recipe.json
 COPY . .
-RUN cargo build --release --locked
+# Without lines of source in what failures print: they are most of the size.
+RUN CARGO_PROFILE_RELEASE_STRIP=debuginfo cargo build --release --locked
 
 FROM ${RUN_IMAGE}
 # A new volume on this folder belongs to the user that writes to it.
 RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin rabbit-reduce \
     && install -d -o rabbit-reduce -g rabbit-reduce -m 0700 /var/lib/rabbit-reduce
+# Whom to trust on the way to brokers and buckets.
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
 COPY --from=build /source/target/release/producer /source/target/release/worker /source/target/release/aggregator \
     /usr/local/bin/
 USER rabbit-reduce
 WORKDIR /var/lib/rabbit-reduce
-# Whoever reaches the broker and gets an answer from an aggregator is well.
-HEALTHCHECK --interval=30s --timeout=15s --start-period=60s CMD ["producer", "jobs", "--format", "json"]
+# Whoever reaches the broker is well, and of aggregators whoever gets an answer. Only the container itself gets in by this.
+ENV RABBIT_REDUCE_HTTP=127.0.0.1:8080
+HEALTHCHECK --interval=15s --timeout=15s --start-period=60s CMD ["bash", "-c", \
+    "exec 3<>/dev/tcp/127.0.0.1/8080 && printf 'GET /readyz HTTP/1.0\r\nHost: localhost\r\n\r\n' >&3 && read -r _ code _ <&3 && [[ $code == 200 ]]"]
 CMD ["producer", "--help"]

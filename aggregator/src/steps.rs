@@ -21,7 +21,7 @@ use rabbit_reduce_runtime::process::start;
 use rabbit_reduce_runtime::publishing::{Packing, PublishError, Publishing, Purpose};
 use rabbit_reduce_runtime::reader::Reader;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufWriter, Read, Write};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -37,7 +37,8 @@ const BLOCK: (usize, usize) = (256 << 10, 4);
 /// Steps under way in this process, one at a time.
 #[derive(Clone)]
 pub(crate) struct Steps {
-    going: Arc<Mutex<BTreeSet<JobId>>>,
+    /// And whether each was to be gone on with meanwhile, and taken: what was seen of it may be older than that.
+    going: Arc<Mutex<BTreeMap<JobId, Option<bool>>>>,
     turn: Arc<Semaphore>,
 }
 
@@ -100,19 +101,30 @@ impl Steps {
         job: JobId,
         asked: bool,
     ) -> Vec<Event> {
-        if !self.going.lock().expect("nobody panics with it").insert(job) {
-            return Vec::new();
+        {
+            let mut going = self.going.lock().expect("nobody panics with it");
+            if let Some(again) = going.get_mut(&job) {
+                *again = Some(asked || *again == Some(true));
+                return Vec::new();
+            }
+            going.insert(job, None);
         }
-        let published = tokio::select! {
-            biased;
-            () = shutdown.graceful() => Ok(Vec::new()),
-            published = self.look_and_publish(archive, broker, shutdown, job, asked) => published,
-        };
-        self.going.lock().expect("nobody panics with it").remove(&job);
-        published.unwrap_or_else(|error| {
-            tracing::warn!(%job, error = start::chain(&error), "a step is not given all of its input; it will be tried again");
-            Vec::new()
-        })
+        let (mut events, mut asked) = (Vec::new(), asked);
+        loop {
+            let published = tokio::select! {
+                biased;
+                () = shutdown.graceful() => Ok(Vec::new()),
+                published = self.look_and_publish(archive.clone(), Arc::clone(&broker), shutdown, job, asked) => published,
+            };
+            events.extend(published.unwrap_or_else(|error| {
+                tracing::warn!(%job, error = start::chain(&error), "a step is not given all of its input; it will be tried again");
+                Vec::new()
+            }));
+            let mut going = self.going.lock().expect("nobody panics with it");
+            let Some(again) = going.remove(&job).flatten() else { return events };
+            going.insert(job, None);
+            asked = again;
+        }
     }
 
     async fn look_and_publish(
@@ -254,7 +266,12 @@ impl Archive {
             }
             None => None,
         };
-        let sources = self.sources(&file.spec)?.into();
+        // Whoever submitted it may have named a file: nothing is read but the rows.
+        let listed = self.sources(&file.spec)?;
+        let [source] = &listed[..] else {
+            return over(format!("its list has {} sources, and the rows before it are one", listed.len()));
+        };
+        let sources = [Source::stream(source.name.0.clone())].into();
         let names = self.sources(&before.spec)?.into_iter().map(|source| source.name.0).collect();
         let result = Printing { program: before.program, sources: names, parts };
         Ok(Found::Work(Box::new(Work { spec: Arc::new(file.spec), program: file.program, sources, chunks, result })))

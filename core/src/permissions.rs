@@ -1,7 +1,8 @@
 //! What each role may do on a broker: RabbitMQ's three expressions, as narrow as they can be.
 //!
 //! What would surprise: whoever binds a private queue reads the exchanges it is bound to, and whoever declares a queue that
-//! dead-letters reads that queue; so says RabbitMQ.
+//! dead-letters reads that queue; so says RabbitMQ. Nobody reads the exchange of the work queues: it would bring them copies of
+//! everything.
 
 use crate::topology::queue;
 
@@ -46,20 +47,25 @@ impl Permissions {
     /// What a role needs in a namespace that somebody has declared.
     #[must_use]
     pub fn of(role: Role, namespace: &str) -> Self {
-        let (private, news, store) = ("private[.].*", "news", queue::STORE);
+        let (private, answers, news, store) = ("private[.].*", "answers", "news", queue::STORE);
         let (configure, write, read): (&[&str], &[&str], &[&str]) = match role {
-            Role::Producer => (&[private], &[private], &[private, news]),
-            Role::Worker => (&[private], &[private], &[private, news, queue::MAP, queue::AGAIN, queue::SUSPECT]),
+            Role::Producer => (&[private], &[private], &[private, answers, news]),
+            Role::Worker => {
+                (&[private], &[private], &[private, answers, news, queue::MAP, queue::AGAIN, queue::SUSPECT])
+            }
             Role::Aggregator => (
                 &[private, store],
-                &[private, news],
-                &[private, news, store, queue::CONTROL, queue::DEAD, "reduce[.].*"],
+                &[private, answers, news],
+                &[private, answers, news, store, queue::CONTROL, queue::DEAD, "reduce[.].*"],
             ),
         };
         let escaped = namespace.replace('.', "[.]");
         let beneath = |names: &[&str]| format!("{escaped}[.]({})", names.join("|"));
-        let with_exchange = |names: &[&str]| format!("^({escaped}|{})$", beneath(names));
-        Self { configure: format!("^{}$", beneath(configure)), write: with_exchange(write), read: with_exchange(read) }
+        Self {
+            configure: format!("^{}$", beneath(configure)),
+            write: format!("^({escaped}|{})$", beneath(write)),
+            read: format!("^{}$", beneath(read)),
+        }
     }
 }
 
@@ -72,6 +78,6 @@ mod tests {
         let Permissions { configure, write, read } = Permissions::of(Role::Worker, "a.b-1");
         assert_eq!(configure, "^a[.]b-1[.](private[.].*)$");
         assert_eq!(write, "^(a[.]b-1|a[.]b-1[.](private[.].*))$");
-        assert_eq!(read, "^(a[.]b-1|a[.]b-1[.](private[.].*|news|map|again|suspect))$");
+        assert_eq!(read, "^a[.]b-1[.](private[.].*|answers|news|map|again|suspect)$");
     }
 }

@@ -48,7 +48,7 @@ async fn declared(SetUp { broker: args, users }: SetUp) -> Result<Exit, Failure>
             management.put_user(&name, &password).await.map_err(refused)?;
             let permissions = Permissions::of(role, &args.namespace);
             management.put_permissions(&name, &permissions).await.map_err(refused)?;
-            tell(&format!("user {name} may do what a {} needs; its password is in {}", role.name(), path.display()));
+            tell(&format!("user {name} may do what the {} role needs; its password is in {}", role.name(), path.display()));
         }
     }
     print_text(&permissions_text(&args.namespace, url.virtual_host()))

@@ -1,7 +1,10 @@
 //! Who may come to a broker and how: over TLS, known by a password out of a file or by a certificate, and nothing secret in any output.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use deadpool_lapin::lapin::options::{BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions};
+use deadpool_lapin::lapin::options::{
+    BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueBindOptions, QueueDeclareOptions,
+};
+use deadpool_lapin::lapin::types::FieldTable;
 use deadpool_lapin::lapin::{BasicProperties, Connection, ConnectionProperties};
 use rabbit_reduce_core::permissions::Role;
 use rabbit_reduce_core::topology::{Topology, queue};
@@ -248,15 +251,16 @@ impl Divided {
         self.start("producer", Role::Producer, args).ended()
     }
 
-    /// Which queues a role may take from, and to which exchanges it may publish, by their names in the namespace.
-    async fn open_to(&self, role: Role) -> (Vec<String>, Vec<String>) {
+    /// Which queues a role may take from, to which exchanges it may publish, and of which it may have copies, by their names in
+    /// the namespace.
+    async fn open_to(&self, role: Role) -> [Vec<String>; 3] {
         let namespace = &self.namespace.name;
         let password = std::fs::read_to_string(self.namespace.room.path("passwords").join(role.name())).unwrap();
         let url = self.url(role, &format!(":{}", password.trim()));
         let connection = Connection::connect(&url, ConnectionProperties::default()).await.unwrap();
         let topology = Topology::new(namespace, 1);
         let queues = topology.queues.iter().map(|queue| queue.name.as_str()).chain([queue::STORE]);
-        let (mut read, mut written) = (Vec::new(), Vec::new());
+        let [mut read, mut written, mut copied] = [const { Vec::new() }; 3];
         for queue in queues {
             // What is refused closes the channel.
             let channel = connection.create_channel().await.unwrap();
@@ -265,7 +269,9 @@ impl Divided {
                 read.push(queue.to_owned());
             }
         }
-        for exchange in [String::new(), namespace.clone(), format!("{namespace}.news"), "amq.fanout".to_owned()] {
+        let ours = ["", ".answers", ".news"].map(|name| format!("{namespace}{name}"));
+        for exchange in ours.into_iter().chain([String::new(), "amq.fanout".to_owned()]) {
+            let name = exchange.replace(namespace.as_str(), "NS");
             let channel = connection.create_channel().await.unwrap();
             channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
             let (options, properties) = (BasicPublishOptions::default(), BasicProperties::default());
@@ -273,10 +279,18 @@ impl Divided {
             if let Ok(confirm) = sent
                 && confirm.await.is_ok()
             {
-                written.push(exchange.replace(namespace.as_str(), "NS"));
+                written.push(name.clone());
+            }
+            let channel = connection.create_channel().await.unwrap();
+            let mine = format!("{namespace}.private.{}", role.name());
+            let exclusive = QueueDeclareOptions { exclusive: true, ..Default::default() };
+            channel.queue_declare(mine.clone().into(), exclusive, FieldTable::default()).await.unwrap();
+            let (options, arguments) = (QueueBindOptions::default(), FieldTable::default());
+            if channel.queue_bind(mine.into(), exchange.into(), queue::MAP.into(), options, arguments).await.is_ok() {
+                copied.push(name);
             }
         }
-        (read, written)
+        [read, written, copied]
     }
 }
 
@@ -324,11 +338,14 @@ async fn no_role_may_take_or_publish_what_it_has_no_need_of() {
     assert_eq!(broker.ask(&["jobs"]).code, Some(0));
     aggregator.kill();
     let list = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
-    assert_eq!(broker.open_to(Role::Producer).await, (list(&[]), list(&["NS"])));
-    assert_eq!(broker.open_to(Role::Worker).await, (list(&["map", "again", "suspect"]), list(&["NS"])));
-    let (mut read, written) = broker.open_to(Role::Aggregator).await;
+    // Copies of what goes to everybody, and of answers, which nobody else's key is known of; of no task, partial or request.
+    let copied = list(&["NS.answers", "NS.news"]);
+    assert_eq!(broker.open_to(Role::Producer).await, [list(&[]), list(&["NS"]), copied.clone()]);
+    assert_eq!(broker.open_to(Role::Worker).await, [list(&["map", "again", "suspect"]), list(&["NS"]), copied.clone()]);
+    let [mut read, written, theirs] = broker.open_to(Role::Aggregator).await;
     read.retain(|name| !name.starts_with("reduce."));
-    assert_eq!((read, written), (list(&["control", "dead", "store"]), list(&["NS", "NS.news"])));
+    assert_eq!([read, written], [list(&["control", "dead", "store"]), list(&["NS", "NS.answers", "NS.news"])]);
+    assert_eq!(theirs, copied);
     seen::fault("every user at every queue", "refused by the broker but for what its role needs");
 }
 

@@ -6,7 +6,8 @@ use crate::folding::tests::job_file;
 use rabbit_reduce_core::id::PartitionNumber;
 use rabbit_reduce_core::message::{Losses, Part};
 use rabbit_reduce_core::run::RunWriter;
-use rabbit_reduce_core::spec::SourceList;
+use rabbit_reduce_core::spec::{ByteText, FileStamp, SourceList};
+use rabbit_reduce_runtime::broker::embedded::EmbeddedBroker;
 use uuid::Uuid;
 
 const FIRST: JobId = JobId(Uuid::from_u128(1));
@@ -85,6 +86,24 @@ fn a_step_with_nothing_to_read_fails_and_says_why() {
 }
 
 #[test]
+fn a_step_whose_list_names_a_file_reads_the_rows_and_no_file() {
+    let listed = |sources: &[Source]| {
+        let archive = archive();
+        archive.store.remove(&Archive::sources_path(SECOND, 0)).unwrap();
+        archive.put_bytes(&Archive::sources_path(SECOND, 0), &SourceList::of(sources).1[0]).unwrap();
+        end(&archive, Outcome::Done);
+        put_part(&archive, b"part");
+        archive.step(SECOND, false).unwrap()
+    };
+    let path = ByteText(b"/etc/hostname".to_vec());
+    let file = Some(FileStamp { path, size: 1, modified_ns: 1 });
+    let named = Source { file, ..Source::stream(b"step-1".to_vec()) };
+    let Found::Work(work) = listed(std::slice::from_ref(&named)) else { panic!("it can be read") };
+    assert_eq!(work.sources[..], [Source::stream(b"step-1".to_vec())]);
+    assert_eq!(reason(listed(&[named.clone(), named])), "its list has 2 sources, and the rows before it are one");
+}
+
+#[test]
 fn a_step_reads_the_version_that_was_put_down_whatever_came_later() {
     let archive = archive();
     end(&archive, Outcome::DoneWithLosses);
@@ -127,6 +146,31 @@ fn part(pairs: impl Iterator<Item = String>) -> Vec<u8> {
         writer.put(key.as_bytes(), &[1]).unwrap();
     }
     writer.finish().unwrap().0
+}
+
+/// Does blocking work at once, and lets others go on before that is told.
+fn at_once(work: compute::Work) -> compute::Working {
+    Box::pin(async move {
+        work();
+        tokio::task::yield_now().await;
+    })
+}
+
+#[tokio::test]
+async fn whoever_is_at_a_step_looks_again_if_something_came_of_it_meanwhile() {
+    compute::simulate(Some(compute::Bench { work: at_once, wait: |_| unreachable!("nothing waits") }));
+    let (archive, steps, shutdown) = (archive(), Steps::new(), Shutdown::new());
+    let broker: Arc<dyn Broker> = Arc::new(EmbeddedBroker::new());
+    let go_on = || steps.go_on(archive.clone(), Arc::clone(&broker), &shutdown, SECOND, false);
+    let (first, second) = tokio::join!(go_on(), async {
+        // The other has looked, and found nothing to do.
+        end(&archive, Outcome::Cancelled);
+        go_on().await
+    });
+    compute::simulate(None);
+    assert!(second.is_empty(), "somebody is at it");
+    assert!(matches!(first[..], [Event::Ended(SECOND, Ok(Some(_)))]), "{} events", first.len());
+    assert!(go_on().await.is_empty() && steps.going.lock().unwrap().is_empty());
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ mod delivery;
 mod failure;
 mod lane;
 mod management;
+mod reach;
 mod slot;
 mod url;
 
@@ -35,7 +36,7 @@ use deadpool::managed::{Pool, PoolConfig, PoolError, Timeouts};
 use deadpool_lapin::lapin::options::{BasicConsumeOptions, BasicQosOptions, QueueDeclareOptions};
 use deadpool_lapin::lapin::types::{FieldTable, ShortString};
 use deadpool_lapin::lapin::{Channel, Connection, Error};
-use declare::{full_name, news_exchange};
+use declare::{answers_exchange, full_name, news_exchange};
 use failure::{classify, classify_declaration, is_not_found, unreachable};
 use lane::{Alarm, Lane, Publication};
 use rabbit_reduce_core::topology::{Topology, queue};
@@ -129,7 +130,6 @@ impl RabbitBroker {
     async fn connection(&self) -> Result<Arc<Connection>, BrokerError> {
         let connect = async {
             self.in_time(async {
-                self.reach().await?;
                 access::open(&self.config, "consume").await.map(Arc::new).map_err(|error| self.unless_it_changes(error))
             })
             .await
@@ -160,19 +160,11 @@ impl RabbitBroker {
     async fn lane(&self) -> Result<Lane, BrokerError> {
         let slot = &self.lanes[self.next_lane.fetch_add(1, Ordering::Relaxed) % LANES];
         let open = async {
-            self.in_time(self.reach()).await?;
             let connection = self.pool.get().await.map_err(|error| self.pool_error(error))?;
             let opened = Lane::open(connection, self.config.url.clone(), self.alarm.clone());
             tokio::time::timeout(ANSWER_TIMEOUT, opened).await.unwrap_or_else(|_| Err(self.no_answer(ANSWER_TIMEOUT)))
         };
         slot.get(Lane::is_alive, open).await
-    }
-
-    /// Whether anybody listens there. Asked before the client library is: an attempt of that which fails leaves some kilobytes
-    /// behind for ever (amqp-rs/lapin#368), and a broker that is away for days is tried a million times.
-    async fn reach(&self) -> Result<(), BrokerError> {
-        let reached = tokio::net::TcpStream::connect(self.config.url.address()).await;
-        reached.map(drop).map_err(|error| unreachable(&self.config.url, error.to_string()))
     }
 
     /// Waits for what connects for as long as that may take.
@@ -211,7 +203,9 @@ impl RabbitBroker {
         let (exchange, key) = match route {
             Route::Queue(name) => (namespace.to_owned(), name.as_str()),
             // The name came in somebody's message: it must not lead into a work queue.
-            Route::Private(name) => (namespace.to_owned(), Some(name.as_str()).filter(|name| self.is_private(name))?),
+            Route::Private(name) => {
+                (answers_exchange(namespace), Some(name.as_str()).filter(|name| self.is_private(name))?)
+            }
             Route::News => (news_exchange(namespace), ""),
         };
         let key = ShortString::try_new(key).ok()?;

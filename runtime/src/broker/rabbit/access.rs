@@ -5,11 +5,13 @@
 
 use super::RabbitConfig;
 use super::failure::{classify, unreachable};
+use super::reach::reach;
 use super::url::RabbitUrl;
 use crate::broker::BrokerError;
 use deadpool::managed::{Manager, Metrics, RecycleError, RecycleResult};
 use deadpool_lapin::lapin::runtime::default_runtime;
-use deadpool_lapin::lapin::tcp::{OwnedIdentity, OwnedTLSConfig};
+use deadpool_lapin::lapin::tcp::{AsyncTcpStream, OwnedIdentity, OwnedTLSConfig};
+use deadpool_lapin::lapin::uri::{AMQPScheme, AMQPUri};
 use deadpool_lapin::lapin::{Connection, ConnectionProperties, Error, ErrorKind};
 use std::path::{Path, PathBuf};
 
@@ -76,7 +78,15 @@ pub(super) async fn open(config: &RabbitConfig, purpose: &str) -> Result<Connect
     let options = ConnectionProperties::default().with_connection_name(name.into());
     let failed = |error: Error| explained(url, credentials, &error);
     let runtime = default_runtime().map_err(failed)?;
-    Connection::connect_uri_with_config(url.reveal(password), options, tls, runtime).await.map_err(failed)
+    let address = reach(&url.address()).await.map_err(|error| unreachable(url, error.to_string()))?;
+    let connect = async move |uri: AMQPUri, runtime| {
+        let stream = AsyncTcpStream::connect(&runtime, address).await?;
+        match uri.scheme {
+            AMQPScheme::AMQP => Ok(stream),
+            AMQPScheme::AMQPS => Ok(stream.into_tls(&uri.authority.host, tls.as_ref()).await?),
+        }
+    };
+    Connection::connector(url.reveal(password), runtime, connect, options).await.map_err(failed)
 }
 
 /// What keeps us from being connected, with the remedy where it is about certificates.

@@ -22,12 +22,22 @@ pub(super) fn news_exchange(namespace: &str) -> String {
     full_name(namespace, "news")
 }
 
+/// What private queues get their messages by, and nobody publishes to who has nothing to answer.
+pub(super) fn answers_exchange(namespace: &str) -> String {
+    full_name(namespace, "answers")
+}
+
 pub(super) async fn exchanges(channel: &Channel, namespace: &str) -> Result<(), Error> {
     let durable = ExchangeDeclareOptions { durable: true, ..Default::default() };
-    channel.exchange_declare(namespace.into(), ExchangeKind::Direct, durable, FieldTable::default()).await?;
-    channel
-        .exchange_declare(news_exchange(namespace).into(), ExchangeKind::Fanout, durable, FieldTable::default())
-        .await
+    let all = [
+        (namespace.to_owned(), ExchangeKind::Direct),
+        (answers_exchange(namespace), ExchangeKind::Direct),
+        (news_exchange(namespace), ExchangeKind::Fanout),
+    ];
+    for (name, kind) in all {
+        channel.exchange_declare(name.into(), kind, durable, FieldTable::default()).await?;
+    }
+    Ok(())
 }
 
 pub(super) async fn work_queue(channel: &Channel, namespace: &str, queue: &Queue) -> Result<(), Error> {
@@ -55,7 +65,7 @@ pub(super) async fn private_queue(channel: &Channel, namespace: &str, name: &str
     arguments.number("x-max-length-bytes", PRIVATE_BYTES);
     let exclusive = QueueDeclareOptions { exclusive: true, auto_delete: true, ..Default::default() };
     channel.queue_declare(name.into(), exclusive, arguments.0).await?;
-    for exchange in [namespace.to_owned(), news_exchange(namespace)] {
+    for exchange in [answers_exchange(namespace), news_exchange(namespace)] {
         let (options, arguments) = (QueueBindOptions::default(), FieldTable::default());
         channel.queue_bind(name.into(), exchange.into(), name.into(), options, arguments).await?;
     }
@@ -68,7 +78,7 @@ pub(super) async fn delete(channel: &Channel, topology: &Topology) -> Result<(),
     for name in topology.queues.iter().map(|queue| queue.name.as_str()).chain([queue::STORE]) {
         channel.queue_delete(full_name(namespace, name).into(), QueueDeleteOptions::default()).await?;
     }
-    for exchange in [namespace.to_owned(), news_exchange(namespace)] {
+    for exchange in [namespace.to_owned(), answers_exchange(namespace), news_exchange(namespace)] {
         channel.exchange_delete(exchange.into(), ExchangeDeleteOptions::default()).await?;
     }
     Ok(())
