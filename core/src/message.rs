@@ -178,7 +178,7 @@ pub fn decode<K: Kind>(message: &Bytes) -> Result<(K, Bytes), MessageError> {
     if message[CHECKSUM_AT..PRELUDE_BYTES] != checksum(&message[..CHECKSUM_AT], header, &body).to_le_bytes() {
         return Err(MessageError::Checksum);
     }
-    let header: K = serde_json::from_slice(header).map_err(|error| MessageError::Header(short(error.to_string())))?;
+    let header: K = serde_json::from_slice(header).map_err(|error| MessageError::Header(short(&error.to_string())))?;
     if header.version() > message[2] {
         return Err(MessageError::Header("it says what its version cannot say".to_owned()));
     }
@@ -195,13 +195,18 @@ fn length_at(message: &[u8], place: usize) -> Result<usize, MessageError> {
     Ok(u32::from_le_bytes(bytes) as usize)
 }
 
-/// What the parser says may quote the header, which is as long as its writer liked.
-fn short(said: String) -> String {
+/// What the parser says may quote the header, which is as long as its writer liked, and has the lines that they liked.
+fn short(said: &str) -> String {
     const SHOWN_CHARS: usize = 200;
-    match said.char_indices().nth(SHOWN_CHARS) {
-        Some((end, _)) => format!("{}…", &said[..end]),
-        None => said,
+    let mut shown = String::new();
+    for (place, character) in said.chars().enumerate() {
+        match character {
+            _ if place == SHOWN_CHARS => return shown + "…",
+            _ if character.is_control() => shown.extend(character.escape_default()),
+            _ => shown.push(character),
+        }
     }
+    shown
 }
 
 /// The kind of a message, its bytes not checked further.
@@ -538,7 +543,8 @@ mod tests {
         let header = format!(r#"{{"{}":1}}"#, "x".repeat(MAX_HEADER_BYTES - 100));
         let error = serde_json::from_str::<ProgramSpec>(&header).unwrap_err();
         assert!(error.to_string().len() > 1 << 20, "the parser quotes it");
-        assert!(short(error.to_string()).len() < 300);
+        assert!(short(&error.to_string()).len() < 300);
+        assert_eq!(short("unknown `a\r\n\u{1b}`"), "unknown `a\\r\\n\\u{1b}`");
     }
 
     #[test]

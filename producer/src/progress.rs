@@ -5,7 +5,7 @@
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use rabbit_reduce_runtime::figures::{count, percent, size, span};
-use rabbit_reduce_runtime::shown::Shown;
+use rabbit_reduce_runtime::shown::{Shown, lines};
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
@@ -188,6 +188,7 @@ impl Progress {
 
     /// Says something beside it that stays: a line of its own.
     pub fn say(&mut self, text: &str) {
+        let text = lines(text);
         match &mut self.form {
             Form::Quiet => {}
             Form::Lines(out) => drop(writeln!(out, "{text}")),

@@ -10,15 +10,14 @@ use crate::session::SessionError;
 use rabbit_reduce_core::permissions::{Permissions, Role};
 use rabbit_reduce_runtime::broker::Broker;
 use rabbit_reduce_runtime::broker::rabbit::{Management, ManagementError, password_in};
+use rabbit_reduce_runtime::private;
 use rabbit_reduce_runtime::process::broker::{connect, failure as broker_failure, topology, url};
 use rabbit_reduce_runtime::process::chance;
 use rabbit_reduce_runtime::process::exit::Exit;
 use rabbit_reduce_runtime::process::shutdown::Shutdown;
 use rabbit_reduce_runtime::process::start::Failure;
 use rabbit_reduce_runtime::process::tell;
-use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// Does it.
@@ -48,7 +47,11 @@ async fn declared(SetUp { broker: args, users }: SetUp) -> Result<Exit, Failure>
             management.put_user(&name, &password).await.map_err(refused)?;
             let permissions = Permissions::of(role, &args.namespace);
             management.put_permissions(&name, &permissions).await.map_err(refused)?;
-            tell(&format!("user {name} may do what the {} role needs; its password is in {}", role.name(), path.display()));
+            tell(&format!(
+                "user {name} may do what the {} role needs; its password is in {}",
+                role.name(),
+                path.display()
+            ));
         }
     }
     print_text(&permissions_text(&args.namespace, url.virtual_host()))
@@ -78,7 +81,7 @@ fn permissions_text(namespace: &str, virtual_host: &str) -> String {
 /// The password in a file; a new one if there is no such file.
 fn password(path: &Path) -> Result<String, String> {
     let text = format!("{}{}", chance::id().simple(), chance::id().simple());
-    let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    let made = private::new_file(path);
     match made.and_then(|mut file| writeln!(file, "{text}")) {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => {
             Err(format!("{} cannot be written: {error}", path.display()))

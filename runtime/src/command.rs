@@ -16,6 +16,7 @@ pub use self::exchange::Limits;
 
 use self::exchange::{ExchangeError, Invocation, Sides, exchange};
 use self::mapping::Chunk;
+use crate::private;
 use crate::process::start::chain;
 use crate::shipped::ShippedFiles;
 use rabbit_reduce_core::boundary::Boundary;
@@ -32,7 +33,6 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tempfile::TempDir;
 
 /// What such a program is called in a job's spec.
 pub const NAME: &str = "command";
@@ -132,7 +132,7 @@ impl CommandProgram {
     ) -> Result<(), ExchangeError<S::Error>> {
         let host = self.host();
         let _visit = at_work::visit().ok_or(ExchangeError::Stopped)?;
-        let folder = TempDir::with_prefix_in("command-", &host.scratch)?;
+        let folder = private::temporary_folder("command-", &host.scratch)?;
         let here = folder.path().display().to_string();
         let mut path = std::env::var("PATH").unwrap_or_else(|_| "/usr/local/bin:/usr/bin:/bin".to_owned());
         if !self.files.is_empty() {

@@ -4,9 +4,11 @@
 //! does not start without a token and a certificate; on loopback, where anybody on the machine may come, a request for a host of
 //! another name is refused, since a page of a stranger may have been given our address under a name of its own.
 
+mod crowd;
 pub mod guard;
 pub mod metrics;
 
+use self::crowd::Crowd;
 use self::guard::{Guard, Known, guarded};
 use crate::broker::rabbit::password_in;
 use crate::process::clock;
@@ -16,8 +18,8 @@ pub use axum::Router;
 use axum::http::StatusCode;
 use axum::middleware::from_fn_with_state;
 use axum::routing::get;
-use axum_server::Handle;
 use axum_server::tls_rustls::RustlsConfig;
+use axum_server::{Address, Handle, Server};
 use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -33,6 +35,9 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 const READY_FOR: Duration = Duration::from_secs(1);
 /// How long requests that are being answered may take when the process leaves.
 const FAREWELL: Duration = Duration::from_secs(1);
+
+/// Connections at once. A process may have a thousand files open, and its work needs most of them.
+const MAX_CONNECTIONS: usize = 128;
 
 /// Where a role is served, and to whom.
 #[derive(Clone, Debug)]
@@ -104,7 +109,11 @@ impl Site {
             Some((certificate, key)) => {
                 // Whoever is first decides which library encrypts.
                 drop(rustls::crypto::ring::default_provider().install_default());
-                Some(RustlsConfig::from_pem_file(certificate, key).await.map_err(SiteError::Identity)?)
+                let read = RustlsConfig::from_pem_file(certificate, key).await.map_err(SiteError::Identity)?;
+                // Its other version keeps connections open whatever they are used for.
+                let mut config = rustls::ServerConfig::clone(&read.get_inner());
+                config.alpn_protocols = vec![b"http/1.1".to_vec()];
+                Some(RustlsConfig::from_config(Arc::new(config)))
             }
             None => None,
         };
@@ -169,17 +178,11 @@ impl Site {
         let service = router.into_make_service();
         let served = match self.identity {
             Some(identity) => match axum_server::from_tcp_rustls(self.listener, identity) {
-                Ok(mut server) => {
-                    server.http_builder().http1().header_read_timeout(IDLE_TIMEOUT);
-                    server.first_request_timeout(REQUEST_TIMEOUT).handle(handle).serve(service).await
-                }
+                Ok(server) => bounded(server).handle(handle).serve(service).await,
                 Err(error) => Err(error),
             },
             None => match axum_server::from_tcp(self.listener) {
-                Ok(mut server) => {
-                    server.http_builder().http1().header_read_timeout(IDLE_TIMEOUT);
-                    server.first_request_timeout(REQUEST_TIMEOUT).handle(handle).serve(service).await
-                }
+                Ok(server) => bounded(server).handle(handle).serve(service).await,
                 Err(error) => Err(error),
             },
         };
@@ -187,4 +190,11 @@ impl Site {
             tracing::error!(%error, "nothing is served over HTTP any more");
         }
     }
+}
+
+/// A server with a limit on everything that whoever connects may have of it.
+fn bounded<A: Address, Acceptor>(server: Server<A, Acceptor>) -> Server<A, Crowd<Acceptor>> {
+    let mut server = server.http1_only().map(|acceptor| Crowd::new(acceptor, MAX_CONNECTIONS));
+    server.http_builder().http1().header_read_timeout(IDLE_TIMEOUT);
+    server.first_request_timeout(REQUEST_TIMEOUT)
 }

@@ -9,6 +9,7 @@ pub mod figures;
 pub mod http;
 pub mod module;
 pub mod packed;
+pub mod private;
 pub mod process;
 pub mod publishing;
 pub mod reader;

@@ -6,6 +6,7 @@
 //! whatever it may take is said by the job, since a module may do otherwise with less.
 
 mod compiled;
+mod extent;
 mod feed;
 mod guest;
 mod mapping;

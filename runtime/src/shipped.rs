@@ -3,10 +3,11 @@
 //! It knows no job and no broker. What would surprise: whoever reads a file gets its bytes only if they are the right ones,
 //! whatever has become of the folder; and a file may be gone again, since the folder is bounded.
 
+use crate::private;
 use rabbit_reduce_core::shipped::Shipped;
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -42,7 +43,7 @@ impl ShippedFiles {
     /// # Errors
     /// Fails if the folder cannot be made.
     pub fn temporary(parent: &Path) -> io::Result<Self> {
-        let folder = TempDir::with_prefix_in("rabbit-reduce-files-", parent)?;
+        let folder = private::temporary_folder("rabbit-reduce-files-", parent)?;
         Ok(Self { folder: folder.path().to_owned(), temporary: Some(Arc::new(folder)) })
     }
 
@@ -98,7 +99,7 @@ impl ShippedFiles {
         if self.temporary.is_some() {
             return Ok(());
         }
-        match DirBuilder::new().mode(0o700).create(&self.folder) {
+        match private::new_folder(&self.folder) {
             Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
             _ => {}
         }

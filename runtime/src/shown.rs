@@ -29,6 +29,13 @@ impl fmt::Display for Shown<'_> {
     }
 }
 
+/// Text of several lines for eyes, of which each is shown so.
+#[must_use]
+pub fn lines(text: &str) -> String {
+    let lines = text.split('\n').map(|line| Shown(line.as_bytes()).to_string());
+    lines.collect::<Vec<_>>().join("\n")
+}
+
 /// JSON for eyes and for programs: what would command a terminal is written as an escape, which reads back.
 #[must_use]
 pub fn json_for_eyes(json: &str) -> String {
@@ -46,7 +53,7 @@ pub fn json_for_eyes(json: &str) -> String {
 
 fn misleads(character: char) -> bool {
     character.is_control()
-        || matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        || matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// An error and all that caused it, on one line. Lines that only point at something above them are left out.
@@ -79,6 +86,11 @@ mod tests {
     fn what_commands_a_terminal_is_spelt_out() {
         let shown = Shown(b"\x1b[31mred\n\xff\xc3\xa9 \xe2\x80\xae").to_string();
         assert_eq!(shown, "\\u{1b}[31mred\\n\\xff\u{e9} \\u{202e}");
+    }
+
+    #[test]
+    fn lines_stay_lines() {
+        assert_eq!(lines("a\r\n\x1b[2Jb\n\u{61c}"), "a\\r\n\\u{1b}[2Jb\n\\u{61c}");
     }
 
     #[test]

@@ -5,6 +5,12 @@
 use rabbit_reduce_tests::namespaces::Namespace;
 use rabbit_reduce_tests::processes::{Outcome, Room, Running, until};
 use rabbit_reduce_tests::seen;
+use std::fs::Permissions;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
+
+/// A user who may do nothing much.
+const NOBODY: u32 = 65534;
 
 /// A job of commands, what it is given, and what it answers.
 struct Case {
@@ -175,6 +181,25 @@ fn a_command_sees_where_it_is_and_nothing_of_who_runs_it() {
         assert!(!told.contains(hidden), "{hidden} in {told}");
     }
     seen::fault("a command looks for credentials in its environment", "there are none");
+}
+
+#[test]
+fn a_command_reads_nothing_of_the_process_that_runs_it_nor_others_what_is_the_commands() {
+    let room = Room::default();
+    room.write("in.txt", "x\n");
+    let mapper = r#"sh -c 'cat >/dev/null; tr "\\0" "\\n" </proc/$PPID/environ; echo looked; stat -c "mode %a" .'"#;
+    let mut run = room.command("producer");
+    run.args(["run", "--quiet", "--mapper", mapper, "in.txt"]).env("RABBIT_REDUCE_TEST_SECRET", "hunter2");
+    if std::fs::metadata("/proc/self").unwrap().uid() == 0 {
+        // Root may read everything, so it is somebody else.
+        for folder in [".", "tmp"] {
+            std::fs::set_permissions(room.path(folder), Permissions::from_mode(0o777)).unwrap();
+        }
+        run.uid(NOBODY).gid(NOBODY);
+    }
+    let told = Running::start(&mut run).ended().text(0);
+    assert_eq!(told, "looked\t\nmode 700\t\n");
+    seen::fault("a command reads the process that runs it", "the system lets it not");
 }
 
 /// Words that are not on a list which lies beside the script.

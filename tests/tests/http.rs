@@ -5,12 +5,14 @@
 
 use rabbit_reduce_tests::namespaces::Namespace;
 use rabbit_reduce_tests::node::Node;
-use rabbit_reduce_tests::processes::Running;
+use rabbit_reduce_tests::processes::{Running, until};
 use rabbit_reduce_tests::seen;
 use rabbit_reduce_tests::site::Site;
 use rcgen::generate_simple_self_signed;
 use reqwest::Method;
 use serde_json::{Value, json};
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::time::Duration;
 
 /// An aggregator with a page, and a worker.
@@ -234,6 +236,40 @@ async fn beyond_loopback_a_token_and_a_certificate_are_demanded() {
     assert_eq!(site.get("/healthz").await.status, 200);
     assert!(!aggregator.said().contains("s3cret"));
     seen::fault("a stranger at the page", "nothing but health without the token; not served at all without TLS");
+}
+
+#[tokio::test]
+async fn who_keeps_connections_open_takes_no_more_than_there_is_for_that() {
+    let namespace = Namespace::default();
+    let (mut aggregator, _worker, site) = served(&namespace);
+    let address = site.url.strip_prefix("http://").unwrap().trim_end_matches('/').to_owned();
+    let request = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let answered = |connection: &mut TcpStream, request: &[u8]| {
+        connection.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        let mut begin = [0; 12];
+        connection.write_all(request).and_then(|()| connection.read_exact(&mut begin)).is_ok().then_some(begin)
+    };
+    let mut open = Vec::new();
+    let refused = (0..1000).find(|_| {
+        let mut connection = TcpStream::connect(&address).unwrap();
+        let let_in = answered(&mut connection, request).is_some();
+        open.push(connection);
+        !let_in
+    });
+    assert_eq!(refused, Some(128), "the one after as many as there are places for");
+    // Somebody leaves, and somebody else may come.
+    open.truncate(100);
+    let mut connection = until("there is a place again", || {
+        let mut connection = TcpStream::connect(&address).unwrap();
+        answered(&mut connection, request).map(|_| connection)
+    });
+    assert!(answered(&mut connection, request).is_some());
+    // Another version of HTTP, in which connections stay open without a word, is not spoken.
+    let mut connection = TcpStream::connect(&address).unwrap();
+    let begin = answered(&mut connection, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0");
+    assert!(begin.is_none_or(|begin| begin.starts_with(b"HTTP/1.1 4")), "{begin:?}");
+    assert!(aggregator.lives());
+    seen::fault("a stranger opens connections and keeps them", "128 at once, the next is hung up on");
 }
 
 #[tokio::test]

@@ -19,8 +19,8 @@ use std::path::{Component, Path, PathBuf};
 pub enum Roots {
     /// Anywhere: for a process that reads for the person who started it.
     Anywhere,
-    /// Beneath these folders, resolved.
-    Beneath(Vec<PathBuf>),
+    /// Beneath these folders, resolved; and as they were named, for what is not there now.
+    Beneath(Vec<PathBuf>, Vec<PathBuf>),
 }
 
 /// Why a piece cannot be read.
@@ -71,7 +71,8 @@ impl Roots {
                 folder.canonicalize().and_then(|path| if path.is_dir() { Ok(path) } else { Err(not_a_folder()) });
             resolved.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", folder.display())))
         };
-        folders.iter().map(resolve).collect::<io::Result<_>>().map(Self::Beneath)
+        let named = folders.iter().map(std::path::absolute).collect::<io::Result<_>>()?;
+        Ok(Self::Beneath(folders.iter().map(resolve).collect::<io::Result<_>>()?, named))
     }
 
     /// The folders that are all there is.
@@ -79,7 +80,7 @@ impl Roots {
     pub fn folders(&self) -> &[PathBuf] {
         match self {
             Self::Anywhere => &[],
-            Self::Beneath(folders) => folders,
+            Self::Beneath(folders, _) => folders,
         }
     }
 
@@ -93,14 +94,23 @@ impl Roots {
         let unreadable = |source| InputError::Unreadable { path: shown.clone(), source };
         let opened = match self {
             Self::Anywhere => openat(CWD, path, FILE, Mode::empty()).map(File::from).map_err(io::Error::from),
-            Self::Beneath(roots) => {
-                let real = path.canonicalize().map_err(unreadable)?;
-                let beneath = roots.iter().find_map(|root| Some((root, real.strip_prefix(root).ok()?)));
-                let Some((root, inner)) = beneath else {
+            Self::Beneath(roots, named) => {
+                let outside = || {
                     let roots = roots.iter().map(|root| root.display().to_string()).collect::<Vec<_>>();
                     let roots = if roots.is_empty() { "none".to_owned() } else { roots.join(", ") };
-                    return Err(InputError::Outside { path: shown, roots });
+                    InputError::Outside { path: shown.clone(), roots }
                 };
+                let real = match path.canonicalize() {
+                    Ok(real) => real,
+                    // Nobody is told what there is outside, and what there is not.
+                    Err(error) => {
+                        let is_plain = path.components().all(|part| part != Component::ParentDir);
+                        let is_ours = is_plain && roots.iter().chain(named).any(|root| path.starts_with(root));
+                        return Err(if is_ours { unreadable(error) } else { outside() });
+                    }
+                };
+                let beneath = roots.iter().find_map(|root| Some((root, real.strip_prefix(root).ok()?)));
+                let (root, inner) = beneath.ok_or_else(outside)?;
                 open_beneath(root, inner)
             }
         };
@@ -166,6 +176,7 @@ fn not_a_folder() -> io::Error {
 mod tests {
     use super::*;
     use rabbit_reduce_core::spec::ByteText;
+    use std::os::unix::ffi::OsStringExt;
     use std::sync::atomic::{AtomicBool, Ordering};
 
     fn stamp(path: &Path) -> FileStamp {
@@ -188,6 +199,17 @@ mod tests {
             let refused = roots.open(&stamp(&path));
             assert!(matches!(refused, Err(InputError::Outside { .. })), "{path:?}: {refused:?}");
         }
+        let missing = |path: PathBuf| FileStamp { path: ByteText(path.into_os_string().into_vec()), ..stamp(&outside) };
+        for path in [outside.join("c"), inside.join("../out/c")] {
+            let refused = roots.open(&missing(path));
+            assert!(matches!(refused, Err(InputError::Outside { .. })), "it tells what there is: {refused:?}");
+        }
+        assert!(roots.open(&missing(inside.join("c"))).unwrap_err().may_pass());
+        // As whoever named the root calls it, though it is a link.
+        let called = folder.path().join("called");
+        std::os::unix::fs::symlink(&inside, &called).unwrap();
+        let roots = Roots::beneath(std::slice::from_ref(&called)).unwrap();
+        assert!(roots.open(&missing(called.join("c"))).unwrap_err().may_pass());
         let none = Roots::beneath(&[]).unwrap().open(&stamp(&inside.join("a"))).unwrap_err();
         assert!(none.to_string().contains("--input-root"), "{none}");
     }

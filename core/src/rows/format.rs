@@ -175,7 +175,8 @@ mod tests {
     #[test]
     fn in_csv_no_text_is_a_formula_and_no_number_is_changed() {
         let bytes = |text: &'static str| Cow::Borrowed(text.as_bytes());
-        let changed = ["=1+1", "+a", "-1-1", "-", "-1.", "-.5", "--1", "@a", "\tx", "'=", "-1e5"];
+        let changed =
+            ["=1+1", "+a", "-1-1", "-", "-1.", "-.5", "--1", "@a", "\tx", "'=", "-1e5", "\u{ff1d}1+1", "\u{ff20}a"];
         let unchanged = ["a=b", "", "-1", "+49", "-1.50", "1"];
         let rows: Vec<_> = changed
             .iter()

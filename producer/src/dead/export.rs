@@ -8,8 +8,9 @@ use crate::report::letters_json::opened_value;
 use bytes::Bytes;
 use rabbit_reduce_core::message::TaskPiece;
 use rabbit_reduce_core::skip::Skip;
+use rabbit_reduce_runtime::private;
 use serde_json::{Value, json};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
@@ -67,13 +68,13 @@ impl Export {
     /// See [`check`]; or if there can be no such folder.
     pub fn begin(folder: PathBuf) -> Result<Self, ExportError> {
         check(&folder)?;
-        match fs::create_dir(&folder) {
+        match private::new_folder(&folder) {
             Ok(()) => {}
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             Err(source) => return Err(ExportError::Write { path: folder, source }),
         }
         let path = folder.join(INDEX);
-        let index = OpenOptions::new().write(true).create_new(true).open(&path);
+        let index = private::new_file(&path);
         let index = BufWriter::new(index.map_err(|source| ExportError::Write { path, source })?);
         Ok(Self { folder, index })
     }
@@ -141,7 +142,7 @@ impl Export {
 
     fn folder_of(&self, kind: &str) -> Result<PathBuf, ExportError> {
         let path = self.folder.join(kind);
-        match fs::create_dir(&path) {
+        match private::new_folder(&path) {
             Err(source) if source.kind() != ErrorKind::AlreadyExists => Err(ExportError::Write { path, source }),
             _ => Ok(path),
         }
@@ -149,13 +150,12 @@ impl Export {
 
     fn new_folder(&self, kind: &str, name: &str) -> Result<PathBuf, ExportError> {
         let above = self.folder_of(kind)?;
-        first_free(&above, name, |path| fs::create_dir(path)).map(|(path, ())| path)
+        first_free(&above, name, private::new_folder).map(|(path, ())| path)
     }
 
     /// Writes a file that was not there; its path beneath the folder.
     fn new_file(&self, folder: &Path, name: &str, bytes: &[u8]) -> Result<Value, ExportError> {
-        let create = |path: &Path| OpenOptions::new().write(true).create_new(true).open(path);
-        let (path, mut file) = first_free(folder, name, create)?;
+        let (path, mut file) = first_free(folder, name, private::new_file)?;
         match file.write_all(bytes) {
             Ok(()) => {
                 let beneath = path.strip_prefix(&self.folder).unwrap_or(&path);

@@ -3,6 +3,7 @@
 //! What would surprise: whatever could make two machines differ is switched off or made the same, as floating-point numbers that
 //! are none; and a thread of its own counts the time of everything that runs, as nothing that runs can be asked.
 
+use super::extent;
 use super::guest::{Host, imports};
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -26,6 +27,16 @@ pub enum ModuleError {
     Large {
         /// Its size.
         bytes: u64,
+    },
+    /// Compiling it would take minutes, or gigabytes.
+    #[error(
+        "function {function} of the module is too intricate to be compiled where others wait ({excess}): split it, or have it optimised for size"
+    )]
+    Intricate {
+        /// Which, without those that are imported.
+        function: usize,
+        /// What there is too much of.
+        excess: String,
     },
     /// It is no module, or damaged, or asks for what is switched off.
     #[error("it is no WebAssembly module that can be used: {0}")]
@@ -91,6 +102,7 @@ impl Compiled {
         if bytes.len() as u64 > MAX_MODULE_BYTES {
             return Err(ModuleError::Large { bytes: bytes.len() as u64 });
         }
+        extent::check(bytes)?;
         let invalid = |error: wasmtime::Error| ModuleError::Invalid(format!("{error:#}"));
         let module = Module::from_binary(engine(), bytes).map_err(invalid)?;
         if !matches!(module.get_export("memory"), Some(ExternType::Memory(_))) {

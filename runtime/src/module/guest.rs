@@ -25,8 +25,8 @@ const LOGGED_LINES: u32 = 100;
 const LOGGED_BYTES: usize = 1 << 10;
 /// Names that one call may count under; the rest is not counted.
 const COUNTED_NAMES: usize = 64;
-/// What a table of functions may hold.
-const TABLE_ELEMENTS: usize = 1 << 20;
+/// What the tables of an instance may hold together.
+const TABLE_ELEMENTS: usize = 1 << 17;
 /// What a pair takes besides its bytes, empty ones too.
 const PAIR_BYTES: u64 = size_of::<(ShortKey, Short)>() as u64;
 /// Nothing more, where a length is asked for.
@@ -156,6 +156,8 @@ enum At {
 pub(super) struct Host {
     memory: Option<Memory>,
     memory_bytes: usize,
+    /// Of all its tables.
+    table_elements: usize,
     terms: Terms,
     at: At,
     /// Ticks that a call may last without asking for more, and what is left of them.
@@ -239,8 +241,13 @@ impl ResourceLimiter for Host {
         Ok(desired <= self.memory_bytes)
     }
 
-    fn table_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> Result<bool, Error> {
-        Ok(desired <= TABLE_ELEMENTS)
+    fn table_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> Result<bool, Error> {
+        let all = self.table_elements - current + desired;
+        if all > TABLE_ELEMENTS {
+            return Ok(false);
+        }
+        self.table_elements = all;
+        Ok(true)
     }
 }
 

@@ -90,6 +90,22 @@ fn a_module_sees_where_its_record_is_and_what_it_was_told() {
 }
 
 #[test]
+fn the_tables_of_an_instance_have_a_limit_together() {
+    // Four of which each alone would do; it says how large the last could be made.
+    let program = program(
+        r#"(table $a 60000 funcref) (table $b 60000 funcref) (table $c 0 funcref)
+        (func (export "map") (param i32 i32)
+            (i32.store8 (i32.const 0) (i32.add (i32.const 48)
+                (i32.lt_s (table.grow $c (ref.null func) (i32.const 20000)) (i32.const 0))))
+            (i32.store8 (i32.const 1) (i32.add (i32.const 48)
+                (i32.lt_s (table.grow $c (ref.null func) (i32.const 10000)) (i32.const 0))))
+            (call $emit (local.get 0) (local.get 1) (i32.const 0) (i32.const 2)))"#,
+    );
+    let (pairs, skips, _) = mapped(&program, "a\n");
+    assert_eq!((pairs, skips.len()), (vec![("a".to_owned(), "10".to_owned())], 0));
+}
+
+#[test]
 fn a_record_that_traps_is_left_out_and_the_next_begins_anew() {
     // It traps on an `x`, and puts out how many records it has seen since it began.
     let program = program(

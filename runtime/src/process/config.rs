@@ -10,10 +10,14 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, CommandFactory, FromArgMatches};
 use rabbit_reduce_core::nearest::{DidYouMean, nearest};
+use rustix::fs::OFlags;
 use std::ffi::OsString;
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::{env, fs, io};
+use std::{env, io};
 use toml::{Table, Value};
 
 /// The flag that names the file.
@@ -22,13 +26,16 @@ const FLAG: &str = "config";
 const HERE: &str = "rabbit-reduce.toml";
 /// The file beneath the folder of a person's configuration.
 const OF_PERSON: &str = "rabbit-reduce/config.toml";
+/// Bytes of such a file, at the most.
+const MAX_BYTES: u64 = 1 << 20;
 /// The programs: each may have a table.
 const PROGRAMS: [&str; 3] = ["producer", "worker", "aggregator"];
 /// Flags that a file cannot give: what they do is meant once.
 const NOT_IN_FILES: [&str; 5] = [FLAG, "yes", "help", "version", "then"];
-/// Flags that run something, open something up, write or delete files, or say where passwords go to: not from a file that only
-/// happened to lie in the current folder.
-const NOT_IN_FOUND_FILES: [&str; 26] = [
+/// Flags that run something, open something up, write or delete files, or say where passwords and input go to: not from a file
+/// that only happened to lie in the current folder.
+const NOT_IN_FOUND_FILES: [&str; 27] = [
+    "namespace",
     "mapper",
     "combiner",
     "reducer",
@@ -151,7 +158,7 @@ impl Config {
     /// # Errors
     /// If it cannot be read, or is no TOML.
     pub fn read(path: PathBuf) -> Result<Self, ConfigError> {
-        let text = match fs::read_to_string(&path) {
+        let text = match text_of(&path) {
             Ok(text) => text,
             Err(cause) => return Err(ConfigError::Unreadable { path, cause }),
         };
@@ -266,7 +273,25 @@ impl Config {
     }
 }
 
+/// The text of a regular file that is no longer than any such file is.
+fn text_of(path: &Path) -> io::Result<String> {
+    // Without this, a pipe would have us wait for somebody who writes to it.
+    let file = File::options().read(true).custom_flags(OFlags::NONBLOCK.bits() as i32).open(path)?;
+    let found = file.metadata()?;
+    if found.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    // One that was named may be no file, as /dev/null, but has an end.
+    let mut text = String::new();
+    file.take(MAX_BYTES + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > MAX_BYTES {
+        return Err(io::Error::other(format!("it has more than {MAX_BYTES} bytes")));
+    }
+    Ok(text)
+}
+
 /// The flags of a command, and of those beneath it.
+
 fn collect_flags<'c>(command: &'c Command, flags: &mut Vec<&'c Arg>) {
     flags.extend(command.get_arguments().filter(|flag| !flag.is_hide_set() && flag.get_long().is_some()));
     command.get_subcommands().for_each(|sub| collect_flags(sub, flags));

@@ -3,14 +3,13 @@
 //! It knows no format. What would surprise: what is no regular file (`/dev/null`, a pipe) is written as it is, never
 //! replaced; and a symbolic link stays one, its target is replaced.
 
+use crate::private;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use tempfile::{NamedTempFile, TempDir};
 
-/// A new file is its owner's alone: an answer may tell what its input was.
-const NEW_FILE_MODE: u32 = 0o600;
 const BUFFER_BYTES: usize = 64 << 10;
 
 /// An output file that could not be written.
@@ -79,7 +78,8 @@ impl Form {
             return Err(io::ErrorKind::InvalidInput.into());
         }
         let folder = folder_of(&target);
-        let builder_mode = Permissions::from_mode(NEW_FILE_MODE);
+        // A new file is its owner's alone: an answer may tell what its input was.
+        let builder_mode = Permissions::from_mode(private::FILE_MODE);
         let draft = tempfile::Builder::new().prefix(".rabbit-reduce-").permissions(builder_mode).tempfile_in(folder)?;
         if let Some(mode) = mode {
             draft.as_file().set_permissions(mode)?;
@@ -129,8 +129,7 @@ impl OutputFolder {
         };
         let target = target.map_err(failed)?;
         fs::metadata(folder_of(&target)).map_err(failed)?;
-        let draft =
-            tempfile::Builder::new().prefix(".rabbit-reduce-").tempdir_in(folder_of(&target)).map_err(failed)?;
+        let draft = private::temporary_folder(".rabbit-reduce-", folder_of(&target)).map_err(failed)?;
         if let Ok(found) = fs::metadata(path) {
             fs::set_permissions(draft.path(), found.permissions()).map_err(failed)?;
         }

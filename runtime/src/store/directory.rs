@@ -8,13 +8,13 @@ mod disk;
 mod draft;
 
 use super::{Put, Store, StoreError, Upload, path, start};
+use crate::private;
 use crate::process::chance;
 use disk::Disk;
 use draft::{Draft, DraftUpload};
 use std::collections::BTreeSet;
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -228,7 +228,7 @@ impl Place {
         let mut folders: Vec<&str> = path::above(path).filter(|folder| !folder.is_empty()).collect();
         folders.reverse();
         for folder in folders {
-            match DirBuilder::new().mode(disk::FOLDER_MODE).create(self.at(folder)) {
+            match private::new_folder(&self.at(folder)) {
                 Ok(()) => self.forget(folder),
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 // The one above was removed meanwhile: who needs the folders sees it, and makes them again.

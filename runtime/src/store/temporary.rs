@@ -6,6 +6,7 @@
 
 use super::directory::{DirectoryStore, Durability};
 use super::{Put, Store, StoreError, Upload};
+use crate::private;
 use std::io::{self, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
@@ -66,9 +67,7 @@ impl TemporaryStore {
     /// Fails if the folder cannot be made.
     pub fn new(parent: Option<&Path>) -> Result<Self, StoreError> {
         let parent = parent.map_or_else(std::env::temp_dir, Path::to_path_buf);
-        let folder = tempfile::Builder::new()
-            .prefix("rabbit-reduce-")
-            .tempdir_in(&parent)
+        let folder = private::temporary_folder("rabbit-reduce-", &parent)
             .map_err(|error| StoreError::before_the_name(&parent.display().to_string(), error))?;
         Ok(Self {
             store: DirectoryStore::open(folder.path(), Durability::Volatile)?,

@@ -178,6 +178,21 @@ fn what_a_terminal_shows_commands_nothing() {
     let mut script = room.command_of(Path::new("script"));
     let shown = Running::start(script.args(["-qec", &command, "/dev/null"])).ended().text(0);
     assert_eq!(shown, "a\\u{1b}[2J\t1\r\nb\t1\r\n");
+    // Nor does an error, whatever it repeats: commands of a job, places, settings of a file, what a command has said.
+    room.write("theirs.toml", "\"\\u001b]0;x\\u0007\" = 1\n");
+    let hostile = "\u{1b}]0;x\u{7}\u{202e}";
+    let noisy = format!("sh -c \"cat >/dev/null; echo '{hostile}' >&2; exit 3\"");
+    for args in [
+        &["--mapper", "cat", "--reducer", hostile][..],
+        &["--mapper", "cat", "--reducer", &noisy],
+        &["-o", &format!("no/{hostile}")],
+        &["--config", "theirs.toml"],
+        &[hostile],
+    ] {
+        let told = room.run("producer", &[&["run", "in.txt"], args].concat());
+        assert!(told.code != Some(0) && told.stderr.contains("\\u{"), "{args:?}: {:?}", told.stderr);
+        assert!(!told.stderr.contains(['\u{1b}', '\u{7}', '\u{202e}']), "{args:?}: {:?}", told.stderr);
+    }
 }
 
 #[test]

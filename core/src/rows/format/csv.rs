@@ -36,9 +36,13 @@ impl RowSink for Csv<'_> {
     }
 }
 
+/// Full-width forms of what begins a formula, which some spreadsheets take for it.
+const WIDE: [&str; 4] = ["\u{ff1d}", "\u{ff0b}", "\u{ff0d}", "\u{ff20}"];
+
 /// Text that is no formula to anybody. What begins with a `'` gets one too, so that all of it reads back.
 fn as_text(text: &[u8]) -> Cow<'_, [u8]> {
-    let suspect = matches!(text.first(), Some(b'=' | b'+' | b'-' | b'@' | b'\t' | b'\r' | b'\''));
+    let suspect = matches!(text.first(), Some(b'=' | b'+' | b'-' | b'@' | b'\t' | b'\r' | b'\n' | b'\''))
+        || WIDE.iter().any(|wide| text.starts_with(wide.as_bytes()));
     if suspect && !is_number(text) { Cow::Owned([b"'", text].concat()) } else { Cow::Borrowed(text) }
 }
 

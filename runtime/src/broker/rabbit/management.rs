@@ -9,6 +9,7 @@ use rabbit_reduce_core::permissions::Permissions;
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, Method, Response, Url};
 use serde_json::{Value, json};
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// How long an answer may take.
@@ -62,6 +63,12 @@ impl std::fmt::Debug for Login {
     }
 }
 
+/// Whether a URL leads to this machine.
+fn is_here(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    host == "localhost" || host.trim_matches(['[', ']']).parse().is_ok_and(|address: IpAddr| address.is_loopback())
+}
+
 impl Management {
     /// The API at `base`, such as `http://127.0.0.1:15672`.
     ///
@@ -74,6 +81,10 @@ impl Management {
         })?;
         if !base.username().is_empty() || base.password().is_some() {
             let reason = "the management API's URL holds a login: leave it out, that of the broker's URL is used";
+            return Err(bad(reason.to_owned()));
+        }
+        if url.is_encrypted() && base.scheme() == "http" && !is_here(&base) {
+            let reason = "passwords would go to the management API unencrypted: say https://, or ask it where it runs, at http://127.0.0.1:15672";
             return Err(bad(reason.to_owned()));
         }
         let (password, tls) = credentials.read().map_err(bad)?;
@@ -169,5 +180,24 @@ impl Management {
         let said = answer.text().await.unwrap_or_default();
         let reason = format!("{status} {}", said.chars().take(200).collect::<String>());
         Err(ManagementError::Refused { action: action.to_owned(), reason, user: user.clone() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn beside_an_encrypted_broker_passwords_go_nowhere_unencrypted_but_to_this_machine() {
+        let told = |base: &str, broker: &str| {
+            let made = Management::new(base, &broker.parse().unwrap(), &Credentials::default());
+            made.err().map(|error| error.to_string())
+        };
+        let refused = told("http://broker.lan:15672", "amqps://ann@broker.lan/%2f").unwrap();
+        assert!(refused.contains("unencrypted") && refused.contains("https://"), "{refused}");
+        for base in ["https://broker.lan:15671", "http://127.0.0.1:15672", "http://[::1]:15672", "http://localhost"] {
+            assert_eq!(told(base, "amqps://ann@broker.lan/%2f"), None, "{base}");
+        }
+        assert_eq!(told("http://broker:15672", "amqp://ann@broker/%2f"), None);
     }
 }

@@ -66,7 +66,8 @@ mod tests {
         // Nobody takes its connections, and when as many wait as may, the next one is not answered, as at a machine that is cut off.
         let silent = TcpListener::bind("127.0.0.1:0").unwrap();
         let full = silent.local_addr().unwrap();
-        let waiting: Vec<_> = (0..MOST_WAITING).map_while(|_| Waiting::connect_timeout(&full, HEAD_START).ok()).collect();
+        let waiting: Vec<_> =
+            (0..MOST_WAITING).map_while(|_| Waiting::connect_timeout(&full, HEAD_START).ok()).collect();
         assert!(waiting.len() < MOST_WAITING, "the queue is never full");
         let waits = tokio::time::timeout(2 * HEAD_START, first_of(vec![full])).await;
         assert!(waits.is_err(), "{waits:?}");

@@ -1,6 +1,7 @@
 use super::*;
 use crate::process::args::{BrokerArgs, LogArgs};
 use clap::{Parser, Subcommand};
+use std::fs;
 
 #[derive(Debug, Parser)]
 struct Flags {
@@ -121,12 +122,12 @@ fn what_is_no_setting_is_refused_by_name_with_what_may_be_meant() {
 #[test]
 fn a_file_that_was_only_found_runs_nothing_and_names_no_broker() {
     let found = |text| Config { found_here: true, ..config(text) }.settings("producer", &Flags::command());
-    assert!(found("namespace = 'x'").is_ok());
-    let refused = found("broker-url = 'amqp://elsewhere'").unwrap_err().to_string();
-    assert!(
-        refused.contains("broker-url: it is not taken from a file that only lies in the current folder"),
-        "{refused}"
-    );
+    assert!(found("[producer]\npartitions = 3").is_ok());
+    for (text, name) in [("broker-url = 'amqp://elsewhere'", "broker-url"), ("namespace = 'theirs'", "namespace")] {
+        let refused = found(text).unwrap_err().to_string();
+        let said = format!("{name}: it is not taken from a file that only lies in the current folder");
+        assert!(refused.contains(&said), "{refused}");
+    }
 }
 
 #[test]
@@ -162,6 +163,11 @@ fn a_file_that_is_no_toml_or_not_there_is_told_by_name() {
     let error = Config::read(path.clone()).unwrap_err().to_string();
     assert!(error.contains("c.toml cannot be read: No such file"), "{error}");
     fs::write(&path, "namespace = \n").unwrap();
-    let error = Config::read(path).unwrap_err().to_string();
+    let error = Config::read(path.clone()).unwrap_err().to_string();
     assert!(error.contains("c.toml, line 1: ") && !error.contains('\n'), "{error}");
+    let long = Config::read("/dev/zero".into()).unwrap_err().to_string();
+    assert!(long.contains("it has more than 1048576 bytes"), "{long}");
+    // Nobody writes to it, and nobody waits for that.
+    rustix::fs::mkfifoat(rustix::fs::CWD, &path.with_extension("pipe"), 0o600.into()).unwrap();
+    assert_eq!(Config::read(path.with_extension("pipe")).unwrap().table.len(), 0);
 }

@@ -2,12 +2,10 @@
 //!
 //! It knows nothing of stores. What would surprise: a volatile disk is this one without syncing, nothing else.
 
-use std::fs::{DirBuilder, File};
+use crate::private;
+use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
-
-pub(super) const FOLDER_MODE: u32 = 0o700;
 
 /// How to write to an open file, and how to make a file or a folder durable.
 #[derive(Clone, Copy, Debug)]
@@ -34,7 +32,7 @@ impl Disk {
         }
         let Some(parent) = folder.parent() else { return Ok(()) };
         self.make_folders(parent)?;
-        match DirBuilder::new().mode(FOLDER_MODE).create(folder) {
+        match private::new_folder(folder) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
             _ => self.sync_folder(parent),
         }

@@ -4,15 +4,15 @@
 //! `link` it counts its links; a network file system may have done what it says it did not.
 
 use super::{FOLDER_ATTEMPTS, Place, Put, StoreError, Upload};
+use crate::private;
 use crate::process::chance;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, BufWriter, ErrorKind, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-const FILE_MODE: u32 = 0o600;
 /// Runs are written in small pairs; this makes large writes of them.
 const BUFFER_BYTES: usize = 256 << 10;
 
@@ -29,8 +29,7 @@ impl Draft {
     /// Begins the file that is to have the name `path`.
     pub(super) fn new(place: &Arc<Place>, path: &str) -> Result<Self, StoreError> {
         let temporary = place.own(&chance::id().simple().to_string());
-        let opened = OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(&temporary);
-        match opened {
+        match private::new_file(&temporary) {
             Ok(file) => Ok(Self { place: Arc::clone(place), path: path.to_owned(), temporary, file, failed: false }),
             Err(error) => Err(StoreError::before_the_name(&place.shown(path), error)),
         }
