@@ -11,7 +11,8 @@ COPY . .
 RUN cargo chef prepare --recipe-path recipe.json
 
 FROM chef AS build
-# The libraries are a layer of their own, which lasts as long as Cargo.lock.
+# The libraries are a layer of their own, which lasts as long as Cargo.lock. What is no member of the workspace is in no recipe.
+COPY fuzz fuzz
 COPY --from=plan /source/recipe.json recipe.json
 RUN cargo chef cook --release --locked --recipe-path recipe.json
 COPY . .

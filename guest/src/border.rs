@@ -340,6 +340,25 @@ pub(crate) fn asked(mut ask: impl FnMut(*mut u8, usize) -> u32) -> Option<Vec<u8
 mod tests {
     use super::*;
 
+    /// Where addresses have 32 bits, as in a module; `scripts/miri` runs it on such a machine.
+    #[cfg(target_pointer_width = "32")]
+    #[test]
+    fn what_the_host_writes_is_what_a_program_is_given() {
+        for text in [&b"a record"[..], b"", &[7; 1000]] {
+            let length = text.len() as u32;
+            let at = reserve(length);
+            // SAFETY: so many bytes are reserved there.
+            unsafe { std::ptr::copy_nonoverlapping(text.as_ptr(), at as usize as *mut u8, text.len()) };
+            let record = given(at, length);
+            assert_eq!(record, text);
+            let mut block = Block::new();
+            block.given = GIVEN.with(|given| given.get());
+            block.put(&record[..text.len().min(9)], b"v");
+            assert_eq!(block.bytes[2..][..text.len().min(9)], text[..text.len().min(9)]);
+        }
+        assert_eq!(given(0, 0), b"");
+    }
+
     #[test]
     fn pairs_lie_behind_both_lengths() {
         let mut block = Block::new();

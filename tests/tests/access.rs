@@ -15,8 +15,10 @@ use rabbit_reduce_tests::processes::{Outcome, Room, Running, until};
 use rabbit_reduce_tests::seen;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use std::ffi::OsStr;
+use std::fs::Permissions;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 
 /// Who vouches for others, and a folder for what it makes.
 struct Authority {
@@ -204,6 +206,64 @@ fn a_certificate_changes_in_the_middle_of_a_job_and_nobody_starts_again() {
     assert_eq!(push.ended().text(0), expected);
     assert!(aggregator.lives() && worker.lives());
     seen::fault("a certificate changes", "whoever was connected connects anew with the new one, answer exact");
+}
+
+/// The one block of the page on several machines that says this.
+fn block(saying: &str) -> &'static str {
+    let page = include_str!("../../docs/machines.md");
+    let mut blocks = page.split("```").skip(1).step_by(2).filter(|block| block.contains(saying));
+    let found = blocks.next().unwrap_or_else(|| panic!("no block says {saying}"));
+    assert!(blocks.next().is_none(), "several blocks say {saying}");
+    found
+}
+
+/// An authority and the broker's certificate, made as the page does it.
+fn as_on_the_page() -> Room {
+    let room = Room::default();
+    for line in block("openssl req").lines().filter(|line| line.starts_with("openssl ")) {
+        let mut shell = room.command_of(Path::new("sh"));
+        let made = shell.args(["-ec", &line.replace("broker.lan", "localhost")]).output().unwrap();
+        assert!(made.status.success(), "{line}: {}", String::from_utf8_lossy(&made.stderr));
+    }
+    // The broker of a test may be another user's.
+    std::fs::set_permissions(room.path("broker-key.pem"), Permissions::from_mode(0o644)).unwrap();
+    room
+}
+
+#[test]
+fn a_broker_as_the_page_sets_it_up_is_used_and_another_authority_vouches_for_it_in_the_middle_of_a_job() {
+    let (before, after) = (as_on_the_page(), as_on_the_page());
+    let (port, management) = (free_port(), free_port());
+    let settings = block("listeners.ssl.default")
+        .replace("ini\nlisteners.tcp.1 = 127.0.0.1:5672\n", "")
+        .replace("listeners.ssl.default = 5671", &format!("listeners.ssl.1 = 127.0.0.1:{port}"))
+        .replace("/etc/rabbitmq", &before.path("").display().to_string());
+    let node = Node::with_plugins(&format!("{settings}management.tcp.port = {management}"), "rabbitmq_management");
+    node.control(&["add_user", "ann", FIRST]);
+    node.control(&["set_permissions", "ann", "^test-.*", "^test-.*", "^test-.*"]);
+    let mut namespace = Namespace::at(format!("amqps://ann@localhost:{port}/%2f?heartbeat=4"));
+    let [old, new] = [&before, &after].map(|room| std::fs::read_to_string(room.path("ca.pem")).unwrap());
+    let password = namespace.room.write("password", FIRST);
+    let (trusted, outdated) = (namespace.room.write("ca.pem", &old), namespace.room.write("old.pem", &old));
+    namespace.settings.insert("RABBIT_REDUCE_BROKER_PASSWORD_FILE", password.display().to_string());
+    namespace.settings.insert("RABBIT_REDUCE_BROKER_CA", trusted.display().to_string());
+    let expected = namespace.input(2000);
+    let mut aggregator = namespace.aggregator();
+    let push = namespace.producer(&["push", "--chunk-size", "8KiB", "--quiet", "in.txt"]);
+    namespace.room.write("ca.pem", format!("{old}{new}"));
+    for file in ["ca.pem", "broker.pem", "broker-key.pem"] {
+        std::fs::copy(after.path(file), before.path(file)).unwrap();
+    }
+    node.control(&["eval", "ssl:clear_pem_cache()."]);
+    node.control(&["close_all_connections", "the certificate has changed"]);
+    namespace.room.write("ca.pem", &new);
+    let mut worker = namespace.worker(&[]);
+    assert_eq!(push.ended().text(0), expected);
+    assert!(aggregator.lives() && worker.lives());
+    let mut asks = namespace.command("producer", &["jobs"]);
+    let refused = Running::start(asks.env("RABBIT_REDUCE_BROKER_CA", outdated)).ended();
+    refused.refused(4, &["invalid peer certificate", "--broker-ca"]);
+    seen::fault("another authority vouches for the broker", "who trusts both goes on, answer exact");
 }
 
 /// A broker, and a namespace on it that was set up for a user for each role.

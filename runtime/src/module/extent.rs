@@ -1,12 +1,14 @@
 //! How intricate a module's functions are, and with that what compiling them may take: refused is what would take minutes or
 //! gigabytes, of whoever compiles it.
 //!
-//! It reads bytes and compiles nothing; what cannot be read here is the compiler's to refuse. What would surprise: not the length
-//! of a function counts but how often its ways part and meet, and how many values are carried along them; loops count most.
+//! It reads bytes and compiles nothing; what cannot be read here is the compiler's to refuse. What would surprise: the length of
+//! a function counts little beside how often its ways part and meet, and how many values are carried along them; loops count most.
 
 use super::compiled::ModuleError;
 use wasmparser::{BlockType, CompositeInnerType, FunctionBody, Operator, Parser, Payload};
 
+/// Bytes of a function: some of them take nearly a kilobyte each to compile.
+const MAX_BYTES: u64 = 256 << 10;
 /// Places of a function where ways part or meet: blocks, branches, and each of a table's.
 const MAX_JOINS: u64 = 20_000;
 /// The same, times the values that may be carried there: each such pair takes some hundred bytes to compile.
@@ -35,6 +37,7 @@ impl Extent {
     fn excess(&self) -> Option<String> {
         let carried = self.joins.saturating_mul(self.values);
         let limits = [
+            (self.bytes, MAX_BYTES, "bytes"),
             (self.joins, MAX_JOINS, "blocks and branches"),
             (carried, MAX_CARRIED, "blocks and branches times values"),
             (self.loops, MAX_LOOPS, "loops"),
@@ -47,7 +50,7 @@ impl Extent {
     /// About how long compiling it takes.
     const fn microseconds(&self) -> u64 {
         let squared = self.loops * self.loops / 6 + self.joins * self.joins / 500;
-        self.bytes + self.joins * self.values / 2 + squared
+        self.bytes * 2 + self.joins * self.values / 2 + squared
     }
 }
 
@@ -172,6 +175,8 @@ mod tests {
         assert!(blocks.contains("20001 blocks and branches"), "{blocks}");
         let arms = said(format!("(br_table {} (i32.const 1))", "0 ".repeat(20_001)), 0);
         assert!(arms.contains("blocks and branches"), "{arms}");
+        let long = said("(nop)".repeat(262_144), 0);
+        assert!(long.contains(" bytes, 262144 are the most"), "{long}");
         let carried = said("(block)".repeat(5000), 1000);
         assert!(carried.contains("5000000 blocks and branches times values"), "{carried}");
     }
