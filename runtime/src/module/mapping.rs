@@ -28,6 +28,9 @@ const LOOK_AHEAD: usize = 64;
 /// Records that are mapped in one call, in bytes: few enough that their pairs stay near the processor.
 const GATHERED_BYTES: usize = 4 << 10;
 
+/// What one record may put out, in bytes: whether it counts is known when it is done.
+const RECORD_OUTPUT_BYTES: u64 = 64 << 20;
+
 /// The chunk, and with what it is mapped.
 pub(super) struct Chunk<'c> {
     pub(super) running: &'c Running,
@@ -108,7 +111,16 @@ impl<'c> Chunk<'c> {
     fn tried(&self, guest: &mut Option<Guest>, record: &Piece<'_>, lines: &Lines) -> Result<Option<String>, CallError> {
         let guest = self.running.begun(guest)?;
         guest.source(record.name);
-        guest.map(record.bytes, record.offset, self.limits.output_bytes, lines.0.is_plain())
+        let limit = self.limits.output_bytes;
+        guest.map(record.bytes, record.offset, limit.min(RECORD_OUTPUT_BYTES), lines.0.is_plain()).map_err(|error| {
+            match error {
+                CallError::Output { .. } if limit > RECORD_OUTPUT_BYTES => {
+                    let mebibytes = RECORD_OUTPUT_BYTES >> 20;
+                    CallError::Trapped(format!("it puts out more than {mebibytes} MiB, which are held until it is done"))
+                }
+                other => other,
+            }
+        })
     }
 
     /// A record was stopped by a limit: it alone is at fault, unless the first and the last of the chunk fare no better.
@@ -203,7 +215,7 @@ impl<'c, P: Valued> Mapping<'_, 'c, P> {
         let limit = self.chunk.limits.output_bytes;
         let mapped = self.chunk.running.begun(&mut self.guest).and_then(|guest| {
             guest.source(first.name);
-            guest.map_all(&list, limit)
+            guest.map_all(&list, limit.min(RECORD_OUTPUT_BYTES))
         });
         if let Ok(None) = mapped {
             self.take_pairs(first)?;

@@ -46,6 +46,10 @@ fn program_with(import: &str, body: &str) -> NamedProgram {
 
 /// The pairs of a text, and what is left out of it.
 fn mapped(program: &NamedProgram, text: &str) -> (Vec<(String, String)>, Vec<String>, u64) {
+    mapped_within(1 << 20, program, text)
+}
+
+fn mapped_within(output_bytes: u64, program: &NamedProgram, text: &str) -> (Vec<(String, String)>, Vec<String>, u64) {
     let piece = Piece {
         source: SourceNumber(3),
         name: b"source.txt",
@@ -56,7 +60,7 @@ fn mapped(program: &NamedProgram, text: &str) -> (Vec<(String, String)>, Vec<Str
         column: None,
     };
     let at = MapPlace { job: JobId(uuid::Uuid::nil()), chunk: ChunkNumber(0), alone: false };
-    let limits = Limits { partitions: 1, segment_bytes: 1 << 20, output_bytes: 1 << 20, budget_bytes: 1 << 20 };
+    let limits = Limits { partitions: 1, segment_bytes: 1 << 20, output_bytes, budget_bytes: 1 << 20 };
     let mapped = program.map_chunk(&at, &[piece], LeftOut::default(), limits, &NoScratch, &mut ());
     let mut mapped = mapped.unwrap();
     let mut pairs = rabbit_reduce_core::pairs::PairReader::new(mapped.body(0, 0).unwrap());
@@ -87,6 +91,20 @@ fn a_module_sees_where_its_record_is_and_what_it_was_told() {
     let pair = |key: &str| (key.to_owned(), "value".to_owned());
     assert_eq!(pairs, [pair("source.t"), pair("source.txt")]);
     assert_eq!(skips, [""; 0]);
+}
+
+#[test]
+fn a_record_that_puts_out_more_than_is_held_for_one_is_left_out() {
+    // On an `x`, pairs of 60,000 bytes without end; of anything else one.
+    let program = program(
+        r#"(func (export "map") (param i32 i32)
+            (call $emit (local.get 0) (local.get 1) (i32.const 0) (i32.const 0))
+            (if (i32.eq (i32.load8_u (local.get 0)) (i32.const 120)) (then
+                (loop (call $emit (i32.const 0) (i32.const 60000) (i32.const 0) (i32.const 0)) (br 0)))))"#,
+    );
+    let (pairs, skips, _) = mapped_within(1 << 30, &program, "a\nx\nb\n");
+    assert_eq!(pairs.iter().map(|(key, _)| key.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+    assert_eq!(skips, ["102 it puts out more than 64 MiB, which are held until it is done"]);
 }
 
 #[test]
