@@ -27,7 +27,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Commands of others that the pages may use; what they do is theirs.
-const OTHERS: [&str; 15] = [
+const OTHERS: [&str; 19] = [
+    "chmod",
+    "openssl",
+    "rm",
+    "scp",
     "cp",
     "rabbitmqctl",
     "mkdir",
@@ -65,7 +69,7 @@ const VARIABLES: [&str; 17] = [
     "PATH",
 ];
 /// Flags of other programs that the text names.
-const FOREIGN_FLAGS: [&str; 6] = ["--locked", "--now", "--wait", "--rm", "--volumes", "--test"];
+const FOREIGN_FLAGS: [&str; 7] = ["--profile", "--locked", "--now", "--wait", "--rm", "--volumes", "--test"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a member lies in the workspace").to_owned()

@@ -116,7 +116,9 @@ impl<'c> Chunk<'c> {
             match error {
                 CallError::Output { .. } if limit > RECORD_OUTPUT_BYTES => {
                     let mebibytes = RECORD_OUTPUT_BYTES >> 20;
-                    CallError::Trapped(format!("it puts out more than {mebibytes} MiB, which are held until it is done"))
+                    CallError::Trapped(format!(
+                        "it puts out more than {mebibytes} MiB, which are held until it is done"
+                    ))
                 }
                 other => other,
             }
