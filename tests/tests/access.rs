@@ -464,6 +464,17 @@ fn no_password_is_in_any_output_whatever_goes_wrong() {
     let mut command = namespace.command("producer", &["set-up", "--help"]);
     let help = Running::start(command.env("RABBIT_REDUCE_MANAGEMENT_URL", &url)).ended();
     assert!(!said(&misplaced).contains("s3cret") && !said(&help).contains("s3cret"));
+    // Nor the keys of a bucket.
+    for log in ["", "trace"] {
+        let mut command = namespace.command("aggregator", &["--store", "s3://bucket/folder"]);
+        command
+            .env("RABBIT_REDUCE_LOG", log)
+            .env("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+            .env("AWS_ALLOW_HTTP", "true");
+        command.env("AWS_SECRET_ACCESS_KEY", "s3cret-key").env("AWS_SESSION_TOKEN", "s3cret-token");
+        let closed = Running::start(command.env("AWS_ACCESS_KEY_ID", "id").env("AWS_REGION", "here")).ended();
+        assert!(closed.code == Some(5) && !said(&closed).contains("s3cret"), "{}", said(&closed));
+    }
     // What is no text is no reason to give up.
     let mut command = namespace.command("producer", &["push"]);
     command.arg(OsStr::from_bytes(b"caf\xe9")).env("AMQP_URL", &urls[3]);

@@ -291,7 +291,6 @@ fn text_of(path: &Path) -> io::Result<String> {
 }
 
 /// The flags of a command, and of those beneath it.
-
 fn collect_flags<'c>(command: &'c Command, flags: &mut Vec<&'c Arg>) {
     flags.extend(command.get_arguments().filter(|flag| !flag.is_hide_set() && flag.get_long().is_some()));
     command.get_subcommands().for_each(|sub| collect_flags(sub, flags));

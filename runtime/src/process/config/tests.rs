@@ -168,6 +168,6 @@ fn a_file_that_is_no_toml_or_not_there_is_told_by_name() {
     let long = Config::read("/dev/zero".into()).unwrap_err().to_string();
     assert!(long.contains("it has more than 1048576 bytes"), "{long}");
     // Nobody writes to it, and nobody waits for that.
-    rustix::fs::mkfifoat(rustix::fs::CWD, &path.with_extension("pipe"), 0o600.into()).unwrap();
+    rustix::fs::mkfifoat(rustix::fs::CWD, path.with_extension("pipe"), 0o600.into()).unwrap();
     assert_eq!(Config::read(path.with_extension("pipe")).unwrap().table.len(), 0);
 }
