@@ -13,7 +13,8 @@ RUN cargo chef prepare --recipe-path recipe.json
 FROM chef AS build
 # Without lines of source in what failures print: they are most of the size.
 ENV CARGO_PROFILE_RELEASE_STRIP=debuginfo
-# The libraries are a layer of their own, which lasts as long as Cargo.lock. What is no member of the workspace is in no recipe.
+# The libraries are a layer of their own, which lasts as long as Cargo.lock and what is in fuzz: that is no member of the
+# workspace, and so in no recipe.
 COPY fuzz fuzz
 COPY --from=plan /source/recipe.json recipe.json
 RUN cargo chef cook --release --locked --recipe-path recipe.json

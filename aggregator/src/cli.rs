@@ -127,6 +127,7 @@ impl Cli {
     /// # Errors
     /// With the exit code that the failure means.
     pub async fn work(self, programs: Programs, shutdown: Shutdown) -> Result<Exit, Failure> {
+        self.commands.prepare()?;
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let scratch = self.temporary.clone().unwrap_or_else(std::env::temp_dir);
         let least = || memory_default().max(ByteSize(least_memory_bytes(SEGMENT_BYTES)));

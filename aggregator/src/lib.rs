@@ -696,14 +696,17 @@ async fn feed(
 /// Hears what other aggregators did.
 async fn listen(broker: Arc<dyn Broker>, incoming: mpsc::Sender<Incoming>) -> Result<(), BrokerError> {
     loop {
-        if let Ok(mut inbox) = broker.inbox().await {
-            while let Some(message) = inbox.next().await {
-                if let Ok((news, _)) = message::decode::<News>(&message)
-                    && incoming.send(Incoming::Event(Event::Heard(news))).await.is_err()
-                {
-                    return Ok(());
+        match broker.inbox().await {
+            Ok(mut inbox) => {
+                while let Some(message) = inbox.next().await {
+                    if let Ok((news, _)) = message::decode::<News>(&message)
+                        && incoming.send(Incoming::Event(Event::Heard(news))).await.is_err()
+                    {
+                        return Ok(());
+                    }
                 }
             }
+            Err(error) => tracing::warn!(%error, "no news is heard; trying again"),
         }
         pause_before(9).await;
     }

@@ -37,9 +37,19 @@ const BLOCK: (usize, usize) = (256 << 10, 4);
 /// Steps under way in this process, one at a time.
 #[derive(Clone)]
 pub(crate) struct Steps {
-    /// And whether each was to be gone on with meanwhile, and taken: what was seen of it may be older than that.
-    going: Arc<Mutex<BTreeMap<JobId, Option<bool>>>>,
+    /// And what came meanwhile for each: what was seen of it may be older than that.
+    going: Arc<Mutex<BTreeMap<JobId, Meanwhile>>>,
     turn: Arc<Semaphore>,
+}
+
+/// What came for a step while somebody was at it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Meanwhile {
+    Nothing,
+    /// It may go on by now.
+    Told,
+    /// Somebody wants it taken, whoever is at it.
+    Asked,
 }
 
 /// Which result a step reads: put once, before anything of it is published.
@@ -103,30 +113,37 @@ impl Steps {
     ) -> Vec<Event> {
         {
             let mut going = self.going.lock().expect("nobody panics with it");
-            if let Some(again) = going.get_mut(&job) {
-                *again = Some(asked || *again == Some(true));
+            if let Some(meanwhile) = going.get_mut(&job) {
+                *meanwhile = (*meanwhile).max(if asked { Meanwhile::Asked } else { Meanwhile::Told });
                 return Vec::new();
             }
-            going.insert(job, None);
+            going.insert(job, Meanwhile::Nothing);
         }
-        let (mut events, mut asked) = (Vec::new(), asked);
+        let mut asked = asked;
         loop {
             let published = tokio::select! {
                 biased;
-                () = shutdown.graceful() => Ok(Vec::new()),
+                () = shutdown.graceful() => Ok(Some(Vec::new())),
                 published = self.look_and_publish(archive.clone(), Arc::clone(&broker), shutdown, job, asked) => published,
             };
-            events.extend(published.unwrap_or_else(|error| {
+            let done = published.unwrap_or_else(|error| {
                 tracing::warn!(%job, error = start::chain(&error), "a step is not given all of its input; it will be tried again");
-                Vec::new()
-            }));
+                Some(Vec::new())
+            });
             let mut going = self.going.lock().expect("nobody panics with it");
-            let Some(again) = going.remove(&job).flatten() else { return events };
-            going.insert(job, None);
-            asked = again;
+            let meanwhile = going.remove(&job);
+            match (done, meanwhile) {
+                (Some(events), _) => return events,
+                (None, Some(Meanwhile::Told | Meanwhile::Asked)) => {
+                    going.insert(job, Meanwhile::Nothing);
+                    asked = meanwhile == Some(Meanwhile::Asked);
+                }
+                (None, _) => return Vec::new(),
+            }
         }
     }
 
+    /// What has come of it; nothing if there was nothing to do, as far as could be seen.
     async fn look_and_publish(
         &self,
         archive: Archive,
@@ -134,12 +151,12 @@ impl Steps {
         shutdown: &Shutdown,
         job: JobId,
         asked: bool,
-    ) -> Result<Vec<Event>, StepError> {
+    ) -> Result<Option<Vec<Event>>, StepError> {
         let (mut take, mut seen) = (asked, None);
         loop {
             let looking = archive.clone();
             match blocking(move || looking.step(job, take)).await? {
-                Found::Nothing => return Ok(Vec::new()),
+                Found::Nothing => return Ok(None),
                 Found::Busy(newest) => {
                     take = seen == Some(newest);
                     if !take {
@@ -149,11 +166,11 @@ impl Steps {
                 }
                 Found::Over(end, then) => {
                     let ended = Event::Ended(job, Ok(Some(end)));
-                    return Ok([ended].into_iter().chain(then.map(|then| Event::Waits(then, false))).collect());
+                    return Ok(Some([ended].into_iter().chain(then.map(|then| Event::Waits(then, false))).collect()));
                 }
                 Found::Work(work) => {
                     let _turn = self.turn.acquire().await;
-                    return publish(archive, broker, shutdown, job, *work).await;
+                    return publish(archive, broker, shutdown, job, *work).await.map(Some);
                 }
             }
         }

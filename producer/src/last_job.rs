@@ -5,6 +5,7 @@
 //! them does not know it.
 
 use rabbit_reduce_core::id::JobId;
+use rabbit_reduce_runtime::private;
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder};
 use std::io::{self, Write};
@@ -12,8 +13,6 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
-/// For this user only: what somebody works on is nobody else's.
-const FOLDER_MODE: u32 = 0o700;
 /// More than an id takes, however it is written.
 const MAX_NOTE_BYTES: u64 = 256;
 
@@ -112,7 +111,8 @@ impl LastJob {
 
     fn replace(&self, job: JobId) -> io::Result<()> {
         let folder = self.path.parent().expect("a note lies in our folder");
-        DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(folder)?;
+        // What somebody works on is nobody else's.
+        DirBuilder::new().recursive(true).mode(private::FOLDER_MODE).create(folder)?;
         // A temporary file is its owner's alone, and stays so under its new name.
         let mut draft = NamedTempFile::with_prefix_in(".last-job.", folder)?;
         writeln!(draft, "{job}")?;

@@ -59,9 +59,20 @@ pub struct Client {
     /// Where it asks.
     pub broker: Arc<dyn Broker>,
     waiting: Waiting,
-    name: watch::Receiver<Option<String>>,
+    line: watch::Receiver<Line>,
     news: Arc<Notify>,
     _listening: Arc<Listening>,
+}
+
+/// Where answers come in.
+#[derive(Clone, Debug)]
+enum Line {
+    /// Nowhere just now.
+    Down,
+    /// In this private queue.
+    Up(String),
+    /// Nowhere, unless somebody does something about it.
+    Refused(BrokerError),
 }
 
 struct Listening(AbortHandle);
@@ -76,11 +87,11 @@ impl Client {
     /// Opens the private queue, now and whenever it is lost.
     #[must_use]
     pub fn new(broker: Arc<dyn Broker>) -> Self {
-        let (named, name) = watch::channel(None);
+        let (told, line) = watch::channel(Line::Down);
         let (waiting, news): (Waiting, _) = (Arc::default(), Arc::new(Notify::new()));
-        let listening = listen(Arc::clone(&broker), Arc::clone(&waiting), named, Arc::clone(&news));
+        let listening = listen(Arc::clone(&broker), Arc::clone(&waiting), told, Arc::clone(&news));
         let listening = Arc::new(Listening(tokio::spawn(listening).abort_handle()));
-        Self { broker, waiting, name, news, _listening: listening }
+        Self { broker, waiting, line, news, _listening: listening }
     }
 
     /// Waits until somebody tells any news, which is a reason to ask again.
@@ -176,13 +187,14 @@ impl Client {
 
     async fn send(&self, id: Uuid, ask: &Ask, body: &[u8]) -> Result<(), BrokerError> {
         let reply_to = loop {
-            // Changed or not, the newest name counts; the sender lives as long as the listening task.
-            if let Ok(name) = self.name.clone().wait_for(Option::is_some).await
-                && let Some(name) = name.clone()
-            {
-                break name;
+            // Changed or not, the newest counts; the sender lives as long as the listening task.
+            let mut line = self.line.clone();
+            let line = line.wait_for(|line| !matches!(line, Line::Down)).await.map_or(Line::Down, |line| line.clone());
+            match line {
+                Line::Up(name) => break name,
+                Line::Refused(error) => return Err(error),
+                Line::Down => pause_before(9).await,
             }
-            pause_before(9).await;
         };
         let expires_ms = clock::now_ms() + u64::try_from(EXPIRY.as_millis()).unwrap_or(u64::MAX);
         let request = Request { id, reply_to, expires_ms, ask: ask.clone() };
@@ -201,11 +213,11 @@ impl Drop for Forget<'_> {
     }
 }
 
-async fn listen(broker: Arc<dyn Broker>, waiting: Waiting, named: watch::Sender<Option<String>>, news: Arc<Notify>) {
+async fn listen(broker: Arc<dyn Broker>, waiting: Waiting, told: watch::Sender<Line>, news: Arc<Notify>) {
     loop {
         match broker.inbox().await {
             Ok(mut inbox) => {
-                named.send_replace(Some(inbox.name().to_owned()));
+                told.send_replace(Line::Up(inbox.name().to_owned()));
                 while let Some(message) = inbox.next().await {
                     if let Ok((Reply { id, answer }, body)) = message::decode::<Reply>(&message) {
                         let asked = waiting.lock().expect("nobody panics with it").remove(&id);
@@ -215,9 +227,14 @@ async fn listen(broker: Arc<dyn Broker>, waiting: Waiting, named: watch::Sender<
                         news.notify_one();
                     }
                 }
-                named.send_replace(None);
+                told.send_replace(Line::Down);
             }
-            Err(error) => tracing::debug!(%error, "no private queue; trying again"),
+            Err(error) => {
+                tracing::debug!(%error, "no private queue; trying again");
+                if !error.may_pass() {
+                    told.send_replace(Line::Refused(error));
+                }
+            }
         }
         pause_before(8).await;
     }

@@ -28,6 +28,7 @@ use rabbit_reduce_core::pairs::PairSource;
 use rabbit_reduce_core::program::{AnyProgram, Combiner, MapPlace, Programs, ReducePlace};
 use rabbit_reduce_core::rows::RowSink;
 use rabbit_reduce_core::table::Scratch;
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -69,6 +70,14 @@ pub enum Permission {
 #[must_use]
 pub fn with_commands(programs: Programs, permission: Permission) -> Programs {
     programs.with_options(NAME, move |options| Ok(Arc::new(CommandProgram::of(options, &permission)?)))
+}
+
+/// Lets no other process of our user read our environment and our memory, and what is secret there: commands are such processes.
+///
+/// # Errors
+/// If the system knows no such thing.
+pub fn keep_from_commands() -> io::Result<()> {
+    Ok(set_dumpable_behavior(DumpableBehavior::NotDumpable)?)
 }
 
 #[derive(Debug)]

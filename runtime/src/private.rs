@@ -1,4 +1,7 @@
 //! Folders and files for their owner alone, whatever the process was told about modes.
+//!
+//! It knows nothing of what is in them. What would surprise: what is there already is an error, whoever made it; and only a
+//! temporary folder removes itself.
 
 use std::fs::{File, Permissions};
 use std::io;
@@ -9,7 +12,7 @@ use tempfile::TempDir;
 /// Of folders.
 pub const FOLDER_MODE: u32 = 0o700;
 /// Of files.
-pub const FILE_MODE: u32 = 0o600;
+pub(crate) const FILE_MODE: u32 = 0o600;
 
 /// A new folder, which goes when it is dropped.
 ///

@@ -8,6 +8,7 @@ use rabbit_reduce_tests::seen;
 use std::fs::Permissions;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
+use std::process::Command;
 
 /// A user who may do nothing much.
 const NOBODY: u32 = 65534;
@@ -183,6 +184,38 @@ fn a_command_sees_where_it_is_and_nothing_of_who_runs_it() {
     seen::fault("a command looks for credentials in its environment", "there are none");
 }
 
+/// Root may read everything, so somebody else is to run this in a room.
+fn as_nobody(room: &Room, command: &mut Command) {
+    if std::fs::metadata("/proc/self").unwrap().uid() == 0 {
+        for folder in [".", "tmp"] {
+            std::fs::set_permissions(room.path(folder), Permissions::from_mode(0o777)).unwrap();
+        }
+        command.uid(NOBODY).gid(NOBODY);
+    }
+}
+
+#[test]
+fn a_command_reads_no_process_of_the_roles_though_none_of_them_runs_it() {
+    let namespace = Namespace::default();
+    namespace.room.write("in.txt", "x\n");
+    let secret = "hunter3";
+    let start = |role: &str, args: &[&str]| {
+        let mut command = namespace.command(role, args);
+        as_nobody(&namespace.room, command.env("RABBIT_REDUCE_TEST_SECRET", secret));
+        Running::start(&mut command)
+    };
+    let mut roles = [
+        start("worker", &["--threads", "1", "--allow-commands"]),
+        start("aggregator", &["--store", "store", "--allow-commands"]),
+    ];
+    roles[0].says("working");
+    roles[1].says("aggregating");
+    let search =
+        r#"sh -c 'cat >/dev/null; cat /proc/[0-9]*/environ 2>/dev/null | tr "\\0" "\\n" | grep hunter3; echo looked'"#;
+    assert_eq!(namespace.ask(&["push", "--quiet", "--mapper", search, "in.txt"]).text(0), "looked\t\n");
+    assert!(roles.iter_mut().all(Running::lives));
+}
+
 #[test]
 fn a_command_reads_nothing_of_the_process_that_runs_it_nor_others_what_is_the_commands() {
     let room = Room::default();
@@ -190,13 +223,7 @@ fn a_command_reads_nothing_of_the_process_that_runs_it_nor_others_what_is_the_co
     let mapper = r#"sh -c 'cat >/dev/null; tr "\\0" "\\n" </proc/$PPID/environ; echo looked; stat -c "mode %a" .'"#;
     let mut run = room.command("producer");
     run.args(["run", "--quiet", "--mapper", mapper, "in.txt"]).env("RABBIT_REDUCE_TEST_SECRET", "hunter2");
-    if std::fs::metadata("/proc/self").unwrap().uid() == 0 {
-        // Root may read everything, so it is somebody else.
-        for folder in [".", "tmp"] {
-            std::fs::set_permissions(room.path(folder), Permissions::from_mode(0o777)).unwrap();
-        }
-        run.uid(NOBODY).gid(NOBODY);
-    }
+    as_nobody(&room, &mut run);
     let told = Running::start(&mut run).ended().text(0);
     assert_eq!(told, "looked\t\nmode 700\t\n");
     seen::fault("a command reads the process that runs it", "the system lets it not");

@@ -233,7 +233,9 @@ async fn beyond_loopback_a_token_and_a_certificate_are_demanded() {
         let known = Site::send(site.request(Method::GET, path).basic_auth("anyone", Some("s3cret"))).await;
         assert_eq!(known.status, 200, "{path}");
     }
-    assert_eq!(site.get("/healthz").await.status, 200);
+    let health = site.get("/healthz").await;
+    assert_eq!(health.status, 200);
+    assert_eq!(health.headers["connection"], "close", "who is not let in keeps no place");
     assert!(!aggregator.said().contains("s3cret"));
     seen::fault("a stranger at the page", "nothing but health without the token; not served at all without TLS");
 }

@@ -77,6 +77,7 @@ impl Cli {
     /// # Errors
     /// With the exit code that the failure means.
     pub async fn work(self, programs: Programs, shutdown: Shutdown) -> Result<Exit, Failure> {
+        self.commands.prepare()?;
         let roots = Roots::beneath(&self.input_roots)
             .map_err(|error| Failure::new(Exit::Usage, format!("--input-root {error}")))?;
         let processors = std::thread::available_parallelism().map_or(1, usize::from);

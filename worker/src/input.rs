@@ -104,8 +104,11 @@ impl Roots {
                     Ok(real) => real,
                     // Nobody is told what there is outside, and what there is not.
                     Err(error) => {
+                        let ours = |path: &Path| roots.iter().chain(named).any(|root| path.starts_with(root));
                         let is_plain = path.components().all(|part| part != Component::ParentDir);
-                        let is_ours = is_plain && roots.iter().chain(named).any(|root| path.starts_with(root));
+                        // What there is of it may lie beneath a root, whatever it is called.
+                        let there = path.ancestors().skip(1).find_map(|above| above.canonicalize().ok());
+                        let is_ours = (is_plain && ours(path)) || there.is_some_and(|there| ours(&there));
                         return Err(if is_ours { unreadable(error) } else { outside() });
                     }
                 };
@@ -205,6 +208,7 @@ mod tests {
             assert!(matches!(refused, Err(InputError::Outside { .. })), "it tells what there is: {refused:?}");
         }
         assert!(roots.open(&missing(inside.join("c"))).unwrap_err().may_pass());
+        assert!(roots.open(&missing(outside.join("../in/d/c"))).unwrap_err().may_pass());
         // As whoever named the root calls it, though it is a link.
         let called = folder.path().join("called");
         std::os::unix::fs::symlink(&inside, &called).unwrap();

@@ -218,12 +218,15 @@ async fn feed(
 /// Hears which jobs ended.
 async fn listen(shared: Arc<Shared>) -> Result<(), BrokerError> {
     loop {
-        if let Ok(mut inbox) = shared.broker.inbox().await {
-            while let Some(message) = inbox.next().await {
-                if let Ok((News::Ended(job) | News::Removed(job), _)) = message::decode::<News>(&message) {
-                    shared.remember(job);
+        match shared.broker.inbox().await {
+            Ok(mut inbox) => {
+                while let Some(message) = inbox.next().await {
+                    if let Ok((News::Ended(job) | News::Removed(job), _)) = message::decode::<News>(&message) {
+                        shared.remember(job);
+                    }
                 }
             }
+            Err(error) => tracing::warn!(%error, "no news is heard; trying again"),
         }
         pause_before(9).await;
     }

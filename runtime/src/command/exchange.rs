@@ -9,10 +9,7 @@ use super::descendants;
 use crate::process::clock;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
-use rustix::process::{
-    DumpableBehavior, Pid, Resource, Rlimit, Signal, WaitId, WaitIdOptions, kill_process_group, prlimit,
-    set_dumpable_behavior, waitid,
-};
+use rustix::process::{Pid, Resource, Rlimit, Signal, WaitId, WaitIdOptions, kill_process_group, prlimit, waitid};
 use std::collections::VecDeque;
 use std::fmt::Debug;
 use std::fs::File;
@@ -178,8 +175,7 @@ impl Running {
     fn start<E: Debug>(invocation: &Invocation<'_>) -> Result<Self, ExchangeError<E>> {
         let Invocation { words, folder, variables, limits, .. } = invocation;
         let (program, arguments) = words.split_first().expect("a command has a word");
-        // It has our user: without this it could read our environment and our memory, and what is secret there.
-        set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(io::Error::from)?;
+        super::keep_from_commands()?;
         let mut command = Command::new(program);
         command.args(arguments).current_dir(folder).env_clear().envs(variables.iter().cloned()).process_group(0);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());

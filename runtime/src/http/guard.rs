@@ -135,6 +135,10 @@ pub(super) async fn guarded(State(guard): State<Arc<Guard>>, mut request: Reques
     };
     let headers = response.headers_mut();
     let mut says = |name: HeaderName, value: &'static str| drop(headers.insert(name, HeaderValue::from_static(value)));
+    if !admitted {
+        // There are only so many, and who is not let in keeps none.
+        says(header::CONNECTION, "close");
+    }
     says(header::CONTENT_SECURITY_POLICY, POLICY);
     says(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
     says(header::X_FRAME_OPTIONS, "DENY");

@@ -30,11 +30,11 @@ pub enum ModuleError {
     },
     /// Compiling it would take minutes, or gigabytes.
     #[error(
-        "function {function} of the module is too intricate to be compiled where others wait ({excess}): split it, or have it optimised for size"
+        "{what} is too intricate to be compiled where others wait ({excess}): split it, or have it optimised for size"
     )]
     Intricate {
-        /// Which, without those that are imported.
-        function: usize,
+        /// The module, or which of its functions, without those that are imported.
+        what: String,
         /// What there is too much of.
         excess: String,
     },

@@ -26,7 +26,7 @@ const LOGGED_BYTES: usize = 1 << 10;
 /// Names that one call may count under; the rest is not counted.
 const COUNTED_NAMES: usize = 64;
 /// What the tables of an instance may hold together.
-const TABLE_ELEMENTS: usize = 1 << 17;
+pub(super) const TABLE_ELEMENTS: usize = 1 << 17;
 /// What a pair takes besides its bytes, empty ones too.
 const PAIR_BYTES: u64 = size_of::<(ShortKey, Short)>() as u64;
 /// Nothing more, where a length is asked for.
@@ -241,7 +241,11 @@ impl ResourceLimiter for Host {
         Ok(desired <= self.memory_bytes)
     }
 
-    fn table_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> Result<bool, Error> {
+    fn table_growing(&mut self, current: usize, desired: usize, most: Option<usize>) -> Result<bool, Error> {
+        // What its own limit forbids takes nothing of ours.
+        if most.is_some_and(|most| desired > most) {
+            return Ok(true);
+        }
         let all = self.table_elements - current + desired;
         if all > TABLE_ELEMENTS {
             return Ok(false);

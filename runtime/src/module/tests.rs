@@ -111,8 +111,9 @@ fn a_record_that_puts_out_more_than_is_held_for_one_is_left_out() {
 fn the_tables_of_an_instance_have_a_limit_together() {
     // Four of which each alone would do; it says how large the last could be made.
     let program = program(
-        r#"(table $a 60000 funcref) (table $b 60000 funcref) (table $c 0 funcref)
+        r#"(table $a 60000 funcref) (table $b 60000 funcref) (table $c 0 funcref) (table $d 0 10 funcref)
         (func (export "map") (param i32 i32)
+            (drop (table.grow $d (ref.null func) (i32.const 11000)))
             (i32.store8 (i32.const 0) (i32.add (i32.const 48)
                 (i32.lt_s (table.grow $c (ref.null func) (i32.const 20000)) (i32.const 0))))
             (i32.store8 (i32.const 1) (i32.add (i32.const 48)

@@ -5,9 +5,11 @@
 
 pub use super::byte_size::ByteSize;
 use super::config::ConfigArgs;
+use super::exit::Exit;
 pub use super::memory::memory_default;
+use super::start::Failure;
 use crate::broker::rabbit::Credentials;
-use crate::command::{Host, Limits, Permission};
+use crate::command::{Host, Limits, Permission, keep_from_commands};
 use crate::module;
 use crate::shipped::ShippedFiles;
 use std::convert::Infallible;
@@ -92,6 +94,15 @@ pub struct AllowArgs {
 }
 
 impl AllowArgs {
+    /// At the start of a process: where commands run, it keeps to itself what it knows.
+    ///
+    /// # Errors
+    /// If it cannot.
+    pub fn prepare(&self) -> Result<(), Failure> {
+        let kept = if self.allow_commands { keep_from_commands() } else { Ok(()) };
+        kept.map_err(|error| Failure::new(Exit::Bug, error))
+    }
+
     /// As it is asked for; with these words where it is not.
     #[must_use]
     pub fn permission(&self, refused: &'static str, scratch: &Path, files: &ShippedFiles) -> Permission {

@@ -140,14 +140,14 @@ impl Config {
         let folder = env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).filter(|folder| folder.is_absolute());
         let of_person = folder.or_else(home).map(|folder| (folder.join(OF_PERSON), false));
         for (path, found_here) in [Some((PathBuf::from(HERE), true)), of_person].into_iter().flatten() {
-            match Self::read(path) {
+            match Self::read_as(path, found_here) {
                 // A folder that we may not look into has nothing for us: a service has no home.
                 Err(ConfigError::Unreadable { cause, .. })
                     if matches!(
                         cause.kind(),
                         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::PermissionDenied
                     ) => {}
-                read => return read.map(|config| Some(Self { found_here, ..config })),
+                read => return read.map(Some),
             }
         }
         Ok(None)
@@ -158,11 +158,15 @@ impl Config {
     /// # Errors
     /// If it cannot be read, or is no TOML.
     pub fn read(path: PathBuf) -> Result<Self, ConfigError> {
-        let text = match text_of(&path) {
+        Self::read_as(path, false)
+    }
+
+    fn read_as(path: PathBuf, found_here: bool) -> Result<Self, ConfigError> {
+        let text = match text_of(&path, found_here) {
             Ok(text) => text,
             Err(cause) => return Err(ConfigError::Unreadable { path, cause }),
         };
-        text.parse::<Table>().map(|table| Self { path: path.clone(), found_here: false, table }).map_err(|error| {
+        text.parse::<Table>().map(|table| Self { path: path.clone(), found_here, table }).map_err(|error| {
             let at = error.span().map_or(0, |span| span.start.min(text.len()));
             let line = text.as_bytes()[..at].iter().filter(|&&byte| byte == b'\n').count() + 1;
             ConfigError::Malformed { path, line, reason: error.message().lines().collect::<Vec<_>>().join(" ") }
@@ -273,15 +277,22 @@ impl Config {
     }
 }
 
-/// The text of a regular file that is no longer than any such file is.
-fn text_of(path: &Path) -> io::Result<String> {
-    // Without this, a pipe would have us wait for somebody who writes to it.
-    let file = File::options().read(true).custom_flags(OFlags::NONBLOCK.bits() as i32).open(path)?;
+/// The text of a file that is no longer than any such file is. One that was only found has to be a file; what somebody has named
+/// may be anything that has an end.
+fn text_of(path: &Path, found_here: bool) -> io::Result<String> {
+    let mut options = File::options();
+    if found_here {
+        // Else a pipe would have us wait for somebody who writes to it.
+        options.custom_flags(OFlags::NONBLOCK.bits() as i32);
+    }
+    let file = options.read(true).open(path)?;
     let found = file.metadata()?;
     if found.is_dir() {
         return Err(io::ErrorKind::IsADirectory.into());
     }
-    // One that was named may be no file, as /dev/null, but has an end.
+    if found_here && !found.is_file() {
+        return Err(io::Error::other("it is no regular file: name it with --config"));
+    }
     let mut text = String::new();
     file.take(MAX_BYTES + 1).read_to_string(&mut text)?;
     if text.len() as u64 > MAX_BYTES {

@@ -167,7 +167,15 @@ fn a_file_that_is_no_toml_or_not_there_is_told_by_name() {
     assert!(error.contains("c.toml, line 1: ") && !error.contains('\n'), "{error}");
     let long = Config::read("/dev/zero".into()).unwrap_err().to_string();
     assert!(long.contains("it has more than 1048576 bytes"), "{long}");
-    // Nobody writes to it, and nobody waits for that.
+    // Nobody writes to it, and nobody waits for that in a folder where it only lies.
     rustix::fs::mkfifoat(rustix::fs::CWD, path.with_extension("pipe"), 0o600.into()).unwrap();
-    assert_eq!(Config::read(path.with_extension("pipe")).unwrap().table.len(), 0);
+    let pipe = path.with_extension("pipe");
+    let found = Config::read_as(pipe.clone(), true).unwrap_err().to_string();
+    assert!(found.contains("it is no regular file: name it with --config"), "{found}");
+    let writer = std::thread::spawn({
+        let pipe = pipe.clone();
+        move || fs::write(pipe, "namespace = 'n'").unwrap()
+    });
+    assert_eq!(Config::read(pipe).unwrap().table.len(), 1, "whoever names one waits for what comes");
+    writer.join().unwrap();
 }
