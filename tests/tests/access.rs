@@ -390,6 +390,26 @@ fn each_role_gets_along_with_what_set_up_gives_it() {
     seen::fault("a role with another's user", "it ends and names the permission that is missing");
 }
 
+#[test]
+fn whoever_may_have_no_answers_is_told_so_at_once() {
+    let broker = Divided::default();
+    let mut aggregator = broker.start("aggregator", Role::Aggregator, &["--store", "store"]);
+    assert_eq!(broker.ask(&["jobs"]).code, Some(0));
+    // As of a namespace that was set up by an earlier release.
+    let namespace = &broker.namespace.name;
+    let mine = format!("^{namespace}[.]private[.].*$");
+    let user = format!("{namespace}-producer");
+    broker.node.control(&[
+        "set_permissions",
+        &user,
+        &mine,
+        &format!("^({namespace}|{namespace}[.]private[.].*)$"),
+        &mine,
+    ]);
+    broker.ask(&["jobs"]).refused(4, &["read permission", ".answers", "producer set-up"]);
+    assert!(aggregator.lives());
+}
+
 #[tokio::test]
 async fn no_role_may_take_or_publish_what_it_has_no_need_of() {
     let broker = Divided::default();
