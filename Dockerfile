@@ -23,7 +23,8 @@ RUN cargo build --release --locked
 
 FROM ${RUN_IMAGE}
 # A new volume on this folder belongs to the user that writes to it.
-RUN groupadd --system --gid 10001 rabbit-reduce && useradd --system --uid 10001 --gid rabbit-reduce --no-create-home --shell /usr/sbin/nologin rabbit-reduce \
+RUN groupadd --system --gid 10001 rabbit-reduce \
+    && useradd --system --uid 10001 --gid rabbit-reduce --no-create-home --shell /usr/sbin/nologin rabbit-reduce \
     && install -d -o rabbit-reduce -g rabbit-reduce -m 0700 /var/lib/rabbit-reduce
 # Whom to trust on the way to brokers and buckets.
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/

@@ -706,6 +706,8 @@ async fn listen(broker: Arc<dyn Broker>, incoming: mpsc::Sender<Incoming>) -> Re
                     }
                 }
             }
+            // A broker that is away is told of by whoever consumes.
+            Err(error) if error.may_pass() => {}
             Err(error) => tracing::warn!(%error, "no news is heard; trying again"),
         }
         pause_before(9).await;

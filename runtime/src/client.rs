@@ -231,9 +231,7 @@ async fn listen(broker: Arc<dyn Broker>, waiting: Waiting, told: watch::Sender<L
             }
             Err(error) => {
                 tracing::debug!(%error, "no private queue; trying again");
-                if !error.may_pass() {
-                    told.send_replace(Line::Refused(error));
-                }
+                told.send_replace(if error.may_pass() { Line::Down } else { Line::Refused(error) });
             }
         }
         pause_before(8).await;

@@ -19,8 +19,13 @@ use std::path::{Component, Path, PathBuf};
 pub enum Roots {
     /// Anywhere: for a process that reads for the person who started it.
     Anywhere,
-    /// Beneath these folders, resolved; and as they were named, for what is not there now.
-    Beneath(Vec<PathBuf>, Vec<PathBuf>),
+    /// Beneath these folders.
+    Beneath {
+        /// Resolved.
+        resolved: Vec<PathBuf>,
+        /// As they were named, for what is not there now.
+        named: Vec<PathBuf>,
+    },
 }
 
 /// Why a piece cannot be read.
@@ -72,7 +77,8 @@ impl Roots {
             resolved.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", folder.display())))
         };
         let named = folders.iter().map(std::path::absolute).collect::<io::Result<_>>()?;
-        Ok(Self::Beneath(folders.iter().map(resolve).collect::<io::Result<_>>()?, named))
+        let resolved = folders.iter().map(resolve).collect::<io::Result<_>>()?;
+        Ok(Self::Beneath { resolved, named })
     }
 
     /// The folders that are all there is.
@@ -80,7 +86,7 @@ impl Roots {
     pub fn folders(&self) -> &[PathBuf] {
         match self {
             Self::Anywhere => &[],
-            Self::Beneath(folders, _) => folders,
+            Self::Beneath { resolved, .. } => resolved,
         }
     }
 
@@ -94,7 +100,7 @@ impl Roots {
         let unreadable = |source| InputError::Unreadable { path: shown.clone(), source };
         let opened = match self {
             Self::Anywhere => openat(CWD, path, FILE, Mode::empty()).map(File::from).map_err(io::Error::from),
-            Self::Beneath(roots, named) => {
+            Self::Beneath { resolved: roots, named } => {
                 let outside = || {
                     let roots = roots.iter().map(|root| root.display().to_string()).collect::<Vec<_>>();
                     let roots = if roots.is_empty() { "none".to_owned() } else { roots.join(", ") };

@@ -226,6 +226,8 @@ async fn listen(shared: Arc<Shared>) -> Result<(), BrokerError> {
                     }
                 }
             }
+            // A broker that is away is told of by whoever consumes.
+            Err(error) if error.may_pass() => {}
             Err(error) => tracing::warn!(%error, "no news is heard; trying again"),
         }
         pause_before(9).await;

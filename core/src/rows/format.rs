@@ -175,8 +175,23 @@ mod tests {
     #[test]
     fn in_csv_no_text_is_a_formula_and_no_number_is_changed() {
         let bytes = |text: &'static str| Cow::Borrowed(text.as_bytes());
-        let changed =
-            ["=1+1", "+a", "-1-1", "-", "-1.", "-.5", "--1", "@a", "\tx", "'=", "-1e5", "\u{ff1d}1+1", "\u{ff20}a"];
+        let changed = [
+            "=1+1",
+            "+a",
+            "-1-1",
+            "-",
+            "-1.",
+            "-.5",
+            "--1",
+            "@a",
+            "\tx",
+            "'=",
+            "-1e5",
+            "\u{ff1d}1",
+            "\u{ff0b}1",
+            "\u{ff0d}1",
+            "\u{ff20}a",
+        ];
         let unchanged = ["a=b", "", "-1", "+49", "-1.50", "1"];
         let rows: Vec<_> = changed
             .iter()
@@ -190,6 +205,8 @@ mod tests {
             .chain(unchanged.iter().map(|text| format!("{text},-1.5")))
             .collect();
         assert_eq!(written.lines().skip(1).collect::<Vec<_>>(), expected);
+        let broken = vec![vec![Cell::Bytes(bytes("\n=1"))]];
+        assert_eq!(written_in(&["key"], "csv", &broken), b"key\r\n\"'\n=1\"\r\n");
         let list = vec![vec![Cell::List(vec![bytes("=x"), bytes("=y")])]];
         assert_eq!(written_in(&["list"], "csv", &list), b"list\r\n\"'=x,=y\"\r\n");
     }

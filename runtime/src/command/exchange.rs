@@ -175,6 +175,7 @@ impl Running {
     fn start<E: Debug>(invocation: &Invocation<'_>) -> Result<Self, ExchangeError<E>> {
         let Invocation { words, folder, variables, limits, .. } = invocation;
         let (program, arguments) = words.split_first().expect("a command has a word");
+        // Roles have done so at their start; a process that runs commands for one person alone has not.
         super::keep_from_commands()?;
         let mut command = Command::new(program);
         command.args(arguments).current_dir(folder).env_clear().envs(variables.iter().cloned()).process_group(0);

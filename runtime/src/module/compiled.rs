@@ -33,7 +33,7 @@ pub enum ModuleError {
         "{what} is too intricate to be compiled where others wait ({excess}): split it, or have it optimised for size"
     )]
     Intricate {
-        /// The module, or which of its functions, without those that are imported.
+        /// The module, or which of its functions, those that are imported first.
         what: String,
         /// What there is too much of.
         excess: String,

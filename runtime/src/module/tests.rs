@@ -109,7 +109,8 @@ fn a_record_that_puts_out_more_than_is_held_for_one_is_left_out() {
 
 #[test]
 fn the_tables_of_an_instance_have_a_limit_together() {
-    // Four of which each alone would do; it says how large the last could be made.
+    // Each alone would do. It says of two steps whether they were one too many: the first is, the second is not, and what the last
+    // table's own limit forbids counts for nothing.
     let program = program(
         r#"(table $a 60000 funcref) (table $b 60000 funcref) (table $c 0 funcref) (table $d 0 10 funcref)
         (func (export "map") (param i32 i32)

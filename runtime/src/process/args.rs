@@ -100,7 +100,9 @@ impl AllowArgs {
     /// If it cannot.
     pub fn prepare(&self) -> Result<(), Failure> {
         let kept = if self.allow_commands { keep_from_commands() } else { Ok(()) };
-        kept.map_err(|error| Failure::new(Exit::Bug, error))
+        let refused =
+            "the system does not keep this process from the commands that it is to run: leave out --allow-commands";
+        kept.map_err(|error| Failure::new(Exit::Bug, format!("{refused} ({error})")))
     }
 
     /// As it is asked for; with these words where it is not.

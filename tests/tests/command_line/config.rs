@@ -105,6 +105,17 @@ fn a_file_that_was_only_found_names_no_place_address_or_command() {
 }
 
 #[test]
+fn the_example_of_the_first_page_is_taken_from_where_it_says_to_be() {
+    let room = Room::default();
+    let page = include_str!("../../../README.md");
+    let example = page.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+    let place = example.lines().next().unwrap().strip_prefix("# ").unwrap();
+    room.write(&format!("home/{place}"), example);
+    let listed = room.run("producer", &["config", "check"]).text(0);
+    assert!(listed.contains("namespace") && listed.contains("logs"), "{listed}");
+}
+
+#[test]
 fn what_a_file_sets_is_listed_without_passwords() {
     let room = Room::default();
     assert!(room.run("producer", &["config", "check"]).text(0).contains("there is no file"));

@@ -165,11 +165,16 @@ fn a_file_that_is_no_toml_or_not_there_is_told_by_name() {
     fs::write(&path, "namespace = \n").unwrap();
     let error = Config::read(path.clone()).unwrap_err().to_string();
     assert!(error.contains("c.toml, line 1: ") && !error.contains('\n'), "{error}");
+}
+
+#[test]
+fn what_has_no_end_is_refused_and_a_pipe_is_waited_for_only_where_it_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("c.toml");
     let long = Config::read("/dev/zero".into()).unwrap_err().to_string();
     assert!(long.contains("it has more than 1048576 bytes"), "{long}");
     // Nobody writes to it, and nobody waits for that in a folder where it only lies.
-    rustix::fs::mkfifoat(rustix::fs::CWD, path.with_extension("pipe"), 0o600.into()).unwrap();
-    let pipe = path.with_extension("pipe");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, 0o600.into()).unwrap();
     let found = Config::read_as(pipe.clone(), true).unwrap_err().to_string();
     assert!(found.contains("it is no regular file: name it with --config"), "{found}");
     let writer = std::thread::spawn({
