@@ -21,7 +21,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use uuid::Uuid;
 
 /// Times that a small file is put while the store does not say what became of it.
@@ -41,6 +41,8 @@ pub(crate) struct Archive {
     pub(crate) max_runs: usize,
     /// Of each job.
     pub(crate) limits: Limits,
+    /// Jobs that had not ended when they were last counted, and those that were submitted here since.
+    pub(crate) open: Arc<AtomicU64>,
     /// What was found of late.
     pub(crate) tops: Tops,
     /// For what a reduce cannot hold in memory.
@@ -119,6 +121,7 @@ impl Archive {
             writer: "w".to_owned(),
             max_runs: crate::MAX_RUNS,
             limits: Limits::default(),
+            open: Arc::default(),
             tops: Tops::default(),
             scratch: std::env::temp_dir(),
             programs: Programs::built_in(),
@@ -282,6 +285,16 @@ impl Archive {
         let mut jobs: Vec<JobId> = self.store.list("jobs")?.iter().filter_map(|name| name.parse().ok()).collect();
         jobs.sort_unstable_by(|left, right| right.cmp(left));
         Ok(jobs)
+    }
+
+    /// Counts the jobs that have not ended, those too that were never submitted.
+    pub(crate) fn count_open(&self) -> Result<u64, ArchiveError> {
+        let mut open = 0;
+        for job in self.jobs()? {
+            open += u64::from(!self.is_removed(job)? && self.end(job)?.is_none());
+        }
+        self.open.store(open, Ordering::Relaxed);
+        Ok(open)
     }
 
     /// Whether a ledger has an entry of that number.

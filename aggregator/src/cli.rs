@@ -66,6 +66,9 @@ pub struct Cli {
     /// Folder for what a reduce cannot hold in memory [default: the system's]
     #[arg(long, env = "RABBIT_REDUCE_TEMPORARY", value_name = "DIR")]
     temporary: Option<PathBuf>,
+    /// How many jobs that have not ended there may be; beyond it new ones are refused [default: any number]
+    #[arg(long, env = "RABBIT_REDUCE_MAX_JOBS", value_name = "N")]
+    max_jobs: Option<u64>,
     #[command(flatten)]
     limits: LimitArgs,
     #[command(flatten)]
@@ -100,12 +103,13 @@ struct LimitArgs {
 }
 
 impl LimitArgs {
-    fn limits(&self) -> Limits {
+    fn of_a_job(&self) -> Limits {
         Limits {
             bytes: self.max_job_size.map(|size| size.0),
             keys: self.max_job_keys,
             time: self.max_job_time,
             letters: self.max_job_letters,
+            ..Limits::default()
         }
     }
 }
@@ -142,7 +146,7 @@ impl Cli {
             segment_bytes: SEGMENT_BYTES,
             keep: self.keep,
             max_runs: crate::MAX_RUNS,
-            limits: self.limits.limits(),
+            limits: Limits { jobs: self.max_jobs, ..self.limits.of_a_job() },
             programs: with_modules(programs, Some(self.modules.host(&files, memory_bytes, threads))),
             files,
             scratch,

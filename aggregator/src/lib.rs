@@ -17,6 +17,7 @@ mod note;
 mod received;
 mod repair;
 mod requests;
+mod rounds;
 mod shard;
 mod steps;
 mod sweeping;
@@ -30,6 +31,7 @@ use crate::folding::{Effect, Event, Folding, Opened, OpenedJob};
 use crate::letters::Letters;
 pub use crate::limits::Limits;
 use crate::repair::Again;
+use crate::rounds::{FOR_OTHERS, Rounds};
 use crate::shard::{Channel, HeldReceipt};
 use crate::steps::Steps;
 use crate::sweeping::Sweep;
@@ -71,8 +73,6 @@ const LEAST_PREFETCH: u64 = 8;
 const MOST_PREFETCH: u64 = 256;
 /// Requests that are worked on at once.
 const REQUESTS: u16 = 16;
-/// How long a message that only others can use is held before it goes back: they have the time to take it.
-const HAND_BACK: Duration = Duration::from_secs(5);
 /// A question that nobody here can read is asked again by whoever waits; so often it goes back to those who can.
 const HANDED_BACK: u32 = 10;
 /// How long an answer or a dead letter may take to be stored.
@@ -202,6 +202,7 @@ pub async fn run_at(
         writer: config.name.clone(),
         max_runs: config.max_runs,
         limits: config.limits,
+        open: Arc::default(),
         tops: Tops::default(),
         scratch: config.scratch.clone(),
         programs: config.programs.clone(),
@@ -223,13 +224,13 @@ pub async fn run_at(
     feeds.spawn(feed(Arc::clone(&broker), queue::DEAD, 1, incoming.clone(), Incoming::Letter));
     feeds.spawn(listen(Arc::clone(&broker), incoming));
     let folding = Folding::new(store_id, &prefetches, config.threads, config.limits);
-    let letters = Arc::default();
+    let (letters, rounds) = (Arc::default(), Arc::default());
     let compute = Arc::new(Semaphore::new(config.threads.max(4)));
     let (sweeping, keep) = (Arc::new(Semaphore::new(1)), config.keep);
     let (tidying, tidied) = (Arc::new(Semaphore::new(1)), Arc::default());
     let steps = Steps::new();
     let (work, until) = (JoinSet::new(), shutdown.clone());
-    Loop { archive, broker, folding, work, letters, compute, sweeping, tidying, tidied, steps, until, keep }
+    Loop { archive, broker, folding, work, letters, rounds, compute, sweeping, tidying, tidied, steps, until, keep }
         .run(arrivals, feeds, shutdown)
         .await
 }
@@ -240,6 +241,7 @@ struct Loop {
     folding: Folding,
     work: JoinSet<Vec<Event>>,
     letters: Arc<Mutex<Letters>>,
+    rounds: Arc<Rounds>,
     compute: Arc<Semaphore>,
     sweeping: Arc<Semaphore>,
     tidying: Arc<Semaphore>,
@@ -421,9 +423,9 @@ impl Loop {
     }
 
     fn hand_back(&mut self, queue: String, message: Bytes, receipt: Receipt) {
-        let broker = Arc::clone(&self.broker);
+        let (broker, rounds) = (Arc::clone(&self.broker), Arc::clone(&self.rounds));
         self.work.spawn(async move {
-            hand_back(&*broker, queue, message, receipt).await;
+            rounds.hand_back(&*broker, queue, message, receipt, FOR_OTHERS).await;
             Vec::new()
         });
     }
@@ -506,7 +508,7 @@ impl Loop {
             return self.hand_back(queue::DEAD.to_owned(), body, receipt);
         }
         let (archive, broker) = (self.archive.clone(), Arc::clone(&self.broker));
-        let letters = Arc::clone(&self.letters);
+        let (letters, rounds) = (Arc::clone(&self.letters), Arc::clone(&self.rounds));
         self.work.spawn(async move {
             let letter = body.clone();
             // Taken out meanwhile: nobody waits for a lock while the store is slow. Who comes in between reads for itself.
@@ -519,7 +521,7 @@ impl Loop {
             .await;
             let sent = match buried {
                 Err(error) if error.is_only_here() => {
-                    hand_back(&*broker, queue::DEAD.to_owned(), letter, receipt).await;
+                    rounds.hand_back(&*broker, queue::DEAD.to_owned(), letter, receipt, FOR_OTHERS).await;
                     return Vec::new();
                 }
                 Err(error) => Err(error.to_string()),
@@ -539,9 +541,7 @@ impl Loop {
                     events
                 }
                 Err(reason) => {
-                    tracing::error!(reason, "a dead letter cannot be dealt with now; it goes back");
-                    pause_before(9).await;
-                    let _counted: bool = receipt.give_back().await;
+                    rounds.hand_back(&*broker, queue::DEAD.to_owned(), letter, receipt, &reason).await;
                     Vec::new()
                 }
             }
@@ -598,22 +598,6 @@ fn encode_reply(reply: Reply, body: &[u8]) -> Bytes {
         let reason = format!("the answer cannot be sent: {error}");
         message::encode(&Reply { id, answer: Answer::Refused(reason) }, &[])
     })
-}
-
-/// Published anew rather than returned, since a return is counted, and enough of them would be taken for a failure.
-async fn hand_back(broker: &dyn Broker, queue: String, message: Bytes, receipt: Receipt) {
-    tracing::error!(
-        queue,
-        "a message goes back: start aggregators of its release, that know its program and may run its commands"
-    );
-    tokio::time::sleep(HAND_BACK).await;
-    let _counted: bool = match publish_stored(broker, &Route::Queue(queue), message, Some(PATIENCE)).await {
-        Ok(()) => receipt.ack().await,
-        Err(error) => {
-            tracing::error!(%error, "a message for others cannot be put back; it is returned");
-            receipt.give_back().await
-        }
-    };
 }
 
 fn open(archive: &Archive, job: JobId) -> Result<Opened, ArchiveError> {

@@ -1,4 +1,4 @@
-//! What one job may take of what all jobs share: room in the store, time, dead letters. Pure.
+//! What one job may take of what all jobs share: room in the store, time, dead letters; and how many there may be. Pure.
 //!
 //! It knows no store and no flag. What would surprise: each aggregator judges by the partitions that it has seen lately, so several
 //! of them may let a job have a little more before it fails; and a job whose result stands is never taken to task.
@@ -18,6 +18,8 @@ pub struct Limits {
     pub time: Option<Duration>,
     /// Its dead letters.
     pub letters: Option<u64>,
+    /// All jobs that have not ended, beyond which there are no new ones.
+    pub jobs: Option<u64>,
 }
 
 impl Limits {
@@ -47,6 +49,14 @@ impl Limits {
     pub(crate) fn too_many_letters(&self, kept: u64) -> Option<String> {
         let limit = self.letters.filter(|limit| kept >= *limit)?;
         Some(refusal(&format!("it has more than {limit} dead letters"), "--max-job-letters"))
+    }
+
+    /// Why there is no new job where so many have not ended.
+    pub(crate) fn too_many_jobs(&self, open: u64) -> Option<String> {
+        let limit = self.jobs.filter(|limit| open >= *limit)?;
+        Some(format!(
+            "as many jobs have not ended as the aggregator lets there be, {limit} (--max-jobs): push it once one has"
+        ))
     }
 }
 
@@ -78,7 +88,14 @@ mod tests {
         let limits = Limits::default();
         assert_eq!(limits.exceeded([everything, everything].iter()), None);
         assert_eq!(limits.too_old(Duration::MAX), None);
-        assert_eq!(limits.too_many_letters(u64::MAX), None);
+        assert_eq!((limits.too_many_letters(u64::MAX), limits.too_many_jobs(u64::MAX)), (None, None));
+    }
+
+    #[test]
+    fn there_may_be_as_many_jobs_as_the_limit_says() {
+        let limits = Limits { jobs: Some(2), ..Limits::default() };
+        assert_eq!(limits.too_many_jobs(1), None);
+        assert!(limits.too_many_jobs(2).unwrap().contains("lets there be, 2 (--max-jobs)"));
     }
 
     #[test]

@@ -22,6 +22,7 @@ use rabbit_reduce_runtime::process::start;
 use rabbit_reduce_runtime::store::StoreError;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
+use std::sync::atomic::Ordering;
 use uuid::Uuid;
 
 /// The most bytes of a page of a part.
@@ -115,12 +116,25 @@ pub(crate) fn answer(
 
 type Answering = Result<Answered, ArchiveError>;
 
+/// Why nothing is taken for a job: it was removed, or it would be one too many. Who has submitted it may just be asking again.
+fn refused(archive: &Archive, job: JobId) -> Result<Option<String>, ArchiveError> {
+    if archive.is_removed(job)? {
+        return Ok(Some(format!("job {job} was removed")));
+    }
+    let too_many = |open| archive.limits.too_many_jobs(open);
+    // Counted anew before that is said, as some may have ended since.
+    if too_many(archive.open.load(Ordering::Relaxed)).is_none() || archive.spec(job)?.is_some() {
+        return Ok(None);
+    }
+    Ok(too_many(archive.count_open()?))
+}
+
 fn put_sources(archive: &Archive, job: JobId, page: u32, body: &Bytes) -> Answering {
     if body.len() > MAX_SOURCE_PAGE_BYTES {
         return Ok(Answer::Refused(format!("a page of {} bytes is too long", body.len())).into());
     }
-    if archive.is_removed(job)? {
-        return Ok(Answer::Refused(format!("job {job} was removed")).into());
+    if let Some(reason) = refused(archive, job)? {
+        return Ok(Answer::Refused(reason).into());
     }
     archive.put_bytes(&Archive::sources_path(job, page), body)?;
     crash_point::reached("aggregator.sources_put");
@@ -132,8 +146,8 @@ fn put_file(archive: &Archive, job: JobId, file: &Shipped, page: u32, body: &Byt
         let reason = format!("page {page} with {} bytes of a file of {} bytes is too much", body.len(), file.bytes);
         return Ok(Answer::Refused(reason).into());
     }
-    if archive.is_removed(job)? {
-        return Ok(Answer::Refused(format!("job {job} was removed")).into());
+    if let Some(reason) = refused(archive, job)? {
+        return Ok(Answer::Refused(reason).into());
     }
     archive.put_bytes(&Archive::file_path(job, file, page), body)?;
     crash_point::reached("aggregator.file_put");
@@ -149,8 +163,8 @@ fn submit(archive: &Archive, spec: &Spec) -> Answering {
     if let Err(error) = spec.check(&archive.programs) {
         return Ok(Answer::Refused(error.to_string()).into());
     }
-    if archive.is_removed(job)? {
-        return Ok(Answer::Refused(format!("job {job} was removed")).into());
+    if let Some(reason) = refused(archive, job)? {
+        return Ok(Answer::Refused(reason).into());
     }
     // One page at a time is held: who asks says how many there are.
     let mut digest = PagesDigest::default();
@@ -163,7 +177,9 @@ fn submit(archive: &Archive, spec: &Spec) -> Answering {
         return Ok(Answer::Refused("the source list is not the one that the job names".to_owned()).into());
     }
     let bytes = serde_json::to_vec(spec).expect("specs are plain data");
-    archive.put_bytes(&Archive::spec_path(job), &bytes)?;
+    if archive.put_bytes(&Archive::spec_path(job), &bytes)? {
+        archive.open.fetch_add(1, Ordering::Relaxed);
+    }
     crash_point::reached("aggregator.spec_put");
     Ok(match archive.job(job)? {
         Some(found) if found.spec == *spec => Answer::Submitted { store: archive.store_id.clone() },

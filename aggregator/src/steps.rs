@@ -264,7 +264,7 @@ impl Archive {
         let seal = self.seal(job)?;
         if !(is_ours || take) {
             // Sealed, there is nothing left to do but what somebody asks for.
-            return Ok(if seal.is_none() { Found::Busy(self.last_touched(job)?) } else { Found::Nothing });
+            return Ok(if seal.is_none() { Found::Busy(self.last_run(job)?) } else { Found::Nothing });
         }
         let parts = match self.end_of_version(after, input.version)? {
             Some(end) => self.open_parts(after, &end)?,

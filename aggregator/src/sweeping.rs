@@ -1,7 +1,8 @@
 //! What is looked after once a minute: jobs that nobody goes on with, what removals left, and what is older than is kept.
 //!
 //! Blocks. What would surprise: nothing is ever too old unless somebody said how long things are kept; a store does not know
-//! how old its files are, so the mark of a removed job ages from the first sweep that saw it.
+//! how old its files are, so the mark of a removed job ages from the first sweep that saw it, as does a job whose id tells no time,
+//! or one to come: whoever makes a job chooses its id.
 
 use crate::archive::{Archive, ArchiveError};
 use crate::aside::{self, Note};
@@ -14,6 +15,8 @@ use uuid::Uuid;
 
 /// When the marks of removed jobs were first seen.
 const MARKS: &str = "marks";
+/// When jobs were first seen whose ids do not tell when they were made.
+const UNDATED: &str = "undated";
 /// A removed job's mark is kept for this long at least: by then nobody comes back who still works on it. Should a message of it
 /// turn up after that, it is set aside as that of any unknown job.
 const LEAST_MARK_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -42,7 +45,10 @@ impl Sweep {
                 }
             }
         });
-        if let Err(error) = swept.and_then(|()| self.clear_aside()).and_then(|()| self.clear_probes()) {
+        let counted = || if self.archive.limits.jobs.is_some() { self.archive.count_open().map(drop) } else { Ok(()) };
+        if let Err(error) =
+            swept.and_then(|()| counted()).and_then(|()| self.clear_aside()).and_then(|()| self.clear_probes())
+        {
             tracing::error!(%error, "the store cannot be looked through");
         }
         events
@@ -58,7 +64,7 @@ impl Sweep {
                 self.archive.remove(job)?;
                 return Ok(Some(Event::Removed(job)));
             }
-        } else if let Some(reason) = self.archive.limits.too_old(self.age(made_ms(job.0))) {
+        } else if let Some(reason) = self.took_too_long(job)? {
             tracing::warn!(%job, reason, "a job takes too long; it is ended");
             return self.fail(job, reason).map(Some);
         } else if self.waits_for_its_input(job)? {
@@ -81,6 +87,7 @@ impl Sweep {
         {
             self.archive.store.remove(&folder)?;
             self.archive.store.remove(&format!("{MARKS}/{job}"))?;
+            self.archive.store.remove(&format!("{UNDATED}/{job}"))?;
         }
         Ok(())
     }
@@ -103,7 +110,28 @@ impl Sweep {
     /// Whether nothing was added for long to a job that is not sealed. A sealed one waits for something that may still come.
     fn is_abandoned(&self, job: JobId) -> Result<bool, ArchiveError> {
         let Some(keep) = self.keep else { return Ok(false) };
-        Ok(self.archive.seal(job)?.is_none() && self.age(self.archive.last_touched(job)?) > keep)
+        Ok(self.archive.seal(job)?.is_none() && self.age(self.last_touched(job)?) > keep)
+    }
+
+    /// Why a job that goes on for too long has to fail.
+    fn took_too_long(&self, job: JobId) -> Result<Option<String>, ArchiveError> {
+        if self.archive.limits.time.is_none() {
+            return Ok(None);
+        }
+        Ok(self.archive.limits.too_old(self.age(self.made_or_seen(job)?)))
+    }
+
+    /// When a job was made, or the last run of it: the names of both tell.
+    fn last_touched(&self, job: JobId) -> Result<u64, ArchiveError> {
+        Ok(self.made_or_seen(job)?.max(self.archive.last_run(job)?))
+    }
+
+    /// When a job was made, as its id tells, or when it was first seen.
+    fn made_or_seen(&self, job: JobId) -> Result<u64, ArchiveError> {
+        match made_ms(job.0) {
+            Some(made) if made <= self.now_ms => Ok(made),
+            _ => self.first_seen(&format!("{UNDATED}/{job}")),
+        }
     }
 
     /// Ends a job that is abandoned, even one that was never submitted; it then goes as any that has ended. Its producer may come
@@ -139,7 +167,7 @@ impl Sweep {
     fn clear_probes(&self) -> Result<(), ArchiveError> {
         let store = &self.archive.store;
         for name in store.list("")? {
-            let made = name.strip_prefix(PROBE).and_then(|id| Uuid::try_parse(id).ok()).map(made_ms);
+            let made = name.strip_prefix(PROBE).and_then(|id| Uuid::try_parse(id).ok()).and_then(made_ms);
             if made.is_some_and(|made| self.age(made) > LEAST_PROBE_AGE) {
                 store.remove(&name)?;
             }
@@ -147,16 +175,20 @@ impl Sweep {
         Ok(())
     }
 
-    /// Whether a removed job's mark was first seen longer ago than that. If it was not seen before, it is now.
+    /// Whether a removed job's mark was first seen longer ago than that.
     fn mark_has_aged(&self, job: JobId, least: Duration) -> Result<bool, ArchiveError> {
-        let path = format!("{MARKS}/{job}");
-        let Some(seen) = self.archive.store.get(&path)? else {
-            self.archive.put_bytes(&path, self.now_ms.to_string().as_bytes())?;
-            return Ok(false);
+        Ok(self.age(self.first_seen(&format!("{MARKS}/{job}"))?) > least)
+    }
+
+    /// When it was noted at `path` that something was seen; if it was not seen before, it is now.
+    fn first_seen(&self, path: &str) -> Result<u64, ArchiveError> {
+        let Some(seen) = self.archive.store.get(path)? else {
+            self.archive.put_bytes(path, self.now_ms.to_string().as_bytes())?;
+            return Ok(self.now_ms);
         };
         let seen = std::str::from_utf8(&seen).ok().and_then(|text| text.parse().ok());
-        let reason = "it holds no time".to_owned();
-        Ok(self.age(seen.ok_or(ArchiveError::Damaged { path, reason })?) > least)
+        let (path, reason) = (path.to_owned(), "it holds no time".to_owned());
+        seen.ok_or(ArchiveError::Damaged { path, reason })
     }
 
     const fn age(&self, then_ms: u64) -> Duration {
@@ -165,24 +197,22 @@ impl Sweep {
 }
 
 impl Archive {
-    /// When a job was made, or the last run of it: the names of both tell.
-    pub(crate) fn last_touched(&self, job: JobId) -> Result<u64, ArchiveError> {
+    /// When the last run of a job was made; 0 without any.
+    pub(crate) fn last_run(&self, job: JobId) -> Result<u64, ArchiveError> {
         let partitions = self.job(job)?.map_or(0, |file| file.spec.partitions);
-        let mut last = made_ms(job.0);
+        let mut last = 0;
         for partition in (0..partitions).map(PartitionNumber) {
             let names = self.store.list(&Self::runs_folder(job, partition))?;
-            last = names.iter().filter_map(|name| Uuid::try_parse(name).ok()).map(made_ms).fold(last, u64::max);
+            last = names.iter().filter_map(|name| Uuid::try_parse(name).ok()).filter_map(made_ms).fold(last, u64::max);
         }
         Ok(last)
     }
 }
 
-/// When a UUID was made, in milliseconds since 1970; one that does not tell is never old.
-fn made_ms(id: Uuid) -> u64 {
-    id.get_timestamp().map_or(u64::MAX, |time| {
-        let (seconds, nanoseconds) = time.to_unix();
-        seconds * 1000 + u64::from(nanoseconds / 1_000_000)
-    })
+/// When a UUID was made, in milliseconds since 1970, if it tells.
+fn made_ms(id: Uuid) -> Option<u64> {
+    let (seconds, nanoseconds) = id.get_timestamp()?.to_unix();
+    Some(seconds.saturating_mul(1000).saturating_add(u64::from(nanoseconds / 1_000_000)))
 }
 
 #[cfg(test)]

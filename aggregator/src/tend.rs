@@ -168,6 +168,11 @@ impl<R> Tend<R> {
             let message = message::encode(&held.partial, &held.body);
             let (chunk, partition) = (held.partial.chunk, self.partition);
             let reason = "its pairs for this partition cannot be read";
+            if self.archive.limits.letters.is_some()
+                && let Some(reason) = self.archive.limits.too_many_letters(self.archive.letter_count(job.spec.job)?)
+            {
+                return Err(Trouble::Program(ProgramFailed::wholly(reason)));
+            }
             let name = self.archive.keep_letter(job.spec.job, chunk, &message, reason)?;
             tracing::error!(job = %job.spec.job, %chunk, %partition, name, "a partial's pairs cannot be read; it is set aside");
             self.losses.push((held.partial.unit().origin(), reason.to_owned()));
@@ -415,7 +420,9 @@ impl<R> Tend<R> {
         let stops = || given_up.load(Ordering::Relaxed);
         let again = Rerun { tend: self, reduction: reduction.unwrap_or_default() };
         let (job, partition) = (self.job.spec.job, self.partition);
-        let at = ReducePlace { job, partition, scratch: &scratch, stops: &stops, again: &again };
+        // One partition alone cannot have more than its job; whether all of them together have is seen once it is done.
+        let output_bytes = self.archive.limits.bytes.unwrap_or(u64::MAX);
+        let at = ReducePlace { job, partition, scratch: &scratch, stops: &stops, output_bytes, again: &again };
         let merging =
             || merge_into(program, cursors, reduction.map(|reduction| (&at, reduction.without)), upload, given_up);
         let panicked = |panic: Box<dyn Any + Send>| {

@@ -41,6 +41,8 @@ pub struct ReducePlace<'a> {
     pub scratch: &'a dyn Scratch,
     /// Whether nobody wants it any more.
     pub stops: &'a dyn Fn() -> bool,
+    /// What it may put out at most, in bytes.
+    pub output_bytes: u64,
     /// The same pairs again.
     pub again: &'a dyn Again,
 }

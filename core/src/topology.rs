@@ -15,6 +15,8 @@ pub const MAP_MESSAGES: u64 = 256;
 pub const DELIVERY_LIMIT: u32 = 20;
 /// For queues where nothing may be set aside by count; RabbitMQ before 4.0 reads -1 as "at once", so a large number.
 pub const UNLIMITED_DELIVERIES: u32 = 1_000_000;
+/// Returns of a dead letter before the broker sets it aside: nobody who could deal with it brings it back so often.
+pub const DEAD_DELIVERIES: u32 = 200;
 /// How long `retry` keeps a task before it goes to `again`.
 pub const RETRY_DELAY: Duration = Duration::from_secs(5);
 
@@ -60,6 +62,8 @@ pub mod queue {
     pub const RETRY: &str = "retry";
     /// Failures on their way back.
     pub const DEAD: &str = "dead";
+    /// What nobody could take from `dead`, as its headers are longer than clients take; nobody consumes it.
+    pub const UNREADABLE: &str = "unreadable";
     /// Binds the namespace to one store; carries nothing.
     pub const STORE: &str = "store";
 
@@ -94,7 +98,12 @@ impl Topology {
                 dead_letter_to: Some(queue::AGAIN.to_owned()),
                 ..work(queue::RETRY)
             },
-            Queue { delivery_limit: UNLIMITED_DELIVERIES, dead_letter_to: None, ..work(queue::DEAD) },
+            Queue {
+                delivery_limit: DEAD_DELIVERIES,
+                dead_letter_to: Some(queue::UNREADABLE.to_owned()),
+                ..work(queue::DEAD)
+            },
+            Queue { delivery_limit: UNLIMITED_DELIVERIES, dead_letter_to: None, ..work(queue::UNREADABLE) },
         ];
         queues.extend((0..REDUCE_QUEUES).map(|number| work(&format!("reduce.{number}"))));
         Self { namespace: namespace.to_owned(), queues }
@@ -116,8 +125,8 @@ mod tests {
     }
 
     #[test]
-    fn only_the_queue_of_dead_letters_lets_nothing_be_set_aside() {
+    fn only_the_queue_that_nobody_consumes_lets_nothing_be_set_aside() {
         let ends: Vec<_> = Topology::new("test", 1).queues.into_iter().filter(|q| q.dead_letter_to.is_none()).collect();
-        assert_eq!(ends.iter().map(|q| q.name.as_str()).collect::<Vec<_>>(), ["dead"]);
+        assert_eq!(ends.iter().map(|q| q.name.as_str()).collect::<Vec<_>>(), ["unreadable"]);
     }
 }

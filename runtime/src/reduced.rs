@@ -18,13 +18,19 @@ const GROWTH: u64 = 1000;
 const LEAST_OUTPUT_BYTES: u64 = 1 << 30;
 
 /// How much a reducer has read and put out.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Flow {
     given: u64,
     taken: u64,
+    /// What it may put out, whatever it reads.
+    most: u64,
 }
 
 impl Flow {
+    pub(crate) const fn new(at: &ReducePlace<'_>) -> Self {
+        Self { given: 0, taken: 0, most: at.output_bytes }
+    }
+
     pub(crate) const fn given(&mut self, bytes: usize) {
         self.given += bytes as u64;
     }
@@ -33,10 +39,13 @@ impl Flow {
     pub(crate) fn taken(&mut self, bytes: usize) -> Result<(), MapError> {
         self.taken += bytes as u64;
         let limit = self.given.saturating_mul(GROWTH).saturating_add(LEAST_OUTPUT_BYTES);
-        if self.taken <= limit {
+        let reason = if self.taken > self.most {
+            format!("it wrote more than {} bytes, which is all that one job may have (--max-job-size)", self.most)
+        } else if self.taken > limit {
+            format!("it wrote more than {limit} bytes, after it had read {}", self.given)
+        } else {
             return Ok(());
-        }
-        let reason = format!("it wrote more than {limit} bytes, after it had read {}", self.given);
+        };
         Err(MapError::Program { reason, may_pass: false })
     }
 }
@@ -83,11 +92,14 @@ mod tests {
 
     #[test]
     fn who_writes_far_more_than_it_has_read_is_stopped() {
-        let mut flow = Flow { given: 10, taken: LEAST_OUTPUT_BYTES };
+        let mut flow = Flow { given: 10, taken: LEAST_OUTPUT_BYTES, most: u64::MAX };
         assert!(flow.taken(10_000).is_ok());
         let stopped = flow.taken(1).unwrap_err().to_string();
         assert_eq!(stopped, "it wrote more than 1073751824 bytes, after it had read 10");
         flow.given(1);
         assert!(flow.taken(1).is_ok());
+        flow.most = flow.taken;
+        let stopped = flow.taken(1).unwrap_err().to_string();
+        assert!(stopped.ends_with("which is all that one job may have (--max-job-size)"), "{stopped}");
     }
 }

@@ -2,9 +2,10 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use deadpool_lapin::lapin::options::{
-    BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueBindOptions, QueueDeclareOptions,
+    BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, ExchangeDeleteOptions, QueueBindOptions,
+    QueueDeclareOptions, QueueDeleteOptions,
 };
-use deadpool_lapin::lapin::types::FieldTable;
+use deadpool_lapin::lapin::types::{FieldTable, ShortString};
 use deadpool_lapin::lapin::{BasicProperties, Connection, ConnectionProperties};
 use rabbit_reduce_core::permissions::Role;
 use rabbit_reduce_core::topology::{Topology, queue};
@@ -313,15 +314,15 @@ impl Divided {
 
     /// Which queues a role may take from, to which exchanges it may publish, and of which it may have copies, by their names in
     /// the namespace.
-    async fn open_to(&self, role: Role) -> [Vec<String>; 3] {
+    async fn open_to(&self, role: Role) -> [Vec<String>; 4] {
         let namespace = &self.namespace.name;
         let password = std::fs::read_to_string(self.namespace.room.path("passwords").join(role.name())).unwrap();
         let url = self.url(role, &format!(":{}", password.trim()));
         let connection = Connection::connect(&url, ConnectionProperties::default()).await.unwrap();
         let topology = Topology::new(namespace, 1);
         let queues = topology.queues.iter().map(|queue| queue.name.as_str()).chain([queue::STORE]);
-        let [mut read, mut written, mut copied] = [const { Vec::new() }; 3];
-        for queue in queues {
+        let [mut read, mut written, mut copied, mut changed] = [const { Vec::new() }; 4];
+        for queue in queues.clone() {
             // What is refused closes the channel.
             let channel = connection.create_channel().await.unwrap();
             let name = format!("{namespace}.{queue}");
@@ -350,7 +351,26 @@ impl Divided {
                 copied.push(name);
             }
         }
-        [read, written, copied]
+        for queue in queues.chain(["new"]) {
+            let name: ShortString = format!("{namespace}.{queue}").into();
+            let channel = connection.create_channel().await.unwrap();
+            let durable = QueueDeclareOptions { durable: true, ..Default::default() };
+            let declared = match queue {
+                "new" => channel.queue_declare(name, durable, FieldTable::default()).await.is_ok(),
+                _ => channel.queue_delete(name, QueueDeleteOptions::default()).await.is_ok(),
+            };
+            if declared {
+                changed.push(queue.to_owned());
+            }
+        }
+        for exchange in ["", ".answers", ".news"] {
+            let channel = connection.create_channel().await.unwrap();
+            let name = format!("{namespace}{exchange}");
+            if channel.exchange_delete(name.into(), ExchangeDeleteOptions::default()).await.is_ok() {
+                changed.push(format!("NS{exchange}"));
+            }
+        }
+        [read, written, copied, changed]
     }
 }
 
@@ -420,12 +440,13 @@ async fn no_role_may_take_or_publish_what_it_has_no_need_of() {
     let list = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
     // Copies of what goes to everybody, and of answers, which nobody else's key is known of; of no task, partial or request.
     let copied = list(&["NS.answers", "NS.news"]);
-    assert_eq!(broker.open_to(Role::Producer).await, [list(&[]), list(&["NS"]), copied.clone()]);
-    assert_eq!(broker.open_to(Role::Worker).await, [list(&["map", "again", "suspect"]), list(&["NS"]), copied.clone()]);
-    let [mut read, written, theirs] = broker.open_to(Role::Aggregator).await;
+    assert_eq!(broker.open_to(Role::Producer).await, [list(&[]), list(&["NS"]), copied.clone(), list(&[])]);
+    let tasks = list(&["map", "again", "suspect"]);
+    assert_eq!(broker.open_to(Role::Worker).await, [tasks, list(&["NS"]), copied.clone(), list(&[])]);
+    let [mut read, written, theirs, changed] = broker.open_to(Role::Aggregator).await;
     read.retain(|name| !name.starts_with("reduce."));
     assert_eq!([read, written], [list(&["control", "dead", "store"]), list(&["NS", "NS.answers", "NS.news"])]);
-    assert_eq!(theirs, copied);
+    assert_eq!((theirs, changed), (copied, list(&["store"])));
     seen::fault("every user at every queue", "refused by the broker but for what its role needs");
 }
 

@@ -69,7 +69,8 @@ const VARIABLES: [&str; 17] = [
     "PATH",
 ];
 /// Flags of other programs that the text names.
-const FOREIGN_FLAGS: [&str; 7] = ["--profile", "--locked", "--now", "--wait", "--rm", "--volumes", "--test"];
+const FOREIGN_FLAGS: [&str; 8] =
+    ["--profile", "--no-deps", "--locked", "--now", "--wait", "--rm", "--volumes", "--test"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a member lies in the workspace").to_owned()

@@ -33,6 +33,7 @@ world::on_both_brokers! {
     a_ledger_entry_of_a_later_release_holds_up_its_partition
     partials_of_a_later_release_wait_for_it
     letters_questions_answers_and_news_of_a_later_release_are_not_misread
+    many_letters_of_a_later_release_hold_up_no_others
 }
 
 const TEXT: &str = "one two three two\n";
@@ -268,6 +269,34 @@ async fn partials_of_a_later_release_wait_for_it(home: Home) {
         "partials of a later release",
         &format!("all {partials} go back uncounted, and are counted by the later release"),
     );
+}
+
+async fn many_letters_of_a_later_release_hold_up_no_others(home: Home) {
+    const LETTERS: usize = 200;
+    let cluster = Cluster::builder().workers(0).start(home).await;
+    let session = cluster.session().await;
+    let order = Order::of("word-count");
+    let known = cluster.submit(&session, &order, cluster.write(&[source("a", TEXT.repeat(REPEATS))])).await;
+    let chunks = within("published", session.publish(&known, None)).await.unwrap();
+    let tasks = take(&cluster, &names(&[queue::MAP]), chunks as usize).await;
+    let theirs = || later(&message::encode(&News::Ended(JobId(Uuid::now_v7())), b"a letter"));
+    let letters: Vec<Bytes> = std::iter::repeat_with(theirs).take(LETTERS).collect();
+    let to_dead = |message: &Bytes| (queue::DEAD.to_owned(), message.clone());
+    put(&cluster, letters.iter().map(to_dead).collect()).await;
+    // As if the broker had given up on them: they are sent again.
+    put(&cluster, tasks.iter().map(|(_, task)| to_dead(task)).collect()).await;
+    cluster.crew.hire(Role::Worker).await;
+    agree(&cluster.conclude(&session, &known, chunks).await);
+    for name in cluster.crew.names(Role::Aggregator) {
+        within("it stops", cluster.crew.stop(&name)).await;
+    }
+    let left = take(&cluster, &names(&[queue::DEAD]), LETTERS).await;
+    assert_eq!(left.iter().map(|(_, letter)| letter).collect::<BTreeSet<_>>(), letters.iter().collect());
+    cluster.crew.hire(Role::Aggregator).await;
+    assert_eq!(cluster.set_aside(), [""; 0]);
+    cluster.finish().await;
+    let result = format!("{LETTERS} of them wait for it, and {chunks} others between them are dealt with");
+    fault("many letters of a later release", &result);
 }
 
 async fn letters_questions_answers_and_news_of_a_later_release_are_not_misread(home: Home) {

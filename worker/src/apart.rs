@@ -17,6 +17,7 @@ use rabbit_reduce_core::message::{self, Task};
 use rabbit_reduce_core::skip::Place;
 use rabbit_reduce_runtime::crash_point;
 use rabbit_reduce_runtime::scratch::ScratchFolder;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
 use std::os::unix::fs::FileExt;
@@ -69,6 +70,10 @@ impl Apart {
             command.arg("--command-silence").arg(format!("{}ms", limits.silence.as_millis()));
             command.arg("--command-memory").arg(limits.memory_bytes.to_string());
         }
+        // It talks to no broker: until it has shut others out, commands of other jobs could read what it was started with.
+        for (name, _) in std::env::vars_os().filter(|(name, _)| is_secret(name)) {
+            command.env_remove(name);
+        }
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn()?;
         let mut input = child.stdin.take().expect("it was piped");
@@ -105,6 +110,11 @@ impl Apart {
             }
         }
     }
+}
+
+/// Whether a variable of that name may hold a password.
+fn is_secret(name: &OsStr) -> bool {
+    name == "AMQP_URL" || name == "RABBIT_REDUCE_BROKER_URL" || name.as_encoded_bytes().starts_with(b"AWS_")
 }
 
 /// Nobody is left to be killed.

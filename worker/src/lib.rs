@@ -91,7 +91,7 @@ pub const LEAST_BUDGET_BYTES: usize = 1 << 20;
 struct Shared {
     config: Config,
     broker: Arc<dyn Broker>,
-    compute: Semaphore,
+    compute: Arc<Semaphore>,
     kept: mapping::Kept,
     /// For questions, once there is one; who has it asks.
     client: tokio::sync::Mutex<Option<Client>>,
@@ -120,7 +120,7 @@ pub async fn run_at(
     shutdown: Shutdown,
 ) -> Result<(), BrokerError> {
     let shared = Arc::new(Shared {
-        compute: Semaphore::new(config.threads),
+        compute: Arc::new(Semaphore::new(config.threads)),
         kept: mapping::Kept::new(config.programs.clone()),
         client: tokio::sync::Mutex::default(),
         ended: Mutex::default(),

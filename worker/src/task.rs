@@ -27,6 +27,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
 
 /// Messages of one chunk that are published at once.
 const WINDOW: usize = 16;
@@ -262,7 +263,7 @@ async fn try_task(
         let reason = chain(&error);
         return Ok(if error.is_silence() { Tried::NotHere(reason) } else { Tried::Failed(reason, true) });
     }
-    let Ok(turn) = shared.compute.acquire().await else { return Ok(Tried::Stopped) };
+    let Ok(turn) = Arc::clone(&shared.compute).acquire_owned().await else { return Ok(Tried::Stopped) };
     if let Some(program) = shared.config.program.as_deref().filter(|_| alone) {
         if let Err(error) = build(shared, task).await
             && error.is_only_here()
@@ -272,10 +273,8 @@ async fn try_task(
         return try_apart(shared, program, raw).await;
     }
     let began = clock::instant();
-    let mapped = map(shared, task, input).await;
+    let mapped = map(shared, task, input, turn).await;
     shared.tally.mapping(clock::since(began));
-    // While this one is published another may be mapped.
-    drop(turn);
     match mapped {
         Ok(mapped) => {
             crash_point::reached("worker.mapped");
@@ -294,14 +293,22 @@ async fn build(shared: &Arc<Shared>, task: &message::Task) -> Result<(), JobErro
     compute::blocking(move || shared.kept.program(&program).map(drop)).await
 }
 
-/// Maps on a compute thread.
-async fn map(shared: &Arc<Shared>, task: &message::Task, input: &Bytes) -> Result<Mapped, TaskError> {
+/// Maps on a compute thread, whose turn ends with the work, even if nobody waits for that any more: while what is mapped is
+/// published another may be mapped, but never more side by side than there is memory for.
+async fn map(
+    shared: &Arc<Shared>,
+    task: &message::Task,
+    input: &Bytes,
+    turn: OwnedSemaphorePermit,
+) -> Result<Mapped, TaskError> {
     let (shared, task, input) = (Arc::clone(shared), task.clone(), input.clone());
     let mapping = compute::caught(move || {
         let config = &shared.config;
         let scratch = ScratchFolder(config.scratch.clone());
         let mut wanted = While(|| shared.wants(&task));
-        map_task(&task, &input, &shared.kept, &config.roots, &scratch, config.budget_bytes(), &mut wanted)
+        let mapped = map_task(&task, &input, &shared.kept, &config.roots, &scratch, config.budget_bytes(), &mut wanted);
+        drop(turn);
+        mapped
     });
     mapping.await.unwrap_or_else(|panic| Err(TaskError::Panic(said(&*panic))))
 }

@@ -136,6 +136,39 @@ fn a_job_that_was_never_sealed_ends_once_nothing_was_added_for_long_and_goes_aft
 }
 
 #[test]
+fn a_job_whose_id_tells_no_time_or_one_to_come_ages_from_when_it_was_first_seen() {
+    let time = Some(2 * KEEP);
+    let archive = Archive { limits: crate::limits::Limits { time, ..Default::default() }, ..Archive::of_tests() };
+    let (hour, day) = (KEEP.as_millis() as u64, 24 * KEEP.as_millis() as u64);
+    let random = JobId(Uuid::from_u128(0x1234_5678_9abc_4def_8123_4567_89ab_cdef));
+    let of_far_ahead = JobId(made(NOW_MS + day));
+    for uploaded in [random, of_far_ahead] {
+        archive.store.put_new(&format!("jobs/{uploaded}/sources/0"), b"").unwrap();
+    }
+    for (now, ends) in [(NOW_MS, false), (NOW_MS + hour, false), (NOW_MS + hour + 1, true)] {
+        sweep(&archive, Some(KEEP), now);
+        for job in [random, of_far_ahead] {
+            let end = archive.end(job).unwrap();
+            assert_eq!(end.is_some(), ends, "{job} {now}");
+            assert!(end.is_none_or(|end| matches!(end.outcome, Outcome::Failed(reason) if reason.contains("--keep"))));
+        }
+    }
+    // One that was submitted, too, by the other limit.
+    let late = job(&archive, NOW_MS + 90 * day);
+    sweep(&archive, None, NOW_MS);
+    sweep(&archive, None, NOW_MS + 2 * hour + 1);
+    let Outcome::Failed(reason) = archive.end(late).unwrap().unwrap().outcome else { panic!("it stands") };
+    assert!(reason.contains("--max-job-time"), "{reason}");
+    // Once the marks of all of them have gone, nothing is left.
+    let later = NOW_MS + 1000 * day;
+    sweep(&archive, Some(KEEP), later);
+    sweep(&archive, Some(KEEP), later + 1);
+    assert_eq!(archive.store.list(UNDATED).unwrap().len(), 3);
+    sweep(&archive, Some(KEEP), later + LEAST_MARK_AGE.as_millis() as u64 + 2);
+    assert_eq!(archive.store.list("").unwrap(), [""; 0]);
+}
+
+#[test]
 fn what_was_set_aside_ages_from_when_it_was_first_seen() {
     let archive = Archive::of_tests();
     let aside = aside(&archive, NOW_MS);

@@ -1,7 +1,8 @@
 //! What tending does where the store is not as the ledger says.
 
 use super::*;
-use crate::folding::tests::{JOB, job_file};
+use crate::folding::tests::{JOB, job_file, partial};
+use bytes::Bytes;
 use rabbit_reduce_core::id::ChunkNumber;
 use rabbit_reduce_core::ledger::{Commit, CommitChunk};
 
@@ -34,4 +35,24 @@ fn a_job_that_was_removed_is_left_alone_and_leaves_nothing() {
     archive.put_bytes(&Archive::run_path(JOB, PartitionNumber(0), Uuid::new_v4()), b"late").unwrap();
     assert!(matches!(without_files(&archive).run().trouble, Some(Trouble::Removed)));
     assert_eq!(archive.store.list(&format!("jobs/{JOB}")).unwrap(), ["removed"]);
+}
+
+/// A partition that holds a partial whose pairs nobody can read.
+fn with_spoiled(archive: &Archive) -> Tend<()> {
+    let mut delta = Delta::default();
+    delta.fold(partial(), Bytes::from_static(b"\xff no pairs"), ());
+    Tend { chunks: None, ledger: Ledger::default(), delta, ..without_files(archive) }
+}
+
+#[test]
+fn partials_that_cannot_be_read_are_dead_letters_as_any_and_a_job_may_have_so_many_of_them() {
+    let archive = Archive::of_tests();
+    let tended = with_spoiled(&archive).run();
+    assert!(tended.trouble.is_none() && tended.done.len() == 1, "it is kept, its loss noted, and acked");
+    assert_eq!(archive.letter_count(JOB).unwrap(), 1);
+    let letters = Some(0);
+    let archive = Archive { limits: crate::limits::Limits { letters, ..Default::default() }, ..Archive::of_tests() };
+    let Some(Trouble::Program(failed)) = with_spoiled(&archive).run().trouble else { panic!("it goes on") };
+    assert!(failed.keys.is_empty() && failed.reason.contains("--max-job-letters"), "{failed:?}");
+    assert_eq!(archive.letter_count(JOB).unwrap(), 0);
 }

@@ -257,6 +257,14 @@ fn queues(observed: &Observed) -> Vec<Finding> {
         let says = format!("{} wait for an aggregator", count(dead.messages.into(), "dead letter", "dead letters"));
         findings.push(odd("dead letters", says, "start an aggregator; then see `producer dead ls`"));
     }
+    let unreadable = depth(queue::UNREADABLE).messages;
+    if unreadable > 0 {
+        let name = format!("{}.{}", observed.namespace, queue::UNREADABLE);
+        let says =
+            format!("{} could be taken by nobody: they are in {name}", count(unreadable.into(), "message", "messages"));
+        let remedy = "look at them in the broker's own pages, and at who may publish; then `rabbitmqctl purge_queue` with that name";
+        findings.push(odd("strangers' messages", says, remedy));
+    }
     findings
 }
 

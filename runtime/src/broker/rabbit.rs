@@ -88,6 +88,8 @@ pub struct RabbitBroker {
     lanes: [Slot<Lane>; LANES],
     next_lane: AtomicUsize,
     consuming: Slot<Arc<Connection>>,
+    /// For dead letters alone: what breaks connections ends there, and must not return what others hold.
+    burying: Slot<Arc<Connection>>,
     alarm: Alarm,
     /// Whether it was let in before.
     was_let_in: AtomicBool,
@@ -112,11 +114,12 @@ impl RabbitBroker {
             lanes: std::array::from_fn(|_| Slot::empty()),
             next_lane: AtomicUsize::new(0),
             consuming: Slot::empty(),
+            burying: Slot::empty(),
             alarm: Alarm::default(),
             was_let_in: AtomicBool::new(false),
             config,
         };
-        broker.connection().await?;
+        broker.connection(&broker.consuming).await?;
         broker.was_let_in.store(true, Ordering::Relaxed);
         Ok(broker)
     }
@@ -127,19 +130,19 @@ impl RabbitBroker {
         &self.config.namespace
     }
 
-    async fn connection(&self) -> Result<Arc<Connection>, BrokerError> {
+    async fn connection(&self, slot: &Slot<Arc<Connection>>) -> Result<Arc<Connection>, BrokerError> {
         let connect = async {
             self.in_time(async {
                 access::open(&self.config, "consume").await.map(Arc::new).map_err(|error| self.unless_it_changes(error))
             })
             .await
         };
-        self.consuming.get(|connection| connection.status().connected(), connect).await
+        slot.get(|connection| connection.status().connected(), connect).await
     }
 
     /// A channel of its own for one purpose: an error closes no other's.
     async fn channel(&self) -> Result<Channel, BrokerError> {
-        let connection = self.connection().await?;
+        let connection = self.connection(&self.consuming).await?;
         self.answer(connection.create_channel())
             .await
             .map_err(|error| classify(&self.config.url, "open a channel", &error))
@@ -151,6 +154,7 @@ impl RabbitBroker {
             Ok(answer) => answer,
             Err(_) => {
                 self.consuming.discard(|_| true).await;
+                self.burying.discard(|_| true).await;
                 Err(io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {} s", ANSWER_TIMEOUT.as_secs()))
                     .into())
             }
@@ -222,7 +226,7 @@ impl RabbitBroker {
     /// at the broker that nobody reads, and with it messages that never come back. What the task brings too late is closed.
     async fn subscribe<P>(
         &self,
-        queue: &str,
+        from: &str,
         name: ShortString,
         prefetch: u16,
         prepare: impl FnOnce(Channel) -> P + Send + 'static,
@@ -230,7 +234,8 @@ impl RabbitBroker {
     where
         P: Future<Output = Result<Channel, Error>> + Send,
     {
-        let connection = self.connection().await?;
+        let slot = if from == queue::DEAD { &self.burying } else { &self.consuming };
+        let connection = self.connection(slot).await?;
         let (prefetch, namespace) = (prefetch.clamp(1, MAX_PREFETCH), self.namespace().to_owned());
         let tag = format!("{namespace}.{}", chance::id().simple());
         let opening = tokio::spawn(async move {
@@ -241,7 +246,7 @@ impl RabbitBroker {
             Ok(RabbitConsumer::new(channel, subscription, namespace))
         });
         let opened = async { joined(opening.await).await };
-        let denied = |error: Error| classify(&self.config.url, &format!("consume from {queue}"), &error);
+        let denied = |error: Error| classify(&self.config.url, &format!("consume from {from}"), &error);
         self.answer(opened).await.map_err(denied)
     }
 

@@ -26,7 +26,7 @@ pub(super) fn reduce(
     out: &mut PairTaker<'_>,
 ) -> io::Result<()> {
     let (format, reduced) = (program.format(), Reduced::new(&program.lines, at));
-    let mut sides = Reducing { pairs, flow: Flow::default(), lines: Splitting::default(), reduced, format, at };
+    let mut sides = Reducing { pairs, flow: Flow::new(at), lines: Splitting::default(), reduced, format, at };
     let variables = [
         ("RABBIT_REDUCE_JOB_ID", at.job.to_string()),
         ("RABBIT_REDUCE_PARTITION", at.partition.to_string()),
@@ -74,7 +74,7 @@ fn isolate(
         let keys = KeyRange::of(program, at.again.pairs()?, 0..usize::MAX).count()?;
         let mut fails = |tried: Range<usize>| {
             let given = KeyRange::of(program, at.again.pairs()?, tried);
-            match program.run(words, variables.to_vec(), u64::MAX, &mut Trial { given, flow: Flow::default(), at }) {
+            match program.run(words, variables.to_vec(), u64::MAX, &mut Trial { given, flow: Flow::new(at), at }) {
                 Ok(()) => Ok(None),
                 Err(ExchangeError::Failed { how, said }) => {
                     Ok(Some(reason_of(at, &ExchangeError::Failed { how, said })))

@@ -6,6 +6,7 @@
 use super::extent;
 use super::guest::{Host, imports};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use wasmtime::{Config, Engine, ExternType, FuncType, InstancePre, Linker, Module, ValType};
 
@@ -77,6 +78,13 @@ pub(super) struct Compiled {
     pub(super) memory_bytes: u64,
 }
 
+/// How many ticks there were; while a module runs, one more each [`TICK`].
+pub(super) fn ticks() -> u64 {
+    TICKS.load(Ordering::Relaxed)
+}
+
+static TICKS: AtomicU64 = AtomicU64::new(0);
+
 fn engine() -> &'static Engine {
     static ENGINE: OnceLock<Engine> = OnceLock::new();
     ENGINE.get_or_init(|| {
@@ -90,6 +98,7 @@ fn engine() -> &'static Engine {
             loop {
                 std::thread::sleep(TICK);
                 counted.increment_epoch();
+                TICKS.fetch_add(1, Ordering::Relaxed);
             }
         });
         engine

@@ -302,9 +302,9 @@ pub(super) fn imports(linker: &mut Linker<Host>) -> Result<(), Error> {
         let length = write(memory, at, room, value)?;
         if length <= room {
             feed.taken();
+            // Taking more is a sign of life; asking how long it is, again and again, is none.
+            host.ticks_left = ticks;
         }
-        // Asking for more is a sign of life.
-        host.ticks_left = ticks;
         Ok(length)
     })?;
     linker.func_wrap(INTERFACE, "source", |mut caller: Caller<'_, Host>, at: u32, room: u32| {

@@ -5,6 +5,7 @@
 //! a limit costs the attempt, and is only left out once all have agreed on it, since another machine may be faster.
 
 use super::Running;
+use super::compiled::ticks;
 use super::guest::{CallError, Guest};
 use super::values::{self, Short, Waiting};
 use rabbit_reduce_core::boundary::Boundary;
@@ -21,8 +22,6 @@ use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-/// Pairs, or records, between two questions whether to stop.
-const GLANCE: u64 = 1024;
 /// For so many pairs memory is asked for their places before the first of them is added.
 const LOOK_AHEAD: usize = 64;
 /// Records that are mapped in one call, in bytes: few enough that their pairs stay near the processor.
@@ -50,7 +49,7 @@ impl<'c> Chunk<'c> {
         watch: &mut dyn Watch,
     ) -> Result<Mapped, MapError> {
         let building = Building::new(program, self.pieces, self.left_out.too_long, self.limits);
-        let glance = Glance { watch, merged, glances: 0 };
+        let glance = Glance { watch, merged, asked: 0 };
         let (guest, inner, gathered) = (None, Vec::new(), Gathered::default());
         // Where nothing is to be told of a key, its values are combined, in whatever order.
         let gathers = self.running.gathers.load(Ordering::Relaxed) && lines.0.is_plain() && !glance.watch.needs_each();
@@ -145,22 +144,23 @@ impl<'c> Chunk<'c> {
     }
 }
 
-/// Whoever watches and whoever merges, asked now and then whether to stop.
+/// Whoever watches and whoever merges, asked whether to stop: once a tick, as a record may take next to no time, or long.
 struct Glance<'m> {
     watch: &'m mut dyn Watch,
     merged: &'m dyn Fn() -> Result<(), MapError>,
-    glances: u64,
+    /// At which tick.
+    asked: u64,
 }
 
 impl Glance<'_> {
     #[inline(always)]
     fn look(&mut self) -> Result<(), MapError> {
-        self.glances += 1;
-        if self.glances.is_multiple_of(GLANCE) { self.ask() } else { Ok(()) }
+        if ticks() == self.asked { Ok(()) } else { self.ask() }
     }
 
     #[cold]
     fn ask(&mut self) -> Result<(), MapError> {
+        self.asked = ticks();
         (self.merged)()?;
         if self.watch.stops() { Err(MapError::Stopped) } else { Ok(()) }
     }

@@ -96,7 +96,7 @@ fn feed_it(
     at: &ReducePlace<'_>,
     reduced: &mut Reduced<'_>,
 ) -> io::Result<()> {
-    let mut flow = Flow::default();
+    let mut flow = Flow::new(at);
     let failed = |error: MapError| match error {
         MapError::Scratch(error) => error,
         error => ProgramFailed::wholly(format!("the module, partition {}: {error}", at.partition)).into(),

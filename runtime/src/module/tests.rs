@@ -44,25 +44,29 @@ fn program_with(import: &str, body: &str) -> NamedProgram {
     with_modules(Programs::built_in(), Some(host)).make(NAME, &Options { module, set, ..Options::default() }).unwrap()
 }
 
+/// Nobody wants the chunk any more, once so many records have begun.
+struct Until {
+    records: usize,
+    begun: usize,
+}
+
+impl Watch for Until {
+    fn record(&mut self, _: Option<rabbit_reduce_core::skip::Place>, _: &[u8]) {
+        self.begun += 1;
+    }
+
+    fn stops(&mut self) -> bool {
+        self.begun >= self.records
+    }
+}
+
 /// The pairs of a text, and what is left out of it.
 fn mapped(program: &NamedProgram, text: &str) -> (Vec<(String, String)>, Vec<String>, u64) {
     mapped_within(1 << 20, program, text)
 }
 
 fn mapped_within(output_bytes: u64, program: &NamedProgram, text: &str) -> (Vec<(String, String)>, Vec<String>, u64) {
-    let piece = Piece {
-        source: SourceNumber(3),
-        name: b"source.txt",
-        offset: 100,
-        bytes: text.as_bytes(),
-        continues: false,
-        ends: true,
-        column: None,
-    };
-    let at = MapPlace { job: JobId(uuid::Uuid::nil()), chunk: ChunkNumber(0), alone: false };
-    let limits = Limits { partitions: 1, segment_bytes: 1 << 20, output_bytes, budget_bytes: 1 << 20 };
-    let mapped = program.map_chunk(&at, &[piece], LeftOut::default(), limits, &NoScratch, &mut ());
-    let mut mapped = mapped.unwrap();
+    let mut mapped = watched(output_bytes, program, text, &mut ()).unwrap();
     let mut pairs = rabbit_reduce_core::pairs::PairReader::new(mapped.body(0, 0).unwrap());
     let mut found = Vec::new();
     while let Some((key, value)) = PairSource::next(&mut pairs).unwrap() {
@@ -74,6 +78,37 @@ fn mapped_within(output_bytes: u64, program: &NamedProgram, text: &str) -> (Vec<
     }
     let reasons = mapped.skips.listed.into_iter().map(|skip| format!("{} {}", skip.offset, skip.reason)).collect();
     (found, reasons, mapped.digest)
+}
+
+fn watched(output_bytes: u64, program: &NamedProgram, text: &str, watch: &mut dyn Watch) -> Result<Mapped, MapError> {
+    let piece = Piece {
+        source: SourceNumber(3),
+        name: b"source.txt",
+        offset: 100,
+        bytes: text.as_bytes(),
+        continues: false,
+        ends: true,
+        column: None,
+    };
+    let at = MapPlace { job: JobId(uuid::Uuid::nil()), chunk: ChunkNumber(0), alone: false };
+    let limits = Limits { partitions: 1, segment_bytes: 1 << 20, output_bytes, budget_bytes: 1 << 20 };
+    program.map_chunk(&at, &[piece], LeftOut::default(), limits, &NoScratch, watch)
+}
+
+#[test]
+fn whoever_stops_it_waits_for_few_records_however_slow_they_are() {
+    // Each asks for its own time, so that it maps one by one, and takes some tenths of a second.
+    let program = program(
+        r#"(func (export "map") (param i32 i32)
+            (local $left i64)
+            (local.set $left (i64.add (call $offset) (i64.const 300000000)))
+            (loop $l
+                (local.set $left (i64.sub (local.get $left) (i64.const 1)))
+                (br_if $l (i64.ne (local.get $left) (i64.const 0)))))"#,
+    );
+    let mut watch = Until { records: 2, begun: 0 };
+    let stopped = watched(1 << 20, &program, &"x\n".repeat(60), &mut watch);
+    assert!(matches!(stopped, Err(MapError::Stopped)), "it mapped {} records", watch.begun);
 }
 
 #[test]

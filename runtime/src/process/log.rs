@@ -4,10 +4,13 @@
 //! since they were typed for this one run.
 
 use super::args::{LogArgs, LogFormat};
+use crate::shown::Shown;
 use std::io::{self, IsTerminal};
 use tracing::Subscriber;
+use tracing_subscriber::field::RecordFields;
 use tracing_subscriber::filter::{EnvFilter, ParseError};
-use tracing_subscriber::fmt::{self, MakeWriter};
+use tracing_subscriber::fmt::format::{DefaultFields, Writer};
+use tracing_subscriber::fmt::{self, FormatFields, MakeWriter};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
@@ -86,13 +89,26 @@ where
     W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
 {
     let lines = fmt::layer().with_writer(writer);
-    let people = |lines: fmt::Layer<_, _, _, W>| lines.compact().with_target(false).with_ansi(style.colour);
+    let people = |lines: fmt::Layer<_, _, _, W>| {
+        lines.compact().fmt_fields(OnOneLine).with_target(false).with_ansi(style.colour)
+    };
     let lines = match style {
         Style { json: true, .. } => lines.json().flatten_event(true).with_ansi(false).boxed(),
         Style { times: true, .. } => people(lines).boxed(),
         Style { times: false, .. } => people(lines).without_time().boxed(),
     };
     tracing_subscriber::registry().with(filter).with(lines)
+}
+
+/// What is logged may hold names and reasons of strangers: none of it begins another line, or commands a terminal.
+struct OnOneLine;
+
+impl<'w> FormatFields<'w> for OnOneLine {
+    fn format_fields<R: RecordFields>(&self, mut out: Writer<'w>, fields: R) -> std::fmt::Result {
+        let mut text = String::new();
+        DefaultFields::new().format_fields(Writer::new(&mut text), fields)?;
+        write!(out, "{}", Shown(text.as_bytes()))
+    }
 }
 
 #[cfg(test)]
@@ -172,6 +188,24 @@ mod tests {
         let dated = logged(&LogArgs::default(), Some("error"), Style { times: true, colour: false, json: false });
         assert!(dated.starts_with("20") && dated.ends_with("Z ERROR lost\n"), "{dated}");
         assert!(logged(&LogArgs::default(), None, Style { times: false, colour: true, json: false }).contains('\x1b'));
+    }
+
+    #[test]
+    fn what_strangers_say_begins_no_line_and_commands_no_terminal() {
+        for style in [PLAIN, Style { colour: true, ..PLAIN }, Style { json: true, ..PLAIN }] {
+            let written = Written::default();
+            let (writer, filter) = (written.clone(), filter(&LogArgs::default(), Some("info")).unwrap());
+            tracing::subscriber::with_default(subscriber(filter, style, move || writer.clone()), || {
+                let worker = "w\nERROR all is lost\r\u{1b}]0;x\u{7}\u{202e}";
+                tracing::info!(%worker, debugged = ?worker, written = worker, "they say {worker}");
+            });
+            let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+            assert_eq!((text.lines().count(), text.ends_with('\n')), (1, true), "{text:?}");
+            let commands = ["\r", "\u{1b}]", "\u{7}", "\u{202e}"];
+            let allowed = if style.json { &commands[..3] } else { &commands[..] };
+            assert!(!allowed.iter().any(|command| text.contains(command)), "{text:?}");
+            assert!(text.contains("all is lost"), "{text:?}");
+        }
     }
 
     #[test]

@@ -2,16 +2,18 @@
 //!
 //! Only RabbitMQ. What would surprise: the client library is used here as a stranger would use it; no role does.
 
+use super::plain_amqp::PlainPublisher;
 use super::{NEITHER, NO_BEGINNING, Throw, all_are_kept, expected, reason, text};
 use bytes::Bytes;
-use deadpool_lapin::lapin::options::BasicPublishOptions;
+use deadpool_lapin::lapin::options::{BasicPublishOptions, QueuePurgeOptions};
 use deadpool_lapin::lapin::types::{AMQPValue, FieldArray, FieldTable};
 use deadpool_lapin::lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 use rabbit_reduce_core::message::Outcome;
 use rabbit_reduce_core::topology::queue;
 use rabbit_reduce_tests::cluster::{Cluster, Order, topology};
 use rabbit_reduce_tests::home::Home;
-use rabbit_reduce_tests::wait::within;
+
+use rabbit_reduce_tests::wait::{until, within};
 use rabbit_reduce_tests::{rabbit, seen};
 
 fn string(text: &str) -> AMQPValue {
@@ -69,6 +71,34 @@ async fn stranger_channel() -> (Connection, Channel) {
     let connection = Connection::connect(&rabbit(), ConnectionProperties::default()).await.unwrap();
     let channel = connection.create_channel().await.unwrap();
     (connection, channel)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn headers_as_long_as_a_frame_stop_nobody_and_end_where_nobody_takes_them() {
+    let cluster = Cluster::builder().start(Home::rabbit_with(topology()).await).await;
+    let namespace = cluster.crew.home.topology.namespace.clone();
+    let queues = [queue::MAP, queue::SUSPECT, "reduce.3", queue::CONTROL, queue::DEAD];
+    let exchange = namespace.clone();
+    let publishing = move || {
+        let mut publisher = PlainPublisher::connect(&rabbit());
+        // The broker lets a frame be longer than it said by what is around it; a client does not.
+        queues.iter().for_each(|name| publisher.publish(&exchange, name, publisher.frame_max, b"anything"));
+    };
+    within("published", tokio::task::spawn_blocking(publishing)).await.unwrap();
+    let report = cluster.run(&Order::of("word-count"), &text()).await;
+    assert_eq!((report.end.outcome, String::from_utf8(report.tsv).unwrap()), (Outcome::Done, expected()));
+    let home = &cluster.crew.home;
+    until("all of them end there", async || {
+        (home.depth(queue::UNREADABLE).await.messages as usize == queues.len()).then_some(())
+    })
+    .await;
+    assert_eq!(cluster.set_aside(), [""; 0]);
+    let (_connection, channel) = stranger_channel().await;
+    let name = format!("{namespace}.{}", queue::UNREADABLE);
+    let purged = channel.queue_purge(name.into(), QueuePurgeOptions::default()).await.unwrap();
+    assert_eq!(purged as usize, queues.len());
+    cluster.finish().await;
+    seen::fault("headers as long as a frame", &format!("{purged} messages end in `unreadable`, the job exact"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -12,6 +12,7 @@ mod amqp;
 mod flood;
 mod garbage;
 mod lies;
+mod plain_amqp;
 mod questions;
 
 use bytes::Bytes;

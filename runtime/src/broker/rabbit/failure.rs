@@ -11,6 +11,7 @@ use deadpool_lapin::lapin::{Error, ErrorKind, protocol::AMQPError};
 /// AMQP's reply codes, as far as they decide anything.
 mod code {
     pub(super) const CONNECTION_FORCED: u16 = 320;
+    pub(super) const FRAME_ERROR: u16 = 501;
     pub(super) const ACCESS_REFUSED: u16 = 403;
     pub(super) const NOT_FOUND: u16 = 404;
     pub(super) const PRECONDITION_FAILED: u16 = 406;
@@ -82,6 +83,9 @@ fn protocol(url: &RabbitUrl, action: &str, said: &AMQPError) -> BrokerError {
             "create virtual host {vhost:?}, or give user {user:?} permission on it, or name another in the URL"
         )),
         code::CONNECTION_FORCED | code::INTERNAL_ERROR => unreachable(url, text),
+        // Whoever may publish can add headers longer than the frame that a client takes. The broker gives such a message up after
+        // some attempts, as any that kills who takes it.
+        code::FRAME_ERROR => unreachable(url, format!("{text}; somebody sent a message with headers of that length")),
         _ => BrokerError::Denied { action: action.to_owned(), reason: text.to_owned() },
     }
 }
@@ -99,6 +103,7 @@ mod tests {
     #[test]
     fn only_a_lost_broker_may_pass() {
         assert!(said(320, "CONNECTION_FORCED - shutdown").may_pass());
+        assert!(said(501, "frame too large: 131106 bytes").may_pass());
         for id in [403, 404, 406, 530] {
             assert!(!said(id, "no").may_pass(), "{id}");
         }
