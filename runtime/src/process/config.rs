@@ -34,7 +34,7 @@ const PROGRAMS: [&str; 3] = ["producer", "worker", "aggregator"];
 const NOT_IN_FILES: [&str; 5] = [FLAG, "yes", "help", "version", "then"];
 /// Flags that run something, open something up, write or delete files, or say where passwords and input go to: not from a file
 /// that only happened to lie in the current folder.
-const NOT_IN_FOUND_FILES: [&str; 27] = [
+const NOT_IN_FOUND_FILES: [&str; 28] = [
     "namespace",
     "mapper",
     "combiner",
@@ -62,6 +62,7 @@ const NOT_IN_FOUND_FILES: [&str; 27] = [
     "parts",
     "keep",
     "all",
+    "unknown",
 ];
 /// Flags of which one at most is meant: who gives one takes back what the file says of the others.
 const EXCLUSIVE: [&[&str]; 4] =

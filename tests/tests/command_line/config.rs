@@ -1,6 +1,7 @@
 //! Flags out of a file, and jobs that are only planned.
 
 use rabbit_reduce_tests::processes::{Room, arg};
+use std::collections::BTreeSet;
 
 #[test]
 fn flags_come_from_the_line_the_environment_the_file_in_this_order() {
@@ -102,6 +103,22 @@ fn a_file_that_was_only_found_names_no_place_address_or_command() {
         judged += 1;
     }
     assert!(judged > 25, "only {judged} flags were found: is the search broken?");
+    // Those that have no value, each of which is harmless, or refused.
+    const HARMLESS: [&str; 9] =
+        ["as-is", "by-source", "detach", "exit-when-idle", "full", "lowercase", "no-header", "quiet", "verbose"];
+    let switches: BTreeSet<&str> = reference
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split('`').next()?.rsplit_once("--"))
+        .map(|(_, flag)| flag)
+        .filter(|flag| !flag.contains(' '))
+        .collect();
+    for switch in switches.difference(&BTreeSet::from(HARMLESS)) {
+        let program = if *switch == "allow-commands" { "worker" } else { "producer" };
+        room.write("rabbit-reduce.toml", format!("[{program}]\n{switch} = true\n"));
+        let said = room.run("producer", &["config", "check"]).stderr;
+        assert!(said.contains("not taken from a file") || said.contains("there is no such flag"), "{switch}: {said}");
+    }
+    assert!(switches.contains("allow-commands") && switches.contains("all"), "{switches:?}");
 }
 
 #[test]
