@@ -49,8 +49,9 @@ const OTHERS: [&str; 19] = [
     ".ci/run",
 ];
 /// Variables that no flag has.
-const VARIABLES: [&str; 17] = [
+const VARIABLES: [&str; 18] = [
     "RABBIT_REDUCE_DATA",
+    "RABBIT_REDUCE_AMQP_PORT_2",
     "RABBIT_REDUCE_JOB_ID",
     "RABBIT_REDUCE_CHUNK",
     "RABBIT_REDUCE_SOURCE",
@@ -69,8 +70,8 @@ const VARIABLES: [&str; 17] = [
     "PATH",
 ];
 /// Flags of other programs that the text names.
-const FOREIGN_FLAGS: [&str; 8] =
-    ["--profile", "--no-deps", "--locked", "--now", "--wait", "--rm", "--volumes", "--test"];
+const FOREIGN_FLAGS: [&str; 9] =
+    ["--profile", "--no-deps", "--scale", "--locked", "--now", "--wait", "--rm", "--volumes", "--test"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a member lies in the workspace").to_owned()
