@@ -19,9 +19,10 @@ use rabbit_reduce_runtime::shipped::ShippedFiles;
 use rabbit_reduce_runtime::store::{Put, Store, StoreError};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, MutexGuard};
 use uuid::Uuid;
 
 /// Times that a small file is put while the store does not say what became of it.
@@ -41,8 +42,8 @@ pub(crate) struct Archive {
     pub(crate) max_runs: usize,
     /// Of each job.
     pub(crate) limits: Limits,
-    /// Jobs that had not ended when they were last counted, and those that were submitted here since.
-    pub(crate) open: Arc<AtomicU64>,
+    /// Jobs that had not ended when the store was last looked through, and those that were submitted here since.
+    pub(crate) open: Arc<Mutex<BTreeSet<JobId>>>,
     /// What was found of late.
     pub(crate) tops: Tops,
     /// For what a reduce cannot hold in memory.
@@ -287,14 +288,20 @@ impl Archive {
         Ok(jobs)
     }
 
-    /// Counts the jobs that have not ended, those too that were never submitted.
-    pub(crate) fn count_open(&self) -> Result<u64, ArchiveError> {
-        let mut open = 0;
-        for job in self.jobs()? {
-            open += u64::from(!self.is_removed(job)? && self.end(job)?.is_none());
+    /// Jobs that have not ended, as far as is known here.
+    pub(crate) fn open_jobs(&self) -> MutexGuard<'_, BTreeSet<JobId>> {
+        self.open.lock().expect("nobody panics with it")
+    }
+
+    /// Looks at each of them again, as some may have ended since.
+    pub(crate) fn recount_open(&self) -> Result<(), ArchiveError> {
+        let known: Vec<JobId> = self.open_jobs().iter().copied().collect();
+        for job in known {
+            if self.is_removed(job)? || self.end(job)?.is_some() {
+                self.open_jobs().remove(&job);
+            }
         }
-        self.open.store(open, Ordering::Relaxed);
-        Ok(open)
+        Ok(())
     }
 
     /// Whether a ledger has an entry of that number.

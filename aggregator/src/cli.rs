@@ -88,7 +88,7 @@ pub struct Cli {
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Limits of a job, beyond which it fails")]
 struct LimitArgs {
-    /// What its pairs may take in the store, as 20GiB [default: what there is]
+    /// What its pairs may take in the store, as 20GiB; a reduce is judged by what it puts out [default: what there is]
     #[arg(long, env = "RABBIT_REDUCE_MAX_JOB_SIZE", value_name = "SIZE")]
     max_job_size: Option<ByteSize>,
     /// How many keys it may have; of a program that groups, pairs [default: any]

@@ -31,7 +31,7 @@ use crate::folding::{Effect, Event, Folding, Opened, OpenedJob};
 use crate::letters::Letters;
 pub use crate::limits::Limits;
 use crate::repair::Again;
-use crate::rounds::{FOR_OTHERS, Rounds};
+use crate::rounds::Rounds;
 use crate::shard::{Channel, HeldReceipt};
 use crate::steps::Steps;
 use crate::sweeping::Sweep;
@@ -73,6 +73,12 @@ const LEAST_PREFETCH: u64 = 8;
 const MOST_PREFETCH: u64 = 256;
 /// Requests that are worked on at once.
 const REQUESTS: u16 = 16;
+/// Why messages go back.
+const FOR_OTHERS: &str = "start aggregators of their release, that know their program and may run its commands";
+/// How long a dead letter that cannot be dealt with stays in hand, and how often it is tried meanwhile. A return would be counted,
+/// and a broker takes back what is held for half an hour.
+const LETTER_PAUSE: Duration = Duration::from_secs(5);
+const LETTER_ATTEMPTS: u32 = 240;
 /// A question that nobody here can read is asked again by whoever waits; so often it goes back to those who can.
 const HANDED_BACK: u32 = 10;
 /// How long an answer or a dead letter may take to be stored.
@@ -508,43 +514,54 @@ impl Loop {
             return self.hand_back(queue::DEAD.to_owned(), body, receipt);
         }
         let (archive, broker) = (self.archive.clone(), Arc::clone(&self.broker));
-        let (letters, rounds) = (Arc::clone(&self.letters), Arc::clone(&self.rounds));
+        let (letters, rounds, until) = (Arc::clone(&self.letters), Arc::clone(&self.rounds), self.until.clone());
         self.work.spawn(async move {
-            let letter = body.clone();
-            // Taken out meanwhile: nobody waits for a lock while the store is slow. Who comes in between reads for itself.
-            let buried = blocking(move || {
-                let mut known = std::mem::take(&mut *letters.lock().expect("nobody panics with it"));
-                let buried = known.bury(&archive, &body, returns);
-                *letters.lock().expect("nobody panics with it") = known;
-                buried
-            })
-            .await;
-            let sent = match buried {
-                Err(error) if error.is_only_here() => {
-                    rounds.hand_back(&*broker, queue::DEAD.to_owned(), letter, receipt, FOR_OTHERS).await;
+            for attempt in 1.. {
+                let (archive, letters, letter) = (archive.clone(), Arc::clone(&letters), body.clone());
+                // Taken out meanwhile: nobody waits for a lock while the store is slow. Who comes in between reads for itself.
+                let buried = blocking(move || {
+                    let mut known = std::mem::take(&mut *letters.lock().expect("nobody panics with it"));
+                    let buried = known.bury(&archive, &letter, returns);
+                    *letters.lock().expect("nobody panics with it") = known;
+                    buried
+                })
+                .await;
+                let sent = match buried {
+                    Err(error) if error.is_only_here() => {
+                        rounds.hand_back(&*broker, queue::DEAD.to_owned(), body, receipt, FOR_OTHERS).await;
+                        return Vec::new();
+                    }
+                    Err(error) => Err(error.to_string()),
+                    Ok(buried) => match buried.send {
+                        None => Ok(buried.events),
+                        Some((name, message)) => publish_stored(&*broker, &Route::Queue(name), message, Some(PATIENCE))
+                            .await
+                            .inspect(|()| crash_point::reached("aggregator.letter_sent_again"))
+                            .map(|()| buried.events)
+                            .map_err(|error| error.to_string()),
+                    },
+                };
+                let reason = match sent {
+                    Ok(events) => {
+                        crash_point::reached("aggregator.letter_dealt_with");
+                        let _counted: bool = receipt.ack().await;
+                        return events;
+                    }
+                    Err(reason) => reason,
+                };
+                tracing::error!(reason, "a dead letter cannot be dealt with now; it is tried again");
+                if attempt == LETTER_ATTEMPTS {
+                    rounds.hand_back(&*broker, queue::DEAD.to_owned(), body, receipt, &reason).await;
                     return Vec::new();
                 }
-                Err(error) => Err(error.to_string()),
-                Ok(buried) => match buried.send {
-                    None => Ok(buried.events),
-                    Some((name, message)) => publish_stored(&*broker, &Route::Queue(name), message, Some(PATIENCE))
-                        .await
-                        .inspect(|()| crash_point::reached("aggregator.letter_sent_again"))
-                        .map(|()| buried.events)
-                        .map_err(|error| error.to_string()),
-                },
-            };
-            match sent {
-                Ok(events) => {
-                    crash_point::reached("aggregator.letter_dealt_with");
-                    let _counted: bool = receipt.ack().await;
-                    events
-                }
-                Err(reason) => {
-                    rounds.hand_back(&*broker, queue::DEAD.to_owned(), letter, receipt, &reason).await;
-                    Vec::new()
+                tokio::select! {
+                    biased;
+                    () = until.graceful() => break,
+                    () = tokio::time::sleep(LETTER_PAUSE) => {}
                 }
             }
+            let _counted: bool = receipt.give_back().await;
+            Vec::new()
         });
     }
 
@@ -668,6 +685,7 @@ async fn feed(
                         return Ok(());
                     }
                 }
+                tracing::warn!(queue = name, "the channel is gone; consuming anew");
             }
             Err(error) if error.may_pass() => tracing::warn!(queue = name, %error, "cannot consume; trying again"),
             Err(error) => return Err(error),

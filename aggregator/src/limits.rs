@@ -52,8 +52,8 @@ impl Limits {
     }
 
     /// Why there is no new job where so many have not ended.
-    pub(crate) fn too_many_jobs(&self, open: u64) -> Option<String> {
-        let limit = self.jobs.filter(|limit| open >= *limit)?;
+    pub(crate) fn too_many_jobs(&self, open: usize) -> Option<String> {
+        let limit = self.jobs.filter(|limit| open as u64 >= *limit)?;
         Some(format!(
             "as many jobs have not ended as the aggregator lets there be, {limit} (--max-jobs): push it once one has"
         ))
@@ -88,7 +88,7 @@ mod tests {
         let limits = Limits::default();
         assert_eq!(limits.exceeded([everything, everything].iter()), None);
         assert_eq!(limits.too_old(Duration::MAX), None);
-        assert_eq!((limits.too_many_letters(u64::MAX), limits.too_many_jobs(u64::MAX)), (None, None));
+        assert_eq!((limits.too_many_letters(u64::MAX), limits.too_many_jobs(usize::MAX)), (None, None));
     }
 
     #[test]

@@ -22,7 +22,6 @@ use rabbit_reduce_runtime::process::start;
 use rabbit_reduce_runtime::store::StoreError;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
-use std::sync::atomic::Ordering;
 use uuid::Uuid;
 
 /// The most bytes of a page of a part.
@@ -116,17 +115,17 @@ pub(crate) fn answer(
 
 type Answering = Result<Answered, ArchiveError>;
 
-/// Why nothing is taken for a job: it was removed, or it would be one too many. Who has submitted it may just be asking again.
+/// Why nothing is taken for a job: it was removed, or it would be one too many. What was begun may go on.
 fn refused(archive: &Archive, job: JobId) -> Result<Option<String>, ArchiveError> {
     if archive.is_removed(job)? {
         return Ok(Some(format!("job {job} was removed")));
     }
-    let too_many = |open| archive.limits.too_many_jobs(open);
-    // Counted anew before that is said, as some may have ended since.
-    if too_many(archive.open.load(Ordering::Relaxed)).is_none() || archive.spec(job)?.is_some() {
+    let too_many = || archive.limits.too_many_jobs(archive.open_jobs().len());
+    if too_many().is_none() || !archive.store.list(&format!("jobs/{job}"))?.is_empty() {
         return Ok(None);
     }
-    Ok(too_many(archive.count_open()?))
+    archive.recount_open()?;
+    Ok(too_many())
 }
 
 fn put_sources(archive: &Archive, job: JobId, page: u32, body: &Bytes) -> Answering {
@@ -177,8 +176,9 @@ fn submit(archive: &Archive, spec: &Spec) -> Answering {
         return Ok(Answer::Refused("the source list is not the one that the job names".to_owned()).into());
     }
     let bytes = serde_json::to_vec(spec).expect("specs are plain data");
-    if archive.put_bytes(&Archive::spec_path(job), &bytes)? {
-        archive.open.fetch_add(1, Ordering::Relaxed);
+    archive.put_bytes(&Archive::spec_path(job), &bytes)?;
+    if archive.limits.jobs.is_some() {
+        archive.open_jobs().insert(job);
     }
     crash_point::reached("aggregator.spec_put");
     Ok(match archive.job(job)? {

@@ -5,10 +5,12 @@
 //! would hold up for hours what stands between them.
 
 use bytes::Bytes;
+use rabbit_reduce_core::message::checksum;
 use rabbit_reduce_runtime::broker::stored::publish_stored;
 use rabbit_reduce_runtime::broker::{Broker, Receipt, Route};
 use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// Between two rounds.
@@ -16,16 +18,29 @@ const PAUSE: Duration = Duration::from_secs(5);
 /// Who cannot publish for so long returns the message.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What only others can use.
-pub(crate) const FOR_OTHERS: &str =
-    "start aggregators of their release, that know their program and may run its commands";
-
-/// For each queue, how many more may be put back before the next pause.
+/// Of each queue, its round.
 #[derive(Default)]
-pub(crate) struct Rounds(Mutex<BTreeMap<String, u32>>);
+pub(crate) struct Rounds(Mutex<BTreeMap<String, Arc<Turn>>>);
+
+/// Who puts back messages of one queue, one after the other.
+#[derive(Default)]
+struct Turn {
+    /// How many wait for it.
+    waiting: AtomicU32,
+    round: tokio::sync::Mutex<Round>,
+}
+
+/// Once around a queue.
+#[derive(Debug, Default)]
+struct Round {
+    /// The checksum of the message that began it: when that comes again, it is over.
+    first: u64,
+    /// How many more may be put back before the next pause.
+    left: u32,
+}
 
 impl Rounds {
-    /// Puts a message back, and says why once a round. One that cannot be published is returned.
+    /// Puts a message back, and says once a round why. One that cannot be published is returned.
     pub(crate) async fn hand_back(
         &self,
         broker: &dyn Broker,
@@ -34,13 +49,19 @@ impl Rounds {
         receipt: Receipt,
         why: &str,
     ) {
-        if !self.takes_part(&queue) {
+        let turn = Arc::clone(self.0.lock().expect("nobody panics with it").entry(queue.clone()).or_default());
+        turn.waiting.fetch_add(1, Ordering::Relaxed);
+        let mut round = turn.round.lock().await;
+        turn.waiting.fetch_sub(1, Ordering::Relaxed);
+        let sum = checksum(&message, &[], &[]);
+        if !round.takes_part(sum) {
             tracing::error!(queue, why, "messages go back");
             tokio::time::sleep(PAUSE).await;
-            // Who cannot look puts one back each time.
-            let waiting = broker.depth(&queue).await.ok().flatten().map_or(0, |depth| depth.messages);
-            self.begin(&queue, waiting);
+            // Who cannot look lets those have their turn who wait here.
+            let behind = broker.depth(&queue).await.ok().flatten().map_or(0, |depth| depth.messages);
+            *round = Round { first: sum, left: behind.saturating_add(turn.waiting.load(Ordering::Relaxed)) };
         }
+        drop(round);
         let _counted: bool = match publish_stored(broker, &Route::Queue(queue), message, Some(PATIENCE)).await {
             Ok(()) => receipt.ack().await,
             Err(error) => {
@@ -49,18 +70,16 @@ impl Rounds {
             }
         };
     }
+}
 
-    /// Whether one more belongs to the round.
-    fn takes_part(&self, queue: &str) -> bool {
-        let mut rounds = self.0.lock().expect("nobody panics with it");
-        let Some(left) = rounds.get_mut(queue).filter(|left| **left > 0) else { return false };
-        *left -= 1;
+impl Round {
+    /// Whether a message belongs to it.
+    const fn takes_part(&mut self, sum: u64) -> bool {
+        if self.left == 0 || self.first == sum {
+            return false;
+        }
+        self.left -= 1;
         true
-    }
-
-    /// Begins a round of what waits behind the message that is put back now.
-    fn begin(&self, queue: &str, waiting: u32) {
-        self.0.lock().expect("nobody panics with it").insert(queue.to_owned(), waiting);
     }
 }
 
@@ -69,14 +88,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_round_is_as_long_as_its_queue_was() {
-        let rounds = Rounds::default();
-        assert!(!rounds.takes_part("dead"));
-        rounds.begin("dead", 2);
-        rounds.begin("reduce.1", 0);
-        assert_eq!(
-            ["dead", "reduce.1", "dead", "dead"].map(|queue| rounds.takes_part(queue)),
-            [true, false, true, false]
-        );
+    fn a_round_ends_when_all_had_their_turn_or_the_first_comes_again() {
+        assert!(!Round::default().takes_part(0));
+        let mut short = Round { first: 1, left: 2 };
+        assert_eq!([2, 3, 4].map(|sum| short.takes_part(sum)), [true, true, false]);
+        // What stood between them was taken meanwhile.
+        let mut long = Round { first: 1, left: 50_000 };
+        assert_eq!([2, 1].map(|sum| long.takes_part(sum)), [true, false]);
     }
 }

@@ -39,16 +39,14 @@ impl Sweep {
         let mut events = Vec::new();
         let swept = self.archive.jobs().map(|jobs| {
             for job in jobs {
-                match self.look_at(job) {
+                let looked = self.look_at(job).and_then(|event| self.note_open(job).map(|()| event));
+                match looked {
                     Ok(event) => events.extend(event),
                     Err(error) => tracing::error!(%job, %error, "a job cannot be looked after"),
                 }
             }
         });
-        let counted = || if self.archive.limits.jobs.is_some() { self.archive.count_open().map(drop) } else { Ok(()) };
-        if let Err(error) =
-            swept.and_then(|()| counted()).and_then(|()| self.clear_aside()).and_then(|()| self.clear_probes())
-        {
+        if let Err(error) = swept.and_then(|()| self.clear_aside()).and_then(|()| self.clear_probes()) {
             tracing::error!(%error, "the store cannot be looked through");
         }
         events
@@ -73,6 +71,18 @@ impl Sweep {
             return self.give_up(job).map(Some);
         }
         Ok(self.archive.goes_on(job)?.then_some(Event::Look(job)))
+    }
+
+    /// Where there may be so many jobs only, one that was submitted, wherever that was, and has not ended is one of them.
+    fn note_open(&self, job: JobId) -> Result<(), ArchiveError> {
+        if self.archive.limits.jobs.is_some()
+            && !self.archive.is_removed(job)?
+            && self.archive.end(job)?.is_none()
+            && self.archive.spec(job)?.is_some()
+        {
+            self.archive.open_jobs().insert(job);
+        }
+        Ok(())
     }
 
     /// Whoever removed it may have died over it, and whoever still worked on it may have put something there since.

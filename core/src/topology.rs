@@ -11,6 +11,8 @@ pub const REDUCE_QUEUES: u32 = 8;
 pub const QUEUE_BYTES: u64 = 256 << 20;
 /// Tasks that `map` holds: back-pressure on producers, and fairness between jobs.
 pub const MAP_MESSAGES: u64 = 256;
+/// What `unreadable` holds: what it is about, headers, is in no sum of bytes.
+pub const UNREADABLE_MESSAGES: u64 = 1000;
 /// Returns of a message before the broker sets it aside: a signal, never a verdict.
 pub const DELIVERY_LIMIT: u32 = 20;
 /// For queues where nothing may be set aside by count; RabbitMQ before 4.0 reads -1 as "at once", so a large number.
@@ -103,7 +105,12 @@ impl Topology {
                 dead_letter_to: Some(queue::UNREADABLE.to_owned()),
                 ..work(queue::DEAD)
             },
-            Queue { delivery_limit: UNLIMITED_DELIVERIES, dead_letter_to: None, ..work(queue::UNREADABLE) },
+            Queue {
+                max_messages: Some(UNREADABLE_MESSAGES),
+                delivery_limit: UNLIMITED_DELIVERIES,
+                dead_letter_to: None,
+                ..work(queue::UNREADABLE)
+            },
         ];
         queues.extend((0..REDUCE_QUEUES).map(|number| work(&format!("reduce.{number}"))));
         Self { namespace: namespace.to_owned(), queues }

@@ -237,13 +237,23 @@ impl Session {
     ) -> Result<Vec<Known>, SessionError> {
         let jobs: Vec<JobId> = steps.iter().map(|_| JobId(chance::dated_id())).collect();
         let mut known = VecDeque::new();
-        for (number, config) in steps.iter().enumerate().skip(1).rev() {
-            let step = Step { job: jobs[number], after: Some(jobs[number - 1]), then: jobs.get(number + 1).copied() };
-            let rows = Source::stream(format!("step-{number}").into_bytes());
-            known.push_front(self.submit_step(step, config, By::Value, segment_bytes, None, vec![rows]).await?);
+        let mut first = Some((by, mappers, sources));
+        for (number, config) in steps.iter().enumerate().rev() {
+            let after = number.checked_sub(1).map(|before| jobs[before]);
+            let step = Step { job: jobs[number], after, then: jobs.get(number + 1).copied() };
+            let rows = || (By::Value, None, vec![Source::stream(format!("step-{number}").into_bytes())]);
+            let (by, mappers, sources) = if number == 0 { first.take() } else { None }.unwrap_or_else(rows);
+            match self.submit_step(step, config, by, segment_bytes, mappers, sources).await {
+                Ok(submitted) => known.push_front(submitted),
+                Err(error) => {
+                    // They would wait for one that never comes. Who cannot be asked any more leaves them to `--keep`.
+                    for Known { spec, .. } in known {
+                        drop(self.ask(Ask::Cancel { job: spec.job }, &[]).await);
+                    }
+                    return Err(error);
+                }
+            }
         }
-        let step = Step { job: jobs[0], after: None, then: jobs.get(1).copied() };
-        known.push_front(self.submit_step(step, &steps[0], by, segment_bytes, mappers, sources).await?);
         Ok(known.into())
     }
 

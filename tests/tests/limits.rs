@@ -84,6 +84,8 @@ fn a_job_too_many_is_refused_until_another_has_ended() {
     fault("jobs without end", "one too many is refused");
     assert_eq!(namespace.ask(&["cancel", "@"]).code, Some(0));
     let _worker = namespace.worker(&[]);
+    // Of two steps the last is submitted first, and does not stay where the other is refused.
+    namespace.ask(&["push", "--quiet", "few.txt", "--then"]).refused(1, &["--max-jobs"]);
     assert_eq!(namespace.ask(&["push", "--quiet", "few.txt"]).text(0), "1\t1\n2\t1\n");
     assert!(aggregator.lives());
 }

@@ -262,8 +262,8 @@ fn queues(observed: &Observed) -> Vec<Finding> {
         let name = format!("{}.{}", observed.namespace, queue::UNREADABLE);
         let says =
             format!("{} could be taken by nobody: they are in {name}", count(unreadable.into(), "message", "messages"));
-        let remedy = "look at them in the broker's own pages, and at who may publish; then `rabbitmqctl purge_queue` with that name";
-        findings.push(odd("strangers' messages", says, remedy));
+        let remedy = "look in the broker's own pages at what they are, and at who may publish: docs/operate.md";
+        findings.push(odd("unreadable", says, remedy));
     }
     findings
 }
@@ -366,6 +366,9 @@ mod tests {
         let mut unread = observed();
         set(&mut unread, "dead", Some(Depth { messages: 1, consumers: 0 }));
         complains(&unread, "dead letters", Health::Odd, &["1 dead letter wait"]);
+        let mut unreadable = observed();
+        set(&mut unreadable, "unreadable", Some(Depth { messages: 2, consumers: 0 }));
+        complains(&unreadable, "unreadable", Health::Odd, &["2 messages could be taken by nobody", "ns.unreadable"]);
         let mut late = observed();
         late.aggregator.as_mut().expect("it answers").1 += 120_000;
         complains(&late, "clock", Health::Odd, &["2:02 behind", "NTP"]);

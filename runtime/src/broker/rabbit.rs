@@ -148,13 +148,21 @@ impl RabbitBroker {
             .map_err(|error| classify(&self.config.url, "open a channel", &error))
     }
 
-    /// Waits for the broker's answer. A connection that does not answer is given up.
+    /// Waits for the broker's answer.
     async fn answer<T>(&self, asked: impl Future<Output = Result<T, Error>> + Send) -> Result<T, Error> {
+        self.answer_on(&self.consuming, asked).await
+    }
+
+    /// The same on another connection. One that does not answer is given up.
+    async fn answer_on<T>(
+        &self,
+        slot: &Slot<Arc<Connection>>,
+        asked: impl Future<Output = Result<T, Error>> + Send,
+    ) -> Result<T, Error> {
         match tokio::time::timeout(ANSWER_TIMEOUT, asked).await {
             Ok(answer) => answer,
             Err(_) => {
-                self.consuming.discard(|_| true).await;
-                self.burying.discard(|_| true).await;
+                slot.discard(|_| true).await;
                 Err(io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {} s", ANSWER_TIMEOUT.as_secs()))
                     .into())
             }
@@ -247,7 +255,7 @@ impl RabbitBroker {
         });
         let opened = async { joined(opening.await).await };
         let denied = |error: Error| classify(&self.config.url, &format!("consume from {from}"), &error);
-        self.answer(opened).await.map_err(denied)
+        self.answer_on(slot, opened).await.map_err(denied)
     }
 
     fn check_topology(&self, topology: &Topology) -> Result<(), BrokerError> {

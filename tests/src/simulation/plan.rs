@@ -8,7 +8,7 @@ use rabbit_reduce_core::jobs::Options;
 use rabbit_reduce_core::jobs::options::TokensName;
 use rabbit_reduce_core::local::LocalSource;
 use rabbit_reduce_core::spec::By;
-use rabbit_reduce_core::topology::{MAP_MESSAGES, QUEUE_BYTES, Queue, Topology, UNLIMITED_DELIVERIES, queue};
+use rabbit_reduce_core::topology::{DELIVERY_LIMIT, MAP_MESSAGES, QUEUE_BYTES, Queue, Topology, queue};
 use rabbit_reduce_runtime::mistake::Mistake;
 use std::ops::Range;
 use std::time::Duration;
@@ -186,10 +186,10 @@ impl Plan {
     #[must_use]
     pub fn topology(&self) -> Topology {
         let mut topology = Topology::new("simulated", self.queue_bytes);
-        for queue in topology.queues.iter_mut().filter(|queue| queue.max_messages.is_some()) {
+        for queue in topology.queues.iter_mut().filter(|queue| queue.name == queue::MAP) {
             queue.max_messages = Some(self.map_messages);
         }
-        let limited = |queue: &Queue| queue.delivery_limit < UNLIMITED_DELIVERIES;
+        let limited = |queue: &Queue| queue.delivery_limit == DELIVERY_LIMIT;
         for queue in topology.queues.iter_mut().filter(|queue| limited(queue)) {
             queue.delivery_limit = self.delivery_limit;
         }

@@ -106,19 +106,23 @@ fn a_file_that_was_only_found_names_no_place_address_or_command() {
     // Those that have no value, each of which is harmless, or refused.
     const HARMLESS: [&str; 9] =
         ["as-is", "by-source", "detach", "exit-when-idle", "full", "lowercase", "no-header", "quiet", "verbose"];
-    let switches: BTreeSet<&str> = reference
-        .lines()
-        .filter_map(|line| line.strip_prefix("| `")?.split('`').next()?.rsplit_once("--"))
-        .map(|(_, flag)| flag)
-        .filter(|flag| !flag.contains(' '))
-        .collect();
-    for switch in switches.difference(&BTreeSet::from(HARMLESS)) {
-        let program = if *switch == "allow-commands" { "worker" } else { "producer" };
+    let (mut program, mut switches) = ("", BTreeSet::new());
+    for line in reference.lines() {
+        if let Some(heading) = line.strip_prefix("## ") {
+            program = heading.split(' ').next().unwrap();
+        }
+        let named = line.strip_prefix("| `").and_then(|row| row.split('`').next()?.rsplit_once("--"));
+        switches.extend(named.filter(|(_, flag)| !flag.contains(' ')).map(|(_, flag)| (program, flag)));
+    }
+    for (program, switch) in switches.iter().filter(|(_, switch)| !HARMLESS.contains(switch)) {
+        let program = if ["worker", "aggregator"].contains(program) { program } else { "producer" };
         room.write("rabbit-reduce.toml", format!("[{program}]\n{switch} = true\n"));
         let said = room.run("producer", &["config", "check"]).stderr;
         assert!(said.contains("not taken from a file") || said.contains("there is no such flag"), "{switch}: {said}");
     }
-    assert!(switches.contains("allow-commands") && switches.contains("all"), "{switches:?}");
+    for dangerous in [("worker", "allow-commands"), ("aggregator", "allow-commands")] {
+        assert!(switches.contains(&dangerous), "{switches:?}");
+    }
 }
 
 #[test]

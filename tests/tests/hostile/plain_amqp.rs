@@ -6,6 +6,10 @@
 use deadpool_lapin::lapin::uri::AMQPUri;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::time::Duration;
+
+/// How long the broker may take for an answer.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 const METHOD: u8 = 1;
 const HEADER: u8 = 2;
@@ -29,6 +33,7 @@ impl PlainPublisher {
     pub(crate) fn connect(url: &str) -> Self {
         let AMQPUri { authority, vhost, .. } = url.parse().expect("it is a URL of AMQP");
         let stream = TcpStream::connect((authority.host.as_str(), authority.port)).expect("a broker listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("it is no time at all");
         let mut publisher = Self { stream, frame_max: 0 };
         publisher.send(b"AMQP\x00\x00\x09\x01");
         publisher.hear([10, 10]);
