@@ -19,7 +19,7 @@ use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, BufRead, Read};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// Problems that are listed one by one; the rest are counted.
 const LISTED_PROBLEMS: usize = 20;
@@ -263,7 +263,7 @@ impl Collecting<'_> {
 
 /// A regular file as a source.
 fn source_of(path: &Path, as_is: bool) -> io::Result<Source> {
-    let absolute = std::path::absolute(path)?;
+    let absolute = without_detours(std::path::absolute(path)?)?;
     if MADE_UP.iter().any(|place| absolute.starts_with(place)) {
         return Ok(stream(path));
     }
@@ -278,6 +278,16 @@ fn source_of(path: &Path, as_is: bool) -> io::Result<Source> {
         None => Source { file: Some(stamp), ..stream(path) },
         Some(_) => Source { packed: Some(stamp), ..stream(path) },
     })
+}
+
+/// The same file at a path without `..`, which a worker with roots refuses unseen. A link that it is itself stays.
+fn without_detours(absolute: PathBuf) -> io::Result<PathBuf> {
+    match (absolute.parent(), absolute.file_name()) {
+        (Some(folder), Some(name)) if absolute.components().any(|part| part == Component::ParentDir) => {
+            Ok(folder.canonicalize()?.join(name))
+        }
+        _ => Ok(absolute),
+    }
 }
 
 fn stream(path: &Path) -> Source {

@@ -3,11 +3,10 @@
 //! It knows no page. What would surprise: every browser has a driver and a profile of its own, and goes with it.
 
 use crate::node::free_port;
-use crate::processes::until;
+use rabbit_reduce_runtime::process::clock;
 use reqwest::Client;
 use serde_json::{Value, json};
 use std::fmt::Display;
-use std::net::TcpStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -40,6 +39,32 @@ pub struct Browser {
     _profile: TempDir,
 }
 
+/// A driver that is ready, and where it is. It leaves at once where its port was taken since it was found free.
+async fn driver(client: &Client) -> (Child, String) {
+    let began = clock::instant();
+    loop {
+        let port = free_port();
+        let address = format!("http://127.0.0.1:{port}");
+        let mut command = Command::new("chromedriver");
+        command.arg(format!("--port={port}")).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        // Of its own, so that the browser goes with it.
+        command.process_group(0);
+        let mut driver = command.spawn().expect("these tests need Chromium and its driver: install chromium-driver");
+        while driver.try_wait().expect("it is our child").is_none() {
+            let answer = client.get(format!("{address}/status")).send().await;
+            let ready = match answer {
+                Ok(answer) => answer.text().await.is_ok_and(|text| text.contains("\"ready\":true")),
+                Err(_) => false,
+            };
+            if ready {
+                return (driver, address);
+            }
+            assert!(began.elapsed() < BOUND, "no driver is ready within {BOUND:?}");
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+}
+
 impl Browser {
     /// Starts one, whose window has this size.
     ///
@@ -48,16 +73,10 @@ impl Browser {
     pub async fn start(width: u32, height: u32) -> Self {
         drop(rustls::crypto::ring::default_provider().install_default());
         let profile = TempDir::with_prefix("rabbit-browser-").expect("there is room for temporary files");
-        let port = free_port();
-        let mut command = Command::new("chromedriver");
-        command.arg(format!("--port={port}")).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        // Of its own, so that the browser goes with it.
-        command.process_group(0);
-        let driver = command.spawn().expect("these tests need Chromium and its driver: install chromium-driver");
         let client = Client::builder().no_proxy().timeout(BOUND).build().expect("a client needs nothing");
-        let session = format!("http://127.0.0.1:{port}/session");
+        let (driver, address) = driver(&client).await;
+        let session = format!("{address}/session");
         let mut browser = Self { driver, session, client, _profile: profile };
-        until("the driver answers", || TcpStream::connect(("127.0.0.1", port)).ok());
         let mut arguments: Vec<String> = ARGUMENTS.iter().map(|argument| (*argument).to_owned()).collect();
         arguments.push(format!("--user-data-dir={}", browser._profile.path().display()));
         arguments.push(format!("--window-size={width},{height}"));

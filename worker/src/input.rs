@@ -106,15 +106,18 @@ impl Roots {
                     let roots = if roots.is_empty() { "none".to_owned() } else { roots.join(", ") };
                     InputError::Outside { path: shown.clone(), roots }
                 };
+                // A way out and back in again would tell what there is on it. No producer names one.
+                if path.components().any(|part| part == Component::ParentDir) {
+                    return Err(outside());
+                }
                 let real = match path.canonicalize() {
                     Ok(real) => real,
                     // Nobody is told what there is outside, and what there is not.
                     Err(error) => {
                         let ours = |path: &Path| roots.iter().chain(named).any(|root| path.starts_with(root));
-                        let is_plain = path.components().all(|part| part != Component::ParentDir);
                         // What there is of it may lie beneath a root, whatever it is called.
                         let there = path.ancestors().skip(1).find_map(|above| above.canonicalize().ok());
-                        let is_ours = (is_plain && ours(path)) || there.is_some_and(|there| ours(&there));
+                        let is_ours = ours(path) || there.is_some_and(|there| ours(&there));
                         return Err(if is_ours { unreadable(error) } else { outside() });
                     }
                 };
@@ -209,12 +212,14 @@ mod tests {
             assert!(matches!(refused, Err(InputError::Outside { .. })), "{path:?}: {refused:?}");
         }
         let missing = |path: PathBuf| FileStamp { path: ByteText(path.into_os_string().into_vec()), ..stamp(&outside) };
-        for path in [outside.join("c"), inside.join("../out/c")] {
+        // Nor by way of a folder that there is, or not, which leads back in.
+        let [there, not_there] = ["out", "nowhere"].map(|name| folder.path().join(name).join("../in/a"));
+        for path in [outside.join("c"), inside.join("../out/c"), there, not_there] {
             let refused = roots.open(&missing(path));
             assert!(matches!(refused, Err(InputError::Outside { .. })), "it tells what there is: {refused:?}");
         }
         assert!(roots.open(&missing(inside.join("c"))).unwrap_err().may_pass());
-        assert!(roots.open(&missing(outside.join("../in/d/c"))).unwrap_err().may_pass());
+        assert!(roots.open(&missing(inside.join("d/c"))).unwrap_err().may_pass());
         // As whoever named the root calls it, though it is a link.
         let called = folder.path().join("called");
         std::os::unix::fs::symlink(&inside, &called).unwrap();

@@ -53,6 +53,18 @@ fn a_path_is_made_absolute_and_not_resolved() {
 }
 
 #[test]
+fn a_path_takes_no_detours() {
+    let folder = folder_with(&["far/away/in/file", "near"]);
+    symlink("file", folder.path().join("far/away/in/link")).unwrap();
+    symlink("far/away", folder.path().join("there")).unwrap();
+    // What lies above a link is above where it leads to.
+    let collected = collect(&[folder.path().join("there/../away/in/link")]).unwrap();
+    let path = &collected.sources[0].file.as_ref().unwrap().path.0;
+    let real = folder.path().canonicalize().unwrap().join("far/away/in/link");
+    assert_eq!(*path, real.into_os_string().into_encoded_bytes());
+}
+
+#[test]
 fn links_to_files_are_followed_and_links_to_folders_only_where_typed() {
     let folder = folder_with(&["in/file", "far/away"]);
     symlink("../far/away", folder.path().join("in/link")).unwrap();

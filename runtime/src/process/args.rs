@@ -143,7 +143,7 @@ impl CommandLimitArgs {
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Modules")]
 pub struct ModuleArgs {
-    /// How long a module may work on a record, or on a key without asking for its next value, before it is stopped
+    /// How long a module may work on a record, or on a key without taking its next value, before it is stopped
     #[arg(long, env = "RABBIT_REDUCE_MODULE_SILENCE", value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
     pub module_silence: Duration,
 }
