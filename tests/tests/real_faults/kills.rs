@@ -13,14 +13,14 @@ use std::mem::replace;
 use std::time::Duration;
 
 /// Between two kills, in milliseconds, from and to.
-const PAUSE_MS: (u64, u64) = (100, 700);
+const PAUSE_MS: (u64, u64) = (50, 400);
 
 /// One job under kills; how many there were.
 #[allow(clippy::print_stdout, reason = "who reads of a failure needs the seed")]
 fn job(node: &Node, seed: u64) -> usize {
     println!("seed {seed}");
     let (dice, namespace) = (Dice::new(seed), Namespace::at(node.url()));
-    let expected = namespace.input(40_000);
+    let expected = namespace.input(60_000);
     let mut aggregators = [namespace.aggregator(), namespace.aggregator()];
     let mut workers = [namespace.worker(&[]), namespace.worker(&[])];
     let mut producer = namespace.producer(&["push", "--chunk-size", "16KiB", "in.txt"]);
