@@ -75,10 +75,11 @@ const MOST_PREFETCH: u64 = 256;
 const REQUESTS: u16 = 16;
 /// Why messages go back.
 const FOR_OTHERS: &str = "start aggregators of their release, that know their program and may run its commands";
-/// How long a dead letter that cannot be dealt with stays in hand, and how often it is tried meanwhile. A return would be counted,
-/// and a broker takes back what is held for half an hour.
+/// How long a dead letter that cannot be dealt with stays in hand: a return would be counted, and a broker takes back what is held
+/// for half an hour.
+const LETTER_HELD: Duration = Duration::from_secs(20 * 60);
+/// How long it waits there to be tried again.
 const LETTER_PAUSE: Duration = Duration::from_secs(5);
-const LETTER_ATTEMPTS: u32 = 240;
 /// A question that nobody here can read is asked again by whoever waits; so often it goes back to those who can.
 const HANDED_BACK: u32 = 10;
 /// How long an answer or a dead letter may take to be stored.
@@ -516,7 +517,8 @@ impl Loop {
         let (archive, broker) = (self.archive.clone(), Arc::clone(&self.broker));
         let (letters, rounds, until) = (Arc::clone(&self.letters), Arc::clone(&self.rounds), self.until.clone());
         self.work.spawn(async move {
-            for attempt in 1.. {
+            let taken = clock::instant();
+            loop {
                 let (archive, letters, letter) = (archive.clone(), Arc::clone(&letters), body.clone());
                 // Taken out meanwhile: nobody waits for a lock while the store is slow. Who comes in between reads for itself.
                 let buried = blocking(move || {
@@ -550,7 +552,7 @@ impl Loop {
                     Err(reason) => reason,
                 };
                 tracing::error!(reason, "a dead letter cannot be dealt with now; it is tried again");
-                if attempt == LETTER_ATTEMPTS {
+                if clock::since(taken) >= LETTER_HELD {
                     rounds.hand_back(&*broker, queue::DEAD.to_owned(), body, receipt, &reason).await;
                     return Vec::new();
                 }

@@ -4,6 +4,7 @@
 //! for a failure; and the pause comes once all that stands in the queue has had its turn, not with each message, or many of them
 //! would hold up for hours what stands between them.
 
+use crate::PATIENCE;
 use bytes::Bytes;
 use rabbit_reduce_core::message::checksum;
 use rabbit_reduce_runtime::broker::stored::publish_stored;
@@ -15,8 +16,6 @@ use std::time::Duration;
 
 /// Between two rounds.
 const PAUSE: Duration = Duration::from_secs(5);
-/// Who cannot publish for so long returns the message.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Of each queue, its round.
 #[derive(Default)]

@@ -39,10 +39,10 @@ impl Sweep {
         let mut events = Vec::new();
         let swept = self.archive.jobs().map(|jobs| {
             for job in jobs {
-                let looked = self.look_at(job).and_then(|event| self.note_open(job).map(|()| event));
-                match looked {
-                    Ok(event) => events.extend(event),
-                    Err(error) => tracing::error!(%job, %error, "a job cannot be looked after"),
+                // What was done is told, whatever comes of the count.
+                let looked = self.look_at(job).map(|event| events.extend(event));
+                if let Err(error) = looked.and_then(|()| self.note_open(job)) {
+                    tracing::error!(%job, %error, "a job cannot be looked after");
                 }
             }
         });

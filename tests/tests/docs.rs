@@ -49,8 +49,9 @@ const OTHERS: [&str; 19] = [
     ".ci/run",
 ];
 /// Variables that no flag has.
-const VARIABLES: [&str; 18] = [
+const VARIABLES: [&str; 19] = [
     "RABBIT_REDUCE_DATA",
+    "RABBIT_REDUCE_IMAGE",
     "RABBIT_REDUCE_AMQP_PORT_2",
     "RABBIT_REDUCE_JOB_ID",
     "RABBIT_REDUCE_CHUNK",

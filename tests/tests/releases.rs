@@ -14,7 +14,7 @@ use rabbit_reduce_core::message::{self, Ask, FIRST_VERSION, News, Outcome, Task,
 use rabbit_reduce_core::rows::format::Format;
 use rabbit_reduce_core::spec::PROGRAM_VERSION;
 use rabbit_reduce_core::topology::queue;
-use rabbit_reduce_producer::session::Session;
+use rabbit_reduce_producer::session::{Known, Session};
 use rabbit_reduce_runtime::broker::{Published, Route};
 use rabbit_reduce_runtime::store::Put;
 use rabbit_reduce_tests::cluster::{Cluster, Order, Report, source};
@@ -107,15 +107,21 @@ async fn tasks_of_another_version_of_their_program_wait_for_it(home: Home) {
     fault("tasks of another version of their program", &result);
 }
 
+/// A job of the text, how many chunks it has, and its tasks, taken out of their queue.
+async fn published(cluster: &Cluster, session: &Session) -> (Known, u32, Vec<Bytes>) {
+    let sources = cluster.write(&[source("a", TEXT.repeat(REPEATS))]);
+    let known = cluster.submit(session, &Order::of("word-count"), sources).await;
+    let chunks = within("published", session.publish(&known, None)).await.unwrap();
+    let tasks = take(cluster, &names(&[queue::MAP]), chunks as usize).await;
+    (known, chunks, tasks.into_iter().map(|(_, task)| task).collect())
+}
+
 /// Tasks that are `theirs` are handed back by our worker as they are, and counted once they are `ours`; how many.
 async fn tasks_wait(home: Home, theirs: impl Fn(&Bytes) -> Bytes, ours: impl Fn(&Bytes) -> Bytes) -> u32 {
     let cluster = Cluster::builder().workers(0).start(home).await;
     let session = cluster.session().await;
-    let order = Order::of("word-count");
-    let known = cluster.submit(&session, &order, cluster.write(&[source("a", TEXT.repeat(REPEATS))])).await;
-    let chunks = within("published", session.publish(&known, None)).await.unwrap();
-    let tasks = take(&cluster, &names(&[queue::MAP]), chunks as usize).await;
-    let tasks: Vec<Bytes> = tasks.iter().map(|(_, task)| theirs(task)).collect();
+    let (known, chunks, tasks) = published(&cluster, &session).await;
+    let tasks: Vec<Bytes> = tasks.iter().map(theirs).collect();
     // One of each queue that tasks are in.
     let places = [queue::MAP, queue::AGAIN, queue::SUSPECT];
     let scattered = (0..).zip(&tasks).map(|(number, task)| (places[number % 3].to_owned(), task.clone()));
@@ -275,16 +281,13 @@ async fn many_letters_of_a_later_release_hold_up_no_others(home: Home) {
     const LETTERS: usize = 200;
     let cluster = Cluster::builder().workers(0).start(home).await;
     let session = cluster.session().await;
-    let order = Order::of("word-count");
-    let known = cluster.submit(&session, &order, cluster.write(&[source("a", TEXT.repeat(REPEATS))])).await;
-    let chunks = within("published", session.publish(&known, None)).await.unwrap();
-    let tasks = take(&cluster, &names(&[queue::MAP]), chunks as usize).await;
+    let (known, chunks, tasks) = published(&cluster, &session).await;
     let theirs = || later(&message::encode(&News::Ended(JobId(Uuid::now_v7())), b"a letter"));
     let letters: Vec<Bytes> = std::iter::repeat_with(theirs).take(LETTERS).collect();
     let to_dead = |message: &Bytes| (queue::DEAD.to_owned(), message.clone());
     put(&cluster, letters.iter().map(to_dead).collect()).await;
     // As if the broker had given up on them: they are sent again.
-    put(&cluster, tasks.iter().map(|(_, task)| to_dead(task)).collect()).await;
+    put(&cluster, tasks.iter().map(to_dead).collect()).await;
     cluster.crew.hire(Role::Worker).await;
     agree(&cluster.conclude(&session, &known, chunks).await);
     for name in cluster.crew.names(Role::Aggregator) {

@@ -17,7 +17,7 @@ use rabbit_reduce_core::message::{self, Task};
 use rabbit_reduce_core::skip::Place;
 use rabbit_reduce_runtime::crash_point;
 use rabbit_reduce_runtime::scratch::ScratchFolder;
-use std::ffi::OsStr;
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
 use std::os::unix::fs::FileExt;
@@ -71,9 +71,7 @@ impl Apart {
             command.arg("--command-memory").arg(limits.memory_bytes.to_string());
         }
         // It talks to no broker: until it has shut others out, commands of other jobs could read what it was started with.
-        for (name, _) in std::env::vars_os().filter(|(name, _)| is_secret(name)) {
-            command.env_remove(name);
-        }
+        hide_secrets(&mut command, std::env::vars_os().map(|(name, _)| name));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn()?;
         let mut input = child.stdin.take().expect("it was piped");
@@ -112,9 +110,14 @@ impl Apart {
     }
 }
 
-/// Whether a variable of that name may hold a password.
-fn is_secret(name: &OsStr) -> bool {
-    name == "AMQP_URL" || name == "RABBIT_REDUCE_BROKER_URL" || name.as_encoded_bytes().starts_with(b"AWS_")
+/// Takes away those of our variables that may hold a password.
+fn hide_secrets(command: &mut Command, names: impl Iterator<Item = OsString>) {
+    let is_secret = |name: &OsString| {
+        name == "AMQP_URL" || name == "RABBIT_REDUCE_BROKER_URL" || name.as_encoded_bytes().starts_with(b"AWS_")
+    };
+    for name in names.filter(is_secret) {
+        command.env_remove(name);
+    }
 }
 
 /// Nobody is left to be killed.
@@ -209,5 +212,20 @@ impl Watch for Notes {
 
     fn needs_each(&self) -> bool {
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_variable_with_a_password_goes_with_a_child() {
+        let mut command = Command::new("worker");
+        let names = ["PATH", "AMQP_URL", "RABBIT_REDUCE_LOG", "AWS_SECRET_ACCESS_KEY", "RABBIT_REDUCE_BROKER_URL"];
+        hide_secrets(&mut command, names.into_iter().map(OsString::from));
+        let hidden: Vec<_> =
+            command.as_std().get_envs().filter(|(_, value)| value.is_none()).map(|(name, _)| name).collect();
+        assert_eq!(hidden, ["AMQP_URL", "AWS_SECRET_ACCESS_KEY", "RABBIT_REDUCE_BROKER_URL"]);
     }
 }

@@ -292,6 +292,8 @@ fn undercut(node: &Node, Policy { name, command, definition, queues, most_lost }
     let outcome = if waited { namespace.producer(&["resume", "@"]) } else { push }.ended_within(BOUND);
     let lost = exact_less_losses(&outcome, &chunks);
     assert!(lost <= *most_lost, "{name}: {lost} chunks are lost: {}", outcome.stderr);
+    // Only where it takes something out of `dead`.
+    assert!(queues.contains("dead") || node.queue(&namespace.name, queue::UNREADABLE).messages == 0, "{name}");
     node.control(&["purge_queue", &unreadable]);
     is_spent(node, &namespace);
     let came = if waited { "the job waited and said for what, and was resumed" } else { "the job ended" };
